@@ -1,4 +1,4 @@
-"""What can be served: stages named by the digest of their content, variants as chains of stages. Plain values, JSON both ways."""
+"""What can be served: stages named by the digest of their content, variants as chains of stages. Plain values."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How a picture becomes the first stage's input tensor: resize, colour order, `(x * scale - mean) / std`, layout."""
+    """How a picture becomes the first stage's input: resize, colour order, `(x * scale - mean) / std`, layout."""
 
     name: str
     width: int
@@ -19,6 +19,7 @@ class InputSpec:
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    dtype: Literal["float32", "float16", "uint8"] = "float32"  # uint8: the picture as it is; scale, mean, std unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ class OutputSpec:
 
     kind: Literal["classification", "detection"]
     labels: tuple[str, ...]
-    name: str  # classification: logits [N, K]; detection: [N, 4 + K, M], rows cx cy w h (input pixels), then scores 0..1
+    name: (
+        str  # classification: logits [N, K]; detection: [N, 4 + K, M], rows cx cy w h (input pixels), then scores 0..1
+    )
     features: str | None = None  # [N, D]: the vectors that the head takes, where the model was cut there
     score_min: float = 0.3  # detection only
     overlap_max: float = 0.5  # detection only: IoU above which the weaker box goes
@@ -49,7 +52,9 @@ class Stage:
     kind: Literal["onnx", "step"]  # "step": background work that is code of ours, not a graph
     graph: str  # blob digest; for a step: its name
     head: str | None = None  # blob digest
-    input: InputSpec | None = None  # first stage only: part of the identity, since a shared batch shares its pictures' shape
+    input: InputSpec | None = (
+        None  # first stage only: part of the identity, since a shared batch shares its pictures' shape
+    )
     batches: tuple[int, ...] = (1,)  # sizes it accepts, ascending
     blobs: Mapping[str, int] = field(default_factory=dict)  # digest -> bytes
     durations_ns: Mapping[int, int] = field(default_factory=dict)  # batch -> measured p99 on this lane's device
@@ -74,3 +79,25 @@ class Variant:
     accuracy: float | None = None  # 0..1 on the labelled samples it was judged with
     parent: str | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)  # how, when, with what evidence; free JSON
+
+
+def stage_from_json(table: Mapping[str, Any]) -> Stage:
+    """A stage from what `asdict` and JSON made of one."""
+    spec = table["input"]
+    return Stage(
+        kind=table["kind"],
+        graph=table["graph"],
+        head=table["head"],
+        input=None if spec is None else InputSpec(**{**spec, "mean": tuple(spec["mean"]), "std": tuple(spec["std"])}),
+        batches=tuple(table["batches"]),
+        blobs=dict(table["blobs"]),
+        durations_ns={int(batch): ns for batch, ns in table.get("durations_ns", {}).items()},
+    )
+
+
+def variant_from_json(table: Mapping[str, Any]) -> Variant:
+    """A variant from what `asdict` and JSON made of one; stages may be whole tables or digests."""
+    output = table["output"]
+    chain = (stage if isinstance(stage, str) else stage_from_json(stage).digest for stage in table["stages"])
+    spec = None if output is None else OutputSpec(**{**output, "labels": tuple(output["labels"])})
+    return Variant(**{**table, "stages": tuple(chain), "output": spec})

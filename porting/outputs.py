@@ -1,0 +1,82 @@
+"""From output tensors to results: probabilities of a classifier, boxes of a detector."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from porting.variant import OutputSpec
+
+Array = NDArray[Any]
+
+CANDIDATES_MAX = 400  # boxes that enter the suppression, best first: its cost is quadratic
+BOXES_MAX = 100
+
+
+class Box(NamedTuple):
+    """One object found. Corners (x1, y1, x2, y2) in pixels of the model's input, x1 <= x2, y1 <= y2."""
+
+    label: str
+    score: float  # 0..1
+    corners: tuple[float, float, float, float]
+
+
+def softmax(logits: Array, axis: int = -1) -> Array:
+    """Probabilities, float32; every row sums to 1 and no logit overflows it."""
+    shifted = np.asarray(logits, np.float32)
+    exponents = np.exp(shifted - shifted.max(axis=axis, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=axis, keepdims=True))
+
+
+def boxes(output: Array, spec: OutputSpec, *, boxes_max: int = BOXES_MAX) -> list[Box]:
+    """One picture's detections, best first.
+
+    Args:
+        output: float [4 + K, M]: per column cx, cy, w, h in input pixels, then K scores 0..1 (the layout of YOLOv8).
+        spec: labels (K of them), score_min, overlap_max.
+        boxes_max: how many at most.
+
+    No two boxes of one label overlap by more than `spec.overlap_max` (intersection over union).
+    """
+    assert output.ndim == 2, f"one picture's output [4 + K, M] expected, got {output.shape}"
+    assert output.shape[0] == 4 + len(spec.labels), f"{output.shape[0]} rows, {len(spec.labels)} labels"
+    scores = output[4:]
+    kinds = scores.argmax(axis=0)
+    best = scores[kinds, np.arange(scores.shape[1])]
+    keep = np.flatnonzero(best >= spec.score_min)
+    keep = keep[np.argsort(-best[keep], kind="stable")][:CANDIDATES_MAX]
+    corners = corners_of(output[:4, keep])
+    chosen = suppress(corners, kinds[keep], spec.overlap_max)[:boxes_max]
+    return [
+        Box(spec.labels[kinds[keep[i]]], float(best[keep[i]]), tuple(float(v) for v in corners[i]))  # type: ignore[arg-type]
+        for i in chosen
+    ]
+
+
+def corners_of(centers: Array) -> Array:
+    """[4, M] of cx, cy, w, h -> [M, 4] of x1, y1, x2, y2; a negative size counts as none."""
+    half = np.maximum(centers[2:4], 0) / 2
+    return np.concatenate([centers[:2] - half, centers[:2] + half]).T
+
+
+def suppress(corners: Array, kinds: Array, overlap_max: float) -> list[int]:
+    """Greedy non-maximum suppression within each kind: boxes come best first, the indices that stay go out so too."""
+    overlaps = overlap(corners, corners) > overlap_max
+    overlaps &= kinds[:, None] == kinds[None, :]
+    alive = np.ones(len(corners), dtype=bool)
+    chosen = []
+    for i in range(len(corners)):
+        if alive[i]:
+            chosen.append(i)
+            alive &= ~overlaps[i]
+    return chosen
+
+
+def overlap(a: Array, b: Array) -> Array:
+    """Intersection over union of boxes [N, 4] with boxes [M, 4] -> [N, M], 0..1; two empty boxes: 0."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    area_a, area_b = (np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b))
+    union = area_a[:, None] + area_b[None, :] - shared
+    return np.asarray(shared / np.maximum(union, 1e-12))
