@@ -1,24 +1,35 @@
-# One word per chore, the same here and in CI. `make demo` and `make test` need Python 3.11 and make, nothing else.
+# One word per chore, the same here and in CI. `make demo` and `make test` need Python 3.11 or newer, pip and make, nothing else.
 PYTHON   ?= python3
 VENV     ?= .venv
 BIN      := $(VENV)/bin
 EXTRAS   ?= cpu,dev
 DURATION ?= 90
 ARGS     ?=
+READY    := $(VENV)/.ready-$(EXTRAS)
+PIP      := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Two ONNX Runtimes share one folder and break each other: setting up one takes the other away (docs/decisions/0002).
+OTHER_RUNTIME := $(if $(findstring gpu,$(EXTRAS)),onnxruntime,onnxruntime-gpu)
 
+.DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench clean
 
 help:            ## this list
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@sed -n 's/^\([a-z-]*\): .*## */\1\t/p' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready   ## a virtual environment with everything the extras name
+setup: $(READY)  ## a virtual environment with everything the extras name
 
-$(VENV)/.ready: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
-	  { $(PYTHON) -m pip install --quiet --user --break-system-packages virtualenv && $(PYTHON) -m virtualenv --quiet $(VENV); }
-	@echo "installing leeway[$(EXTRAS)] into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
-	@touch $@
+# A venv is made by the standard library; where Debian left out ensurepip, the system's pip fills it instead.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Leeway needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	  $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
+	  { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; } || \
+	  { echo "no virtual environment could be made; try: apt-get install python3-venv python3-pip" >&2; exit 2; }
+	@echo "installing leeway[$(EXTRAS)] into $(VENV); the first time takes a minute or two ..."
+	@$(PIP) uninstall --yes $(OTHER_RUNTIME) 2>/dev/null || true
+	@$(PIP) install --editable '.[$(EXTRAS)]'
+	@rm -f $(VENV)/.ready-* && touch '$@'
 
 demo: setup      ## cameras, broker, daemon, drift and repair for DURATION seconds, then a report
 	$(BIN)/leeway demo --duration $(DURATION) $(ARGS)
@@ -30,7 +41,7 @@ check: setup     ## format, lint, types, architecture: seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy edge drift porting devices cli
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_architecture.py tests/test_docs.py
 
 bench: setup     ## speed and memory, as ratios in one run; tables and JSON under runs/bench
 	$(BIN)/python -m benchmarks $(ARGS)
