@@ -1,4 +1,4 @@
-"""The command `leeway`: finds the verb, imports that verb alone, and turns a user's slip into one line instead of a traceback."""
+"""The command `leeway`: imports the one verb that was called, and answers a user's slip with one line."""
 
 import sys
 from importlib import import_module
@@ -22,24 +22,27 @@ VERBS = {
     "config": "Check an edge.yaml, or print its schema.",
 }
 
-HELP = """[bold]Leeway[/bold] serves vision models on one small box within their deadlines, and spends the time left over
-on keeping them accurate when the world drifts.
+HELP = """[bold]Leeway[/bold] serves vision models on one small box within their deadlines, and spends
+the time left over on keeping them accurate when the world drifts.
 
-[bold]Start here[/bold]
+[bold]See it work[/bold]
 
-  leeway doctor                                    is this machine ready?
+  leeway doctor                      is this machine ready?
 
-  leeway demo --duration 60                        four cameras, one drift, one report
+  leeway demo --duration 60          cameras, a drift, a report
 
-[bold]Then with your own[/bold]
+[bold]Then use your own[/bold]
 
-  leeway port mine.onnx --help                     how a model gets in
+  leeway port mine.onnx              a model, measured here
 
-  leeway config check edge.yaml                    is the file right?
+  leeway config check edge.yaml      is the file right?
 
-  leeway run --config edge.yaml                    serve
+  leeway run --config edge.yaml      serve
 
-Every verb has --help with examples, and --json for programs."""
+Every verb explains itself with --help, and prints for programs with --json."""
+
+# Parts that not every box needs, and the extra that brings them.
+EXTRA_OF = {"onnxruntime": "cpu", "amqtt": "demo", "matplotlib": "demo", "torch": "train"}
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -109,6 +112,9 @@ def slip(error: Exception) -> int:
     """The exit code of a user's slip, after saying it. Anything else is a bug of ours and goes on as it came."""
     from porting.errors import GateFailed, UserError
 
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRA_OF:
+        complain(f"this needs {error.name}, which is not installed; pip install 'leeway[{EXTRA_OF[error.name]}]'")
+        return 2
     if not isinstance(error, UserError):
         raise error
     complain(error)

@@ -1,4 +1,4 @@
-"""How every verb prints: a table for people or JSON for programs on stdout, one line on stderr when something is wrong."""
+"""How every verb prints: a table for people or JSON for programs; one line on stderr when something is wrong."""
 
 import json
 import sys
