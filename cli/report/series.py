@@ -1,0 +1,134 @@
+"""What the pictures plot over time, as plain numbers: accuracy in a sliding window, latency per bin, shares of the device."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cli.report.folder import Message, RunFolder, number, time_of
+from cli.report.intervals import Accuracy, accuracy
+from cli.report.matching import Tally
+
+WINDOW_S = 6.0  # of the accuracy curves: two blocks of each camera
+BIN_S = 2.0  # of the latency curves
+ACTIVITIES = ("inference", "training", "labelling", "loading", "idle")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    at_s: float
+    camera: str
+    total_ms: float
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    at_s: float  # middle
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What the device did from one stats message to the next, shares adding up to 1."""
+
+    start_s: float
+    end_s: float
+    shares: Mapping[str, float]
+
+
+def quantile(values: Sequence[float], q: float) -> float | None:
+    """The smallest value that at least `q` of them do not exceed (nearest rank); None of nothing."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None
+
+
+def curve(tallies: Sequence[Tally], duration_s: float, window_s: float = WINDOW_S) -> list[tuple[float, Accuracy]]:
+    """Accuracy once a second over a centred window; seconds in which nothing was counted are left out."""
+    by_second: dict[int, list[Tally]] = {}
+    for tally in tallies:
+        by_second.setdefault(math.floor(tally.at_s), []).append(tally)
+    half = int(window_s // 2)
+    points = []
+    for second in range(math.ceil(duration_s) + 1):
+        near = [tally for s in range(second - half, second + half) for tally in by_second.get(s, ())]
+        point = accuracy(near)
+        if point.value is not None:
+            points.append((float(second), point))
+    return points
+
+
+def answers(run: RunFolder) -> list[Answer]:
+    """Each answered frame's latency and verdict, by the time it came in; results that name no latency are left out."""
+    found = []
+    for result in run.results:
+        timings, slo = result.get("timings_ms"), result.get("slo")
+        total = number(timings.get("total")) if isinstance(timings, Mapping) else None
+        at = number(result.get("received_time")) or time_of(result)
+        if total is None or at is None:
+            continue
+        met = bool(slo.get("met")) if isinstance(slo, Mapping) else run.slo_ms is None or total <= run.slo_ms
+        found.append(Answer(at - run.start, str(result.get("camera")), total, met))
+    return found
+
+
+def latency(found: Sequence[Answer], bin_s: float = BIN_S) -> list[Bin]:
+    bins: dict[int, list[float]] = {}
+    for answer in found:
+        bins.setdefault(math.floor(answer.at_s / bin_s), []).append(answer.total_ms)
+    return [
+        Bin((b + 0.5) * bin_s, quantile(values, 0.5) or 0.0, quantile(values, 0.99) or 0.0)
+        for b, values in sorted(bins.items())
+    ]
+
+
+def drops(run: RunFolder) -> list[tuple[float, int]]:
+    """Seconds from the start and how many frames were dropped since the stats message before."""
+    found, before = [], 0
+    for message in run.stats:
+        now, at = dropped_total(message), time_of(message)
+        if at is not None and now > before:
+            found.append((at - run.start, now - before))
+        before = max(before, now)
+    return found
+
+
+def dropped_total(stats: Message) -> int:
+    frames = stats.get("frames")
+    return sum(reasons(frames.get("dropped")).values()) if isinstance(frames, Mapping) else 0
+
+
+def reasons(dropped: object) -> dict[str, int]:
+    """Drops by reason; a bare number is a drop without one."""
+    if isinstance(dropped, Mapping):
+        return {str(reason): int(n) for reason, n in dropped.items() if number(n)}
+    n = number(dropped)
+    return {"unknown": int(n)} if n else {}
+
+
+def shares_of(stats: Message) -> dict[str, float]:
+    """The cumulative time split of a stats message; what it does not name is idle."""
+    said = stats.get("time_share")
+    if not isinstance(said, Mapping):
+        return {}
+    shares = {str(name): max(0.0, number(value) or 0.0) for name, value in said.items()}
+    shares.setdefault("idle", max(0.0, 1.0 - sum(shares.values())))
+    return shares
+
+
+def slices(run: RunFolder) -> list[Slice]:
+    """Shares are cumulative since the daemon came up; the difference of two messages tells what went on between them."""
+    found = []
+    spent: dict[str, float] = {}
+    clock = 0.0
+    for message in run.stats:
+        up, at, shares = number(message.get("uptime_s")), time_of(message), shares_of(message)
+        if up is None or at is None or not shares or up <= clock:
+            continue
+        now = {name: share * up for name, share in shares.items()}
+        went = {name: max(0.0, s - spent.get(name, 0.0)) for name, s in now.items()}
+        whole = sum(went.values()) or 1.0
+        end = at - run.start
+        found.append(Slice(max(0.0, end - (up - clock)), end, {name: s / whole for name, s in went.items()}))
+        spent, clock = now, up
+    return [s for s in found if s.end_s > s.start_s]
