@@ -1,0 +1,1 @@
+"""Noticing that the world has changed, and repairing the models it hurt: signals, alarms, audits, responses, verdicts."""

@@ -1,0 +1,1 @@
+"""Where frames come from and results go: MQTT, the embedded broker, cameras."""

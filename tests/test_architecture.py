@@ -1,0 +1,199 @@
+"""The rules that keep the code easy to hold in the head: one-way imports, heavy ones in one file, a core without a clock."""
+
+import ast
+import statistics
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = ["cli", "edge", "drift", "porting", "devices"]  # each imports only from its right
+MODULES = sorted(path for package in ORDER for path in (ROOT / package).rglob("*.py"))
+NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
+
+LINES_MAX = 400
+MEDIAN_FUNCTION_LINES = 15
+
+# Imports that cost a second, a platform or an extra: where each may stand. A trailing slash means a folder.
+HEAVY = {
+    "onnxruntime": ["devices/cpu.py"],
+    "tensorrt": ["devices/tensorrt.py"],
+    "pycuda": ["devices/cuda.py", "devices/tensorrt.py"],
+    "torch": [],  # trains the examples; nothing that serves needs it
+    "amqtt": ["edge/sources/broker.py"],
+    "matplotlib": ["cli/report/"],
+    "simplejpeg": ["edge/codecs/", "edge/sources/", "porting/", "cli/"],
+    "paho": ["edge/sources/", "cli/"],
+    "onnx": ["porting/", "devices/simulated.py"],
+    "scipy": ["drift/", "cli/report/"],
+    "typer": ["cli/"],
+    "rich": ["cli/"],
+}
+
+# The core decides: time is handed in, chance is handed in, nothing is read or written.
+CORE = ["events", "state", "scheduler", "loop", "residency", "virtual"]
+CORE_FOLDERS = ["policies", "answers", "estimators", "planners"]
+NOT_IN_CORE = {"time", "random", "threading", "asyncio", "os", "socket", "datetime", "subprocess", "secrets", "uuid"}
+CHANCE_HANDED_IN = {"edge/virtual.py", "devices/simulated.py"}  # build `random.Random(seed)` from a seed they are given
+
+ENVIRONMENT_READERS = {"edge/config.py"}  # `{LEEWAY_…}` values, so that passwords stay out of files
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every absolute import below a node: the full dotted name, and its line."""
+    for found in ast.walk(node):
+        if isinstance(found, ast.Import):
+            yield from ((alias.name, found.lineno) for alias in found.names)
+        elif isinstance(found, ast.ImportFrom):
+            assert found.level == 0, f"line {found.lineno}: relative import; write the package's name"
+            yield found.module or "", found.lineno
+
+
+def imports_on_import(path: Path) -> Iterator[tuple[str, int]]:
+    """Imports that run when the module is imported: not those inside functions or under TYPE_CHECKING."""
+    waiting: list[ast.AST] = [tree(path)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or is_type_checking(node):
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imports(node)
+        waiting += ast.iter_child_nodes(node)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def top(dotted: str) -> str:
+    return dotted.split(".")[0]
+
+
+def in_core(path: Path) -> bool:
+    parts = path.relative_to(ROOT).parts
+    return parts[0] == "edge" and (path.stem in CORE if len(parts) == 2 else parts[1] in CORE_FOLDERS)
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_imports_point_right(path: Path):
+    package = path.relative_to(ROOT).parts[0]
+    for dotted, line in imports(tree(path)):
+        if top(dotted) in ORDER:
+            left = ORDER.index(top(dotted)) < ORDER.index(package)
+            assert not left, f"{name_of(path)}:{line} imports {dotted}; the way is {' -> '.join(ORDER)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_examples_are_imported_by_the_command_alone_and_late(path: Path):
+    wanted = [line for dotted, line in imports(tree(path)) if top(dotted) in {"examples", "tests", "benchmarks"}]
+    at_import = [line for dotted, line in imports_on_import(path) if top(dotted) == "examples"]
+    assert not wanted or name_of(path).startswith("cli/"), f"{name_of(path)}:{wanted[0]} imports an example"
+    assert not at_import, f"{name_of(path)}:{at_import[0]} imports an example at import; do it inside the function"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_heavy_imports_stay_in_their_file(path: Path):
+    for dotted, line in imports(tree(path)):
+        if (places := HEAVY.get(top(dotted))) is not None:
+            fits = any(name_of(path).startswith(place) for place in places)
+            assert fits, (
+                f"{name_of(path)}:{line} imports {dotted}; it belongs in {', '.join(places) or 'examples alone'}"
+            )
+
+
+def test_nothing_is_imported_that_the_project_does_not_name():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = " ".join(
+        [*project["dependencies"], *(p for extra in project["optional-dependencies"].values() for p in extra)]
+    )
+    distribution = {"yaml": "PyYAML", "paho": "paho-mqtt", "cv2": "opencv-python-headless"}
+    for path in MODULES:
+        for dotted, line in imports(tree(path)):
+            package = top(dotted)
+            if package in ORDER or package == "examples" or package in sys.stdlib_module_names:
+                continue
+            assert distribution.get(package, package) in named, (
+                f"{name_of(path)}:{line} imports {dotted}: not in pyproject.toml"
+            )
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if in_core(path)], ids=lambda path: name_of(path))
+def test_the_core_has_no_clock_no_chance_and_no_files(path: Path):
+    for dotted, line in imports(tree(path)):
+        allowed = top(dotted) == "random" and name_of(path) in CHANCE_HANDED_IN
+        assert allowed or top(dotted) not in NOT_IN_CORE, f"{name_of(path)}:{line} imports {dotted}; hand it in"
+    for node in ast.walk(tree(path)):
+        called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id
+        assert called not in {"open", "print", "input"}, f"{name_of(path)}:{node.lineno} calls {called}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_chance_is_seeded(path: Path):
+    """`random.random()` and `np.random.rand()` draw from a generator that nobody handed in."""
+    allowed = {"Random", "default_rng", "Generator", "SeedSequence", "PCG64"}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"random", "np.random", "numpy.random"}:
+            assert node.attr in allowed, f"{name_of(path)}:{node.lineno} uses {ast.unparse(node)}; hand in a generator"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("random.Random", "default_rng")):
+            assert node.args or node.keywords, f"{name_of(path)}:{node.lineno} makes a generator without a seed"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_the_environment_is_read_in_one_place(path: Path):
+    if name_of(path) in ENVIRONMENT_READERS:
+        return
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}:
+            passed_on = name_of(path).startswith("cli/") and "environ" in node.attr  # a child process inherits it
+            assert passed_on, f"{name_of(path)}:{node.lineno} reads the environment; put it into the config"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_a_module_says_what_it_is_for_and_stays_small(path: Path):
+    assert (said := ast.get_docstring(tree(path))), f"{name_of(path)} has no docstring; say in one line what it is for"
+    assert said.splitlines()[0].strip(), f"{name_of(path)}: the first line of the docstring is empty"
+    assert (lines := len(path.read_text().splitlines())) < LINES_MAX, f"{name_of(path)} has {lines} lines; split it"
+
+
+def test_half_of_the_functions_fit_in_a_hand():
+    lengths = [(node.end_lineno or node.lineno) - node.lineno + 1 for path in MODULES for node in functions(path)]
+    assert statistics.median(lengths) < MEDIAN_FUNCTION_LINES
+
+
+def test_there_is_no_drawer_for_odds_and_ends():
+    drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
+    assert not [name for path, name in zip(MODULES, NAMES, strict=True) if path.stem in drawers]
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_every_folder_of_code_is_a_package(package: str):
+    """A forgotten `__init__.py` works here and is missing from the wheel's plug-in listings."""
+    folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+    assert not [name_of(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_importing_a_rightmost_package_does_not_pull_in_the_left():
+    """The table above checks what is written; this checks what happens."""
+    import subprocess
+
+    asked = "import sys, porting.variant, devices.interface; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not set(loaded.split()) & {"cli", "edge", "drift", "onnxruntime", "onnx", "cv2", "torch", "matplotlib"}

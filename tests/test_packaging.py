@@ -1,0 +1,66 @@
+"""What a user can install: one ONNX Runtime at most, whichever extras are named together (docs/decisions/0002)."""
+
+import re
+import tomllib
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+RUNTIMES = {"onnxruntime", "onnxruntime-gpu"}
+
+
+def name(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+
+
+def closure(requirements: list[str]) -> set[str]:
+    """Distributions that these requirements name, with our own extras followed."""
+    found: set[str] = set()
+    for requirement in requirements:
+        if ours := re.match(r"leeway\[([\w,]+)\]", requirement):
+            found |= closure([inner for extra in ours[1].split(",") for inner in EXTRAS[extra]])
+        else:
+            found.add(name(requirement))
+    return found
+
+
+def test_the_base_distribution_names_no_runtime():
+    assert not closure(PROJECT["project"]["dependencies"]) & RUNTIMES
+
+
+@pytest.mark.parametrize(
+    ("extra", "brings"),
+    [
+        ("cpu", {"onnxruntime"}),
+        ("gpu", {"onnxruntime-gpu"}),
+        ("rtx", set()),
+        ("demo", set()),
+        ("train", set()),
+        ("dev", set()),
+    ],
+)
+def test_an_extra_brings_one_runtime_or_none(extra: str, brings: set[str]):
+    assert closure(EXTRAS[extra]) & RUNTIMES == brings
+
+
+def test_extras_that_bring_different_runtimes_are_declared_in_conflict():
+    declared = {frozenset(member["extra"] for member in group) for group in PROJECT["tool"]["uv"]["conflicts"]}
+    clashing = {
+        frozenset(pair) for pair in combinations(EXTRAS, 2) if closure([*EXTRAS[pair[0]], *EXTRAS[pair[1]]]) >= RUNTIMES
+    }
+    assert clashing == {frozenset({"cpu", "gpu"})} == declared
+
+
+def test_the_wheel_takes_every_package_along():
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    code = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    assert set(packages) == code
+
+
+def test_the_command_exists():
+    module, _, function = PROJECT["project"]["scripts"]["leeway"].partition(":")
+    assert f"def {function}(" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
