@@ -1,0 +1,47 @@
+"""Background work in slices: a generator that yields often, run for a budget at a time by whoever has time to give."""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from devices.interface import DeviceError
+
+Clock = Callable[[], int]  # nanoseconds, monotonic
+Slices = Generator[None, None, Any]  # yields between slices of a few milliseconds; returns its result
+
+
+class Job:
+    """One piece of background work. `step` runs in a lane's thread; `result` and `error` are read once `done` is true."""
+
+    def __init__(self, name: str, slices: Slices, clock: Clock):
+        self.name = name
+        self.done = False
+        self.result: Any = None
+        self.error: str | None = None  # weather: a device or a disk said no
+        self.spent_ns = 0
+        self._slices, self._clock = slices, clock
+
+    def step(self, budget_ns: int) -> bool:
+        """Work for about `budget_ns` (it stops when one more slice like the longest one would not fit); True when done."""
+        began = now = self._clock()
+        longest = 0
+        while not self.done:
+            self._advance()
+            now, before = self._clock(), now
+            longest = max(longest, now - before)
+            if now - began + longest > budget_ns:
+                break
+        self.spent_ns += now - began
+        return self.done
+
+    def cancel(self) -> None:
+        """Give up what it holds; it is done with no result."""
+        self._slices.close()
+        self.done = True
+
+    def _advance(self) -> None:
+        try:
+            next(self._slices)
+        except StopIteration as stop:
+            self.result, self.done = stop.value, True
+        except (DeviceError, OSError, MemoryError) as error:
+            self.error, self.done = f"{type(error).__name__}: {error}"[:200], True

@@ -1,0 +1,128 @@
+"""Is the candidate better than what serves? Paired, on frames that neither was made with, new ones and old ones. Pure."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a promotion needs (docs/decisions/0005). Shares and accuracies 0..1.
+
+    old_tolerance: loss on the old world that is accepted without more ado; new_share: how much of the time to come is
+    taken to look like the new world: a larger loss on old frames is accepted while new_share x (lower bound of the gain)
+    outweighs (1 - new_share) x (loss on old), up to old_loss_max.
+    """
+
+    labels_min: int = 30
+    confidence: float = 0.95
+    old_tolerance: float = 0.02
+    new_share: float = 0.8
+    old_loss_max: float = 0.5
+    collapse: float = 0.35  # how far one class's share of the answers may exceed its share of the labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paired:
+    """Two models' answers to the same held-out pictures.
+
+    labels: int64 [n]; group: int64 [n], pictures of one group depend on each other; before, after: softmax [n, K].
+    """
+
+    labels: Array
+    group: Array
+    before: Array
+    after: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """promote, and the numbers behind it. reason: the first rule that failed, or empty."""
+
+    promote: bool
+    reason: str
+    new_before: float
+    new_after: float
+    new_gain_low: float
+    new_p: float
+    new_labels: int
+    old_before: float
+    old_after: float
+    old_labels: int
+
+    def fields(self) -> dict[str, Any]:
+        return {name: round(v, 4) if isinstance(v, float) else v for name, v in asdict(self).items()}
+
+
+def judge(new: Paired, old: Paired, rule: Rule, seed: int = 0) -> Verdict:
+    """Promote only what is finite, does not collapse, is surely better on new frames and loses little enough on old ones."""
+    was, now = _right(new.before, new.labels), _right(new.after, new.labels)
+    old_was, old_now = _right(old.before, old.labels), _right(old.after, old.labels)
+    low = gain_low(was, now, new.group, rule.confidence, seed)
+    p = mcnemar(was, now)
+    loss = _mean(old_was) - _mean(old_now)
+    reason = _objection(new, old, rule, low, p, loss)
+    return Verdict(
+        not reason, reason, _mean(was), _mean(now), low, p, len(was), _mean(old_was), _mean(old_now), len(old_was)
+    )
+
+
+def _objection(new: Paired, old: Paired, rule: Rule, low: float, p: float, loss: float) -> str:
+    if not (np.isfinite(new.after).all() and np.isfinite(old.after).all()):
+        return "outputs are not finite"
+    if len(new.labels) < rule.labels_min:
+        return f"only {len(new.labels)} held-out labels of the new world, {rule.labels_min} needed"
+    if collapsed(new.after, new.labels, rule.collapse):
+        return "one class takes over"
+    if low <= 0 or p > 1 - rule.confidence:
+        return "not surely better on new frames"
+    outweighed = rule.new_share * low >= (1 - rule.new_share) * loss and loss <= rule.old_loss_max
+    if loss > rule.old_tolerance and not outweighed:
+        return "loses too much on old frames"
+    return ""
+
+
+def gain_low(was: Array, now: Array, group: Array, confidence: float, seed: int, draws: int = 1000) -> float:
+    """Lower bound of the gain in accuracy: a bootstrap over groups, since pictures of one group come and go together."""
+    if not len(was):
+        return -1.0
+    names, place = np.unique(group, return_inverse=True)
+    gain = np.bincount(place, weights=now.astype(float) - was)
+    size = np.bincount(place).astype(float)
+    picks = np.random.default_rng(seed).integers(len(names), size=(draws, len(names)))
+    return float(np.quantile(gain[picks].sum(1) / size[picks].sum(1), 1 - confidence))
+
+
+def mcnemar(was: Array, now: Array) -> float:
+    """Exact one-sided McNemar test: probability of so many repaired against broken answers if none were better."""
+    repaired, broken = int(np.sum(~was & now)), int(np.sum(was & ~now))
+    return float(bdtr(broken, repaired + broken, 0.5)) if repaired + broken else 1.0
+
+
+def collapsed(probs: Array, labels: Array, limit: float) -> bool:
+    """Does one class take a much larger share of the answers than of the labels?"""
+    classes = probs.shape[1]
+    given = np.bincount(probs.argmax(1), minlength=classes) / max(1, len(probs))
+    true = np.bincount(labels, minlength=classes)[:classes] / max(1, len(labels))
+    return bool(np.any(given - true > limit))
+
+
+def worse(new: Paired, confidence: float = 0.95, loss_max: float = 0.10) -> bool:
+    """Probation: is what was promoted (`after`) worse than what it replaced (`before`), surely or by a wide margin?"""
+    if not np.isfinite(new.after).all():
+        return True
+    was, now = _right(new.before, new.labels), _right(new.after, new.labels)
+    return mcnemar(now, was) <= 1 - confidence or _mean(was) - _mean(now) > loss_max
+
+
+def _right(probs: Array, labels: Array) -> Array:
+    return np.asarray(probs.argmax(1) == labels)
+
+
+def _mean(right: Array) -> float:
+    return float(right.mean()) if len(right) else 0.0

@@ -1,0 +1,69 @@
+"""What an adaptation wants done by the world around it: frozen values, carried out by the daemon's observer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from drift.jobs import Job
+from drift.samples import Sample
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A repaired model. `None` means: as it serves now.
+
+    kind: name of the response that made it. head: the head stage's arrays by graph input name. graph: ONNX bytes of the
+    backbone. evidence: numbers for the journal.
+    """
+
+    kind: str
+    head: Mapping[str, Array] | None = None
+    graph: bytes | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """Labels wanted, from a teacher or from people. Answer each with `Adaptation.labelled`, in any order, or never."""
+
+    samples: tuple[Sample, ...]
+    purpose: str  # "audit", "train", "probation", "check_in"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Run `job.step(budget_ns)` as background steps of one lane until it says True (or its error is set)."""
+
+    name: str
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Promote:
+    """Store and serve. Answer with `Adaptation.promoted(name)` or `Adaptation.refused(reason)`."""
+
+    candidate: Candidate
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Serve variant `to` again. Answer with `Adaptation.rolled_back()` or `Adaptation.refused(reason)`."""
+
+    to: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the journal. kind: calibrated, alarm, audit, response, judgement, promotion, rollback, refused, …"""
+
+    kind: str
+    fields: Mapping[str, Any]
+
+
+Order = Ask | Work | Promote | Rollback | Note

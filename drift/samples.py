@@ -1,0 +1,175 @@
+"""What drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a balanced memory of the old world."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+STREAMS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One answer of a watched classifier, with the picture that it was given.
+
+    image: uint8 [h, w, 3], RGB, at the model's input size; probs: float32 [K], sums to 1; features: float32 [D].
+    at_ns: when the frame arrived, same clock as `Adaptation.orders`. variant: the name of the variant that answered.
+    """
+
+    id: int
+    stream: str
+    at_ns: int
+    image: Array
+    probs: Array
+    features: Array
+    variant: str = ""
+
+
+class Stride:
+    """Lets one frame per stream and stride through: neighbouring frames show the same objects and add no evidence."""
+
+    def __init__(self, stride_ns: int, per_frame: int):
+        self.stride_ns, self.per_frame = stride_ns, per_frame
+        self._open: dict[str, tuple[int, int]] = {}  # stream -> (time of the frame taken last, crops taken of it)
+
+    def takes(self, stream: str, at_ns: int) -> bool:
+        """Is a crop of this frame wanted? All crops of one frame carry the same time."""
+        if stream not in self._open and len(self._open) >= STREAMS_MAX:
+            return False
+        frame, taken = self._open.get(stream, (at_ns - self.stride_ns, 0))
+        if at_ns == frame:
+            self._open[stream] = (frame, taken + 1)
+            return taken < self.per_frame
+        if 0 <= at_ns - frame < self.stride_ns:
+            return False
+        self._open[stream] = (at_ns, 1)
+        return True
+
+
+class Recent:
+    """The newest samples of all streams, oldest first; bounded in number and in bytes of pictures."""
+
+    def __init__(self, samples_max: int = 400, bytes_max: int = 48 * 1024 * 1024):
+        self.samples_max, self.bytes_max = samples_max, bytes_max
+        self._samples: deque[Sample] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self._samples)
+
+    def add(self, sample: Sample) -> None:
+        self._samples.append(sample)
+        self._bytes += sample.image.nbytes
+        while len(self._samples) > self.samples_max or (self._bytes > self.bytes_max and len(self._samples) > 1):
+            self._bytes -= self._samples.popleft().image.nbytes
+
+    def since(self, at_ns: int) -> list[Sample]:
+        return [sample for sample in self._samples if sample.at_ns >= at_ns]
+
+    def clear(self) -> None:
+        self._samples.clear()
+        self._bytes = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Labelled pictures in arrays of equal length n.
+
+    images: uint8 [n, h, w, 3]; labels: int64 [n], index into the model's classes; group: int64 [n], samples of one group
+    (stream and time block) may depend on each other.
+    """
+
+    images: Array
+    labels: Array
+    group: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: Array) -> "Labelled":
+        return Labelled(self.images[rows], self.labels[rows], self.group[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """The world that the model was ported in: what `reference.npz` of the repository holds, rows in time order per stream.
+
+    probs: float32 [n, K]; features: float32 [n, D]; stream, block: int64 [n]; the rest as in `Labelled`.
+    """
+
+    images: Array
+    labels: Array
+    probs: Array
+    features: Array
+    stream: Array
+    block: Array
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> "Reference":
+        """Raises `ValueError` when an array is missing or the lengths differ."""
+        missing = [name for name in cls.__dataclass_fields__ if name not in arrays]
+        if missing:
+            raise ValueError(f"reference without {', '.join(missing)}")
+        lengths = {name: len(arrays[name]) for name in cls.__dataclass_fields__}
+        if len(set(lengths.values())) != 1 or not lengths["labels"]:
+            raise ValueError(f"reference with arrays of lengths {lengths}")
+        return cls(**{name: np.asarray(arrays[name]) for name in cls.__dataclass_fields__})
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.mean(self.probs.argmax(1) == self.labels))
+
+    @property
+    def prior(self) -> Array:
+        """Class frequencies of the labels, one pseudo-count each: float64 [K], sums to 1."""
+        counts = np.bincount(self.labels, minlength=self.probs.shape[1]) + 1.0
+        return np.asarray(counts / counts.sum())
+
+    @property
+    def group(self) -> Array:
+        """Stream and time block as one number."""
+        return np.asarray(self.stream * (int(self.block.max()) + 1) + self.block)
+
+    def split(self) -> tuple[Array, Array]:
+        """Row numbers (replay, held out): every third time block is held out, and never trained on."""
+        order = np.unique(self.group, return_inverse=True)[1]
+        held = order % 3 == 2
+        if not held.any():  # too few blocks to keep any apart: a third of the rows, better than none
+            held = np.arange(len(order)) % 3 == 2
+        return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def labelled(self, rows: Array) -> Labelled:
+        return Labelled(self.images[rows], self.labels[rows], self.group[rows])
+
+
+def balanced(labels: Array, size: int, rng: np.random.Generator) -> Array:
+    """At most `size` row numbers, ascending, with the classes as even as the labels allow."""
+    rows = rng.permutation(len(labels))
+    rank = np.zeros(len(labels), np.int64)
+    for kind in np.unique(labels):
+        of_kind = rows[labels[rows] == kind]
+        rank[of_kind] = np.arange(len(of_kind))  # its turn within its class
+    return np.sort(rows[np.argsort(rank[rows], kind="stable")][:size])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """A bounded, class-balanced memory of the old world. `features` are those of variant graph `graph`'s backbone."""
+
+    old: Labelled
+    features: Array
+    graph: bytes
+
+    @classmethod
+    def of(cls, reference: Reference, graph: bytes, size: int, rng: np.random.Generator) -> "Replay":
+        rows = reference.split()[0]
+        rows = rows[balanced(reference.labels[rows], size, rng)]
+        return cls(reference.labelled(rows), reference.features[rows], graph)
