@@ -1,0 +1,78 @@
+"""What waits to go out, bounded in bytes by us: the client library bounds nothing at QoS 0."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+OVERHEAD_BYTES = 256  # of a packet and its bookkeeping; keeps many tiny messages bounded too
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to publish. `user`: metadata (MQTT 5 user properties); `wrap`: as a JSON envelope on 3.1.1."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    user: Mapping[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+    expiry_s: int | None = None
+    wrap: bool = False
+
+    @property
+    def bytes(self) -> int:
+        return len(self.payload) + len(self.topic) + OVERHEAD_BYTES
+
+
+class Outbox:
+    """Messages in order. Bytes count from `put` until `release`: what the network has not taken yet counts too."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._waiting: deque[Message] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def put(self, message: Message, *, first: bool = False) -> bool:
+        """False, and nothing changed, when the message does not fit any more."""
+        with self._lock:
+            if self._bytes + message.bytes > self.bytes_max:
+                return False
+            self._bytes += message.bytes
+            (self._waiting.appendleft if first else self._waiting.append)(message)
+            return True
+
+    def take(self) -> Message | None:
+        """The next one. Its bytes count until it is given to `release` or `back`."""
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def release(self, message: Message) -> None:
+        with self._lock:
+            self._bytes -= message.bytes
+
+    def back(self, messages: Iterable[Message]) -> None:
+        """Taken, but not delivered: first again, in the order given."""
+        with self._lock:
+            self._waiting.extendleft(reversed(list(messages)))
+
+    def forget_stale(self) -> int:
+        """Drop what is worth nothing at the next connection; how many that were.
+
+        Retained messages are not counted: their last state is published anew at every connect.
+        """
+        with self._lock:
+            kept = [message for message in self._waiting if message.qos > 0 and not message.retain]
+            gone = [message for message in self._waiting if message.qos == 0 or message.retain]
+            self._bytes -= sum(message.bytes for message in gone)
+            self._waiting = deque(kept)
+            return sum(not message.retain for message in gone)
