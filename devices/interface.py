@@ -22,7 +22,7 @@ class Stopped(DeviceError):
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, dtype (NumPy's name) and shape of one input or output; `None` is a free dimension, the first one the batch."""
+    """Name, dtype (NumPy's name), shape of one input or output; `None` is a free dimension, the first one the batch."""
 
     name: str
     dtype: str
@@ -39,7 +39,7 @@ class Engine(Protocol):
         """All outputs by name. Raises `Stopped` after `stop`, `DeviceError` when the runtime fails."""
 
     def stop(self) -> None:
-        """From another thread: ask the call in flight to end at the next operator. No call in flight: nothing happens."""
+        """From another thread: ask the call in flight to end at the next operator. None in flight: nothing happens."""
 
     def close(self) -> None:
         """Give the memory back. Idempotent."""

@@ -1,0 +1,200 @@
+"""ONNX Runtime on CPU cores that the config names: no hidden threads, no spinning, no silent second try.
+
+Facts this file leans on, each guarded by a test (tests/devices/test_cpu.py): `RunOptions.terminate` ends a run at the
+next operator, and stays set, hence one RunOptions per run; a load by path lets other threads breathe, a load from bytes
+does not; a session that fails on its provider tries another one unless `enable_fallback=0`; pool threads inherit the
+affinity of the thread that makes the session.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from devices.interface import DeviceError, Stopped, Tensors, TensorSpec
+
+try:
+    import onnxruntime as ort
+except ImportError:  # said by `Cpu`, with the way out
+    ort = None
+
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+_DTYPES = {"float": "float32", "double": "float64", "bool": "bool", "string": "object"}
+_SILENT = 4  # ONNX Runtime's log level: fatal only; what fails is raised, not printed as well
+
+
+class Cpu:
+    """Some cores of this machine.
+
+    Args:
+        name: names the lane.
+        threads: of one run; 1 = all work on the calling thread. With two busy models one thread each is faster.
+        cores: which ones, e.g. [0, 1]; None: wherever the system puts the threads.
+        memory_mb: limit for the blobs that may be resident at once.
+        background: "idle" = work without a deadline runs in the scheduling class SCHED_IDLE, where the system lets us;
+            "normal" = in the same class as the rest.
+
+    Raises:
+        DeviceError: no ONNX Runtime, or two of them, or cores that this machine does not have.
+    """
+
+    kind = "cpu"
+
+    def __init__(
+        self,
+        name: str = "cpu0",
+        threads: int = 1,
+        cores: Sequence[int] | None = None,
+        memory_mb: int = 1024,
+        background: str = "idle",
+    ):
+        check_runtime()
+        if threads < 1 or background not in ("idle", "normal"):
+            raise DeviceError(f"{name}: threads must be at least 1 and background 'idle' or 'normal'")
+        if cores is not None and not set(cores) <= os.sched_getaffinity(0):
+            raise DeviceError(f"{name}: cores {sorted(cores)}: this process may use {sorted(os.sched_getaffinity(0))}")
+        self.name, self.threads, self.background = name, threads, background
+        self.cores = None if cores is None else frozenset(cores)
+        self.memory_bytes = memory_mb * 1024 * 1024
+
+    def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> "CpuEngine":
+        """Load by path, warm up once per batch size. Raises `DeviceError`."""
+        try:
+            with self._pinned():
+                session = ort.InferenceSession(
+                    str(graph), self._options(), providers=["CPUExecutionProvider"], enable_fallback=0
+                )
+            engine = CpuEngine(session)
+            engine.warm_up(batches)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise DeviceError(f"{self.name}: {graph}: {one_line(error)}") from None
+        return engine
+
+    def enter(self, background: bool) -> None:
+        """Put the calling thread on this device's cores; background work in the idle class. Never raises."""
+        if self.cores is not None:
+            with suppress(OSError):
+                os.sched_setaffinity(0, self.cores)
+        if background and self.background == "idle":
+            # Not revocable without CAP_SYS_NICE: the caller is a thread that does nothing else.
+            with suppress(OSError, AttributeError):
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+    def _options(self) -> Any:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = _SILENT
+        return options
+
+    @contextmanager
+    def _pinned(self) -> Iterator[None]:
+        """Pool threads keep the affinity that their maker had."""
+        before = os.sched_getaffinity(0)
+        try:
+            if self.cores is not None:
+                os.sched_setaffinity(0, self.cores)
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
+
+
+class _Call:
+    """One run in flight. The flag is ours, since the text of the runtime's exception is no interface."""
+
+    __slots__ = ("options", "stopped")
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.options = ort.RunOptions()
+        self.options.log_severity_level = _SILENT
+
+
+class CpuEngine:
+    """One session. `run` belongs to one thread at a time; `stop` and `close` may come from others."""
+
+    def __init__(self, session: Any):
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self._names = [spec.name for spec in self.outputs]
+        self._session: Any = session
+        self._call: _Call | None = None
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """All outputs by name. Raises `Stopped` after `stop`, `DeviceError` when the run fails or gives NaN or Inf."""
+        session = self._session  # held here: a session that is released while it runs takes the process with it
+        if session is None:
+            raise DeviceError("the engine is closed")
+        call = self._call = _Call()
+        try:
+            arrays = session.run(self._names, inputs, call.options)
+        except Exception as error:
+            raise Stopped("stopped") if call.stopped else DeviceError(one_line(error)) from None
+        finally:
+            self._call = None
+        outputs = dict(zip(self._names, arrays, strict=True))
+        _check_finite(outputs)
+        return outputs
+
+    def stop(self) -> None:
+        """Ask the call in flight to end at the next operator. It may still complete: then it counts as done."""
+        call = self._call
+        if call is not None:  # if it ended meanwhile, this touches an object that nobody uses again
+            call.stopped = True
+            call.options.terminate = True
+
+    def close(self) -> None:
+        """Give the memory back, once the call in flight has ended. Idempotent."""
+        self._session = None
+
+    def warm_up(self, batches: Sequence[int]) -> None:
+        """One run per batch size on zeros, so that the first frame does not pay. Skipped where a shape is open."""
+        if any(None in spec.shape[1:] for spec in self.inputs):
+            return
+        for batch in batches:
+            zeros = {s.name: np.zeros([batch if d is None else d for d in s.shape], s.dtype) for s in self.inputs}
+            self._session.run(self._names, zeros)
+
+
+def _check_finite(outputs: dict[str, np.ndarray]) -> None:
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DeviceError(f"output {name!r} holds NaN or Inf")
+
+
+def _spec(node: Any) -> TensorSpec:
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(dim if isinstance(dim, int) and dim > 0 else None for dim in node.shape)
+    return TensorSpec(node.name, _DTYPES.get(kind, kind), shape)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line of at most 300 characters: what a person can read in a log or a terminal."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def check_runtime() -> None:
+    """Raises `DeviceError` unless exactly one ONNX Runtime is installed: two of them overwrite each other's files."""
+    found = installed_runtimes()
+    if len(found) > 1:
+        raise DeviceError(
+            f"{' and '.join(found)} are both installed and break each other: pip uninstall -y {' '.join(found)}; "
+            "then pip install 'leeway[cpu]' or 'leeway[gpu]'"
+        )
+    if ort is None:
+        raise DeviceError("ONNX Runtime is missing: pip install 'leeway[cpu]' (or 'leeway[gpu]' with an NVIDIA GPU)")
+
+
+def installed_runtimes() -> list[str]:
+    """Names of the installed distributions that bring the package `onnxruntime`."""
+    found = []
+    for name in RUNTIMES:
+        with suppress(metadata.PackageNotFoundError):
+            metadata.distribution(name)
+            found.append(name)
+    return found

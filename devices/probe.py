@@ -1,0 +1,152 @@
+"""What this machine has, what is missing, and how to get it. Pure data: somebody else prints it."""
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from devices.cpu import installed_runtimes
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    name: str
+    state: Literal["ok", "missing", "broken"]
+    detail: str
+    remedy: str = ""  # what to type; empty when all is well
+    needed: bool = False  # False: something works without it
+
+
+def probe() -> list[Finding]:
+    """Look at this machine; takes well under a second, starts nothing, changes nothing."""
+    return [
+        _cpu(),
+        _memory(),
+        _idle_class(),
+        _runtime(),
+        *(_package(*row) for row in PACKAGES),
+        _gpu(),
+        *(_package(*row) for row in GPU_PACKAGES),
+        _program("mosquitto", "MQTT broker for real cameras", "sudo apt-get install mosquitto"),
+        _program("ffmpeg", "to make and look at video files", "sudo apt-get install ffmpeg"),
+    ]
+
+
+# distribution, what for, how to get it, needed
+PACKAGES = [
+    ("onnx", "reads and cuts models", "pip install leeway", True),
+    ("opencv-python-headless", "resizes frames, opens videos", "pip install leeway", True),
+    ("simplejpeg", "decodes frames", "pip install leeway", True),
+    ("paho-mqtt", "MQTT client", "pip install leeway", True),
+    ("amqtt", "embedded broker of the demo", "pip install 'leeway[demo]'", False),
+    ("matplotlib", "pictures of the report", "pip install 'leeway[demo]'", False),
+    ("torch", "trains the example models anew", "pip install 'leeway[train]'", False),
+]
+GPU_PACKAGES = [
+    ("tensorrt", "NVIDIA engine", "pip install 'leeway[gpu]'", False),
+    ("pycuda", "CUDA from Python", "pip install 'leeway[gpu]'", False),
+    ("tensorrt_rtx_cu13_bindings", "NVIDIA RTX engine", "pip install 'leeway[rtx]'", False),
+]
+
+
+def fingerprint() -> dict[str, str | int]:
+    """What a measurement depends on: stored beside every profile."""
+    return {
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{name: version for name in ("onnx", *installed_runtimes()) if (version := _version(name))},
+    }
+
+
+def cpu_model() -> str:
+    """Name of the processor as the system tells it."""
+    for line in _lines("/proc/cpuinfo"):
+        if line.startswith(("model name", "Model", "Hardware")):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def memory_total_bytes() -> int:
+    """Of the machine, in bytes; 0 when unknown."""
+    return _meminfo().get("MemTotal", 0)
+
+
+def _cpu() -> Finding:
+    return Finding("processor", "ok", f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable", needed=True)
+
+
+def _memory() -> Finding:
+    table = _meminfo()
+    total, free = table.get("MemTotal", 0), table.get("MemAvailable", 0)
+    return Finding("memory", "ok", f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB available", needed=True)
+
+
+def _idle_class() -> Finding:
+    if hasattr(os, "SCHED_IDLE"):
+        return Finding("idle class", "ok", "background work can run in SCHED_IDLE")
+    return Finding("idle class", "missing", "background work shares the normal class", "run on Linux")
+
+
+def _runtime() -> Finding:
+    found = installed_runtimes()
+    if len(found) > 1:
+        remedy = f"pip uninstall -y {' '.join(found)} && pip install 'leeway[cpu]'"
+        return Finding("onnxruntime", "broken", f"{' and '.join(found)} break each other", remedy, needed=True)
+    if not found:
+        return Finding("onnxruntime", "missing", "runs models on the CPU", "pip install 'leeway[cpu]'", needed=True)
+    return Finding("onnxruntime", "ok", f"{found[0]} {_version(found[0])}", needed=True)
+
+
+def _package(name: str, purpose: str, remedy: str, needed: bool) -> Finding:
+    version = _version(name)
+    if version is None:
+        return Finding(name, "missing", purpose, remedy, needed)
+    return Finding(name, "ok", f"{version}, {purpose}", needed=needed)
+
+
+def _program(name: str, purpose: str, remedy: str) -> Finding:
+    # Debian puts daemons where an ordinary user's PATH does not look.
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    return Finding(name, "ok", f"{path}, {purpose}") if path else Finding(name, "missing", purpose, remedy)
+
+
+def _gpu() -> Finding:
+    remedy = "install the NVIDIA driver if this machine has such a GPU"
+    if not (tool := shutil.which("nvidia-smi")):
+        return Finding("NVIDIA GPU", "missing", "nvidia-smi not found", remedy)
+    query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("NVIDIA GPU", "broken", f"nvidia-smi: {error}", remedy)
+    if said.returncode != 0:
+        return Finding("NVIDIA GPU", "broken", " ".join((said.stderr or said.stdout).split())[:200], remedy)
+    return Finding("NVIDIA GPU", "ok", "; ".join(said.stdout.strip().splitlines()))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _meminfo() -> dict[str, int]:
+    rows = (line.split() for line in _lines("/proc/meminfo"))
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) >= 2}
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,135 @@
+"""A device that does nothing but take its time: a table of durations, noise by a seed, outputs of the right shape."""
+
+import random
+import threading
+from bisect import bisect_left
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from devices.interface import DeviceError, Stopped, Tensors, TensorSpec
+
+
+class Simulated:
+    """Serves without hardware: every graph takes what the table says.
+
+    Args:
+        name: names the lane.
+        ms_by_batch: batch size -> milliseconds; between two sizes linear, beyond the last one in proportion.
+        noise: standard deviation of a run's duration as a share of it, 0..1; a run never takes less than half of it.
+        seed: of the noise and of the outputs.
+        memory_mb: limit for the blobs that may be resident at once.
+        outputs: "zeros", or "random" = standard normal values, the same for the same seed and order of runs.
+    """
+
+    kind = "simulated"
+
+    def __init__(
+        self,
+        name: str = "sim0",
+        ms_by_batch: Mapping[int | str, float] | None = None,
+        noise: float = 0.0,
+        seed: int = 0,
+        memory_mb: int = 1024,
+        outputs: str = "zeros",
+    ):
+        table = {int(batch): float(ms) for batch, ms in (ms_by_batch or {1: 5.0}).items()}
+        if not table or min(table) < 1 or min(table.values()) < 0:
+            raise DeviceError(f"{name}: ms_by_batch maps batch sizes >= 1 to milliseconds >= 0")
+        if outputs not in ("zeros", "random") or not 0 <= noise <= 1:
+            raise DeviceError(f"{name}: outputs must be 'zeros' or 'random', noise between 0 and 1")
+        self.name, self.noise, self.outputs = name, noise, outputs
+        self.table = sorted(table.items())
+        self.memory_bytes = memory_mb * 1024 * 1024
+        self.random = random.Random(seed)
+
+    def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> "SimulatedEngine":
+        """Reads the names and shapes of the graph's inputs and outputs, nothing more. Raises `DeviceError`."""
+        try:
+            model = onnx.load(str(graph), load_external_data=False)
+            constants = {tensor.name for tensor in model.graph.initializer}
+            inputs = tuple(_spec(info) for info in model.graph.input if info.name not in constants)
+            outputs = tuple(_spec(info) for info in model.graph.output)
+        except Exception as error:  # protobuf and the file system have many
+            raise DeviceError(f"{self.name}: {graph}: {error}") from None
+        return SimulatedEngine(self, inputs, outputs)
+
+    def enter(self, background: bool) -> None:
+        """Nowhere to go."""
+
+    def expected_ms(self, batch: int) -> float:
+        """What the table says for a batch size, without noise."""
+        sizes = [size for size, _ in self.table]
+        at = bisect_left(sizes, batch)
+        if at == len(sizes):
+            return self.table[-1][1] * batch / sizes[-1]
+        if at == 0 or sizes[at] == batch:
+            return self.table[at][1]
+        (low, low_ms), (high, high_ms) = self.table[at - 1 : at + 1]
+        return low_ms + (high_ms - low_ms) * (batch - low) / (high - low)
+
+    def duration_ms(self, batch: int) -> float:
+        """One draw: what a run of this batch takes."""
+        return self.expected_ms(batch) * max(0.5, self.random.gauss(1.0, self.noise))
+
+
+class SimulatedEngine:
+    """A graph whose run is a wait."""
+
+    def __init__(self, device: Simulated, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]):
+        self.inputs, self.outputs = inputs, outputs
+        self._device = device
+        self._stop = threading.Event()
+        self._running = self._closed = False
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """Waits as long as the table says. Raises `Stopped`, or `DeviceError` when an input is missing or misshapen."""
+        if self._closed:
+            raise DeviceError("the engine is closed")
+        batch = self._check(inputs)
+        self._stop.clear()
+        self._running = True
+        try:
+            if self._stop.wait(self._device.duration_ms(batch) / 1e3):
+                raise Stopped("stopped")
+        finally:
+            self._running = False
+        return {spec.name: self._made(spec, batch) for spec in self.outputs}
+
+    def _check(self, inputs: Tensors) -> int:
+        for spec in self.inputs:
+            if spec.name not in inputs:
+                raise DeviceError(f"input {spec.name!r} is missing")
+            shape = inputs[spec.name].shape
+            fits = len(shape) == len(spec.shape) and all(
+                want in (None, got) for want, got in zip(spec.shape, shape, strict=True)
+            )
+            if not fits:
+                raise DeviceError(f"input {spec.name!r} has shape {shape}, expected {spec.shape}")
+        free = [inputs[s.name].shape[0] for s in self.inputs if s.shape and s.shape[0] is None]
+        return free[0] if free else 1
+
+    def _made(self, spec: TensorSpec, batch: int) -> np.ndarray:
+        shape = [batch if place == 0 and dim is None else dim or 1 for place, dim in enumerate(spec.shape)]
+        if self._device.outputs == "zeros":
+            return np.zeros(shape, spec.dtype)
+        values = np.random.default_rng(self._device.random.getrandbits(64)).standard_normal(shape)
+        return values.astype(spec.dtype)
+
+    def stop(self) -> None:
+        """Ends the wait in flight; without one, nothing happens."""
+        if self._running:
+            self._stop.set()
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._closed = True
+
+
+def _spec(info: Any) -> TensorSpec:
+    kind = info.type.tensor_type
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in kind.shape.dim)
+    return TensorSpec(info.name, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape)
