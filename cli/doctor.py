@@ -1,10 +1,9 @@
 """`leeway doctor`: what this machine has, what it lacks, and what to type to get it."""
 
 import os
+import platform
 import shutil
 import sys
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 PYTHON_MIN = (3, 11)
 DISK_FREE_MIN_GB = 1.0  # a repository of small models, a few runs of the demo and their reports
-SBIN = "/usr/sbin:/usr/local/sbin"  # Debian keeps mosquitto where only root looks
+COLUMNS_MIN = 80
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -31,12 +30,12 @@ def doctor(as_json: AsJson = False) -> None:
 
       leeway doctor
 
-      leeway doctor --json | jq '.findings[] | select(.ok == false)'
+      leeway doctor --json | jq '.findings[] | select(.state != "ok")'
     """
     from devices.probe import probe
 
-    findings = [*of_the_command(Path.cwd()), *probe()]
-    ready = all(finding.ok is not False for finding in findings)
+    findings = [python(), *probe(), disk(Path.cwd()), terminal()]
+    ready = all(finding.state == "ok" for finding in findings if finding.needed)
     shown = table(["", "what", "found", "what to do"], [row(finding) for finding in findings])
     emit({"ready": ready, "findings": findings}, shown, as_json)
     if not as_json:
@@ -47,61 +46,40 @@ def doctor(as_json: AsJson = False) -> None:
 def row(finding: "Finding") -> tuple["Text", str, str, str]:
     from rich.text import Text
 
-    mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}[finding.ok]
-    return Text(mark, style), finding.name, finding.value, "" if finding.ok else finding.hint
-
-
-def of_the_command(folder: Path) -> Iterator["Finding"]:
-    """What the verbs need around the devices: Python, pictures, a broker, room on the disk, a terminal."""
-    yield python()
-    yield distribution("OpenCV", "opencv-python-headless", needed=True, hint="pip install opencv-python-headless")
-    yield broker()
-    yield distribution("demo broker", "amqtt", needed=False, hint="only for `leeway demo`: pip install 'leeway[demo]'")
-    yield distribution("report", "matplotlib", needed=False, hint="only for the report: pip install 'leeway[demo]'")
-    yield disk(folder)
-    yield terminal()
+    mark, style = ("✓", "green") if finding.state == "ok" else ("✗", "red") if finding.needed else ("·", "yellow")
+    return Text(mark, style), finding.name, finding.detail, finding.remedy
 
 
 def python() -> "Finding":
     from devices.probe import Finding
 
-    here = ".".join(map(str, sys.version_info[:3]))
+    fits = sys.version_info >= PYTHON_MIN
     wanted = ".".join(map(str, PYTHON_MIN))
-    return Finding("Python", sys.version_info >= PYTHON_MIN, here, f"Leeway needs {wanted} or newer")
-
-
-def distribution(name: str, package: str, needed: bool, hint: str) -> "Finding":
-    """A Python distribution by its metadata: nothing is imported."""
-    from devices.probe import Finding
-
-    try:
-        return Finding(name, True, f"{package} {version(package)}", "")
-    except PackageNotFoundError:
-        return Finding(name, False if needed else None, "not installed", hint)
-
-
-def broker() -> "Finding":
-    from devices.probe import Finding
-
-    found = shutil.which("mosquitto") or shutil.which("mosquitto", path=SBIN)
-    hint = "for cameras of your own: apt-get install mosquitto, or any MQTT broker in the network"
-    return Finding("MQTT broker", True if found else None, found or "no mosquitto here", hint)
+    remedy = "" if fits else f"install Python {wanted} or newer, then: make PYTHON=python{wanted} setup"
+    return Finding("Python", "ok" if fits else "broken", platform.python_version(), remedy, needed=True)
 
 
 def disk(folder: Path) -> "Finding":
+    """Room where the command was typed: repositories and run folders are made there unless told otherwise."""
     from devices.probe import Finding
 
     free_gb = shutil.disk_usage(folder).free / 1e9
-    hint = f"free some: models, traces and reports want {DISK_FREE_MIN_GB:g} GB"
-    return Finding("disk", free_gb >= DISK_FREE_MIN_GB, f"{free_gb:.1f} GB free at {folder}", hint)
+    found = f"{free_gb:.1f} GB free at {folder}"
+    if free_gb >= DISK_FREE_MIN_GB:
+        return Finding("disk", "ok", found, needed=True)
+    return Finding("disk", "missing", found, f"free some: it wants {DISK_FREE_MIN_GB:g} GB", needed=True)
 
 
 def terminal() -> "Finding":
     from devices.probe import Finding
 
     if not sys.stdout.isatty():
-        return Finding(
-            "terminal", None, "output goes to a file or pipe", "the live view needs a terminal; the rest does not"
-        )
-    width = os.get_terminal_size().columns
-    return Finding("terminal", True if width >= 80 else None, f"{width} columns", "the live view wants 80 columns")
+        return Finding("terminal", "missing", "output goes to a file or pipe", "the live view of a demo needs one")
+    columns = os.get_terminal_size().columns
+    wide = columns >= COLUMNS_MIN
+    return Finding(
+        "terminal",
+        "ok" if wide else "missing",
+        f"{columns} columns",
+        "" if wide else f"the live view wants {COLUMNS_MIN}",
+    )

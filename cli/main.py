@@ -41,8 +41,8 @@ the time left over on keeping them accurate when the world drifts.
 
 Every verb explains itself with --help, and prints for programs with --json."""
 
-# Parts that not every box needs, and the extra that brings them.
-EXTRA_OF = {"onnxruntime": "cpu", "amqtt": "demo", "matplotlib": "demo", "torch": "train"}
+# Parts that not every box needs; an extra brings each of them.
+OPTIONAL = {"onnxruntime", "amqtt", "matplotlib", "torch"}
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -112,8 +112,8 @@ def slip(error: Exception) -> int:
     """The exit code of a user's slip, after saying it. Anything else is a bug of ours and goes on as it came."""
     from porting.errors import GateFailed, UserError
 
-    if isinstance(error, ModuleNotFoundError) and error.name in EXTRA_OF:
-        complain(f"this needs {error.name}, which is not installed; pip install 'leeway[{EXTRA_OF[error.name]}]'")
+    if isinstance(error, ModuleNotFoundError) and error.name in OPTIONAL:
+        complain(f"this needs {error.name}, which is not installed here: pip install {error.name}; see `leeway doctor`")
         return 2
     if not isinstance(error, UserError):
         raise error

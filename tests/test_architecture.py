@@ -1,4 +1,4 @@
-"""The rules that keep the code easy to hold in the head: one-way imports, heavy ones in one file, a core without a clock."""
+"""The rules that keep the code easy to hold in the head: one-way imports, heavy ones in one file, no clock in the core."""
 
 import ast
 import statistics
