@@ -1,4 +1,4 @@
-"""A run folder as a demo leaves it behind: what the cameras, the daemon and the truth said, one JSON message per line."""
+"""A run folder as a demo leaves it: what cameras, daemon and truth said, one JSON message per line."""
 
 import json
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def time_of(message: Message) -> float | None:
 
 
 def read_run(path: Path) -> RunFolder:
-    """Raises `UserError` when the folder or its demo.json is missing or is not one; whatever else is missing is noted."""
+    """Raises `UserError` when the folder or its demo.json is missing or is not one; what else is missing is noted."""
     settings = _settings(path)
     lines: dict[str, tuple[Message, ...]] = {}
     notes: list[str] = []

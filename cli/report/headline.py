@@ -71,8 +71,8 @@ def tiles(report: Report) -> list[Tile]:
 def _promises(report: Report) -> list[Tile]:
     slo, latency = report["slo"], report["latency_ms"]
     attainment, limit, p99 = slo["attainment"], slo["ms"], latency["p99"]
-    on_time = "plain" if p99 is None or limit is None else "good" if p99 <= limit else "bad"
-    goal = "plain" if attainment is None else "good" if attainment >= ATTAINMENT_GOAL else "bad"
+    on_time: Verdict = "plain" if p99 is None or limit is None else "good" if p99 <= limit else "bad"
+    goal: Verdict = "plain" if attainment is None else "good" if attainment >= ATTAINMENT_GOAL else "bad"
     return [
         Tile(
             "answered in time", percent(attainment, 2), f"goal {percent(ATTAINMENT_GOAL)}; drops count as misses", goal

@@ -1,4 +1,4 @@
-"""How sure an accuracy is when neighbouring frames tell the same story: intervals over blocks of time, not over frames."""
+"""How sure an accuracy is when neighbouring frames tell the same story: intervals over blocks of time."""
 
 import math
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ def accuracy(tallies: Iterable[Tally]) -> Accuracy:
 
 
 def _worth(share: float, error: float, of: int, blocks: int) -> float:
-    """How many independent looks the counts are worth: never more than there are, and no more than blocks when all agree."""
+    """How many independent looks the counts are worth: no more than there are, or than blocks when all agree."""
     if error <= 0 or not 0 < share < 1:
         return float(min(of, blocks))
     return min(float(of), share * (1 - share) / error**2)

@@ -13,13 +13,13 @@ PHASES = ("before", "drifted", "after")
 
 DEFINITIONS = (
     "before: frames taken before the drift.",
-    "drifted: frames from the drift to the model's first promotion after it; without one, to the start of the last third.",
+    "drifted: frames from the drift to the model's first promotion after it; without one, to the last third.",
     f"after: frames from {SETTLE_S:g} s after the model's last promotion to the end; without one, the last third.",
-    "Accuracy of a classifier: right labels among the boxes of its kind that match a true one (greedy, IoU of at least 0.5).",
+    "Accuracy of a classifier: right labels among the boxes of its kind that match a true one (greedy, IoU >= 0.5).",
     "Accuracy of a detector: F1 at IoU 0.5, the kind being right. Recall and precision beside it.",
-    "Results and truth are matched by camera and frame number. Dropped frames count for no accuracy; they are shown apart.",
+    "Results and truth meet by camera and frame number. Dropped frames count for no accuracy; they are shown apart.",
     "SLO attainment: frames answered in time over all frames that came in, so that every dropped frame is a miss.",
-    "Intervals: 95 %, over blocks of one camera's 3 s taken as independent, since neighbouring frames show the same things.",
+    "Intervals: 95 %, over blocks of one camera's 3 s taken as independent: neighbouring frames show the same things.",
     "regained: (after - drifted) / (before - drifted), where before - drifted is at least 0.02.",
 )
 

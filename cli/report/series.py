@@ -1,4 +1,4 @@
-"""What the pictures plot over time, as plain numbers: accuracy in a sliding window, latency per bin, shares of the device."""
+"""What the pictures plot over time, as numbers: accuracy in a sliding window, latency per bin, shares of the device."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -106,9 +106,9 @@ def reasons(dropped: object) -> dict[str, int]:
     return {"unknown": int(n)} if n else {}
 
 
-def shares_of(stats: Message) -> dict[str, float]:
-    """The cumulative time split of a stats message; what it does not name is idle."""
-    said = stats.get("time_share")
+def shares_of(stats: Message, key: str = "time_share") -> dict[str, float]:
+    """The time split of a stats message, since the daemon came up; what it does not name is idle."""
+    said = stats.get(key)
     if not isinstance(said, Mapping):
         return {}
     shares = {str(name): max(0.0, number(value) or 0.0) for name, value in said.items()}
@@ -117,7 +117,7 @@ def shares_of(stats: Message) -> dict[str, float]:
 
 
 def slices(run: RunFolder) -> list[Slice]:
-    """Shares are cumulative since the daemon came up; the difference of two messages tells what went on between them."""
+    """What went on between two stats messages: the daemon's own word, else the difference of its cumulative shares."""
     found = []
     spent: dict[str, float] = {}
     clock = 0.0
@@ -126,9 +126,13 @@ def slices(run: RunFolder) -> list[Slice]:
         if up is None or at is None or not shares or up <= clock:
             continue
         now = {name: share * up for name, share in shares.items()}
-        went = {name: max(0.0, s - spent.get(name, 0.0)) for name, s in now.items()}
+        went = shares_of(message, "time_share_recent") or _went(spent, now)
         whole = sum(went.values()) or 1.0
         end = at - run.start
         found.append(Slice(max(0.0, end - (up - clock)), end, {name: s / whole for name, s in went.items()}))
         spent, clock = now, up
     return [s for s in found if s.end_s > s.start_s]
+
+
+def _went(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    return {name: max(0.0, seconds - before.get(name, 0.0)) for name, seconds in now.items()}

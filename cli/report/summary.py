@@ -92,7 +92,7 @@ def _delays(run: RunFolder, model: str) -> Json:
 
 def _count(run: RunFolder, model: str, plural: str, kind: str) -> int:
     """The journal and the daemon's counters should agree; where a message was lost the larger one is right."""
-    told = sum(e.get("model") == model and kind_of(e) == kind for e in run.events)
+    told: int = sum(e.get("model") == model and kind_of(e) == kind for e in run.events)
     state = _last(run).get("models")
     said = state.get(model, {}).get(plural) if isinstance(state, Mapping) else None
     return max(told, int(number(said) or 0))
@@ -138,7 +138,8 @@ def _streams(run: RunFolder, found: Sequence[series.Answer]) -> Json:
     table: Json = {}
     for name in names:
         mine = [a for a in found if a.camera == name]
-        said = told.get(name) if isinstance(told.get(name), Mapping) else {}
+        said = told.get(name)
+        said = said if isinstance(said, Mapping) else {}
         dropped = series.reasons(said.get("dropped"))
         answered = max(len(mine), int(number(said.get("answered")) or 0))
         table[name] = {
