@@ -1,4 +1,4 @@
-"""A small MQTT broker for the demo and for tests: amqtt, loopback only, MQTT 3.1.1, anybody on this machine may connect.
+"""A small MQTT broker for the demo and for tests: amqtt, loopback only, MQTT 3.1.1, no passwords.
 
 Not for production: its queues are unbounded and its protocol is the old one. Use Mosquitto there.
 """

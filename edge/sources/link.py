@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.sources import wire
+from edge.sources.attempts import Attempts
 from edge.sources.counters import Counters
 from edge.sources.outbox import OVERHEAD_BYTES, Message, Outbox
 from edge.sources.settings import MqttSettings
@@ -31,9 +32,8 @@ UNSUPPORTED_PROTOCOL = 132
 TAKEN_OVER = 142
 INFLIGHT = 20  # QoS > 0 messages on their way at once
 CONNACK_S = 5.0  # for the broker's answer
+CONNACK_V5_S = 1.5  # to MQTT 5 where 3.1.1 will do: old brokers wait for ever for the rest of a packet they misread
 FLUSH_S = 2.0  # for what still waits at a clean stop
-BACKOFF_FIRST_S = 0.2
-STEADY_S = 5.0  # a connection that lived this long ends a row of failures
 TURN_S = 0.5
 
 log = logging.getLogger("leeway.mqtt")
@@ -68,6 +68,7 @@ class Link:
         self._say = say
         self._retained: dict[str, Message] = {}  # the last one of each topic: a broker that restarts has forgotten them
         self._takeovers = Takeovers()
+        self._attempts = Attempts(settings.protocol, settings.reconnect_max_s)
         self._ready, self._closing = threading.Event(), threading.Event()
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_out.setblocking(False)
@@ -75,9 +76,6 @@ class Link:
         self._thread: threading.Thread | None = None
         self._client = self._fresh_client(V5)
         self._reset()
-        self._fall_back = False  # to 3.1.1, until the next connection that was accepted has ended
-        self._silent_ends = 0  # in a row: closed before the broker said anything
-        self._failures = 0  # in a row: how long to wait before the next attempt
         self._last_said = ""
 
     # ---- for other threads -------------------------------------------------------------------------------------
@@ -140,16 +138,12 @@ class Link:
         while not self._closing.is_set():
             again_at_once = self._one_connection()
             if not again_at_once:
-                self._closing.wait(self._pause_s())
-
-    def _pause_s(self) -> float:
-        self._failures += 1
-        return float(min(self.settings.reconnect_max_s, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10)))
+                self._closing.wait(self._attempts.pause_s())
 
     def _one_connection(self) -> bool:
         """From connect to the end. True: try again without a pause, the broker wants another protocol."""
         self._reset()
-        self._client = client = self._fresh_client(self._next_protocol())
+        self._client = client = self._fresh_client(self._attempts.next_protocol())
         try:
             client.connect(
                 self.settings.host,
@@ -160,11 +154,12 @@ class Link:
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
             self._report(f"no MQTT broker at {self._where}: {error}; trying again until there is one")
             return False
-        began_s = time.monotonic()
+        trying_v5 = self.settings.protocol == "auto" and self._protocol == V5
+        patience_s = time.monotonic() + (CONNACK_V5_S if trying_v5 else CONNACK_S)
         while client.socket() is not None and not self._closing.is_set():
             self._turn(client)
-            if self._accepted_s is None and time.monotonic() - began_s > CONNACK_S:
-                self._report(f"whatever listens at {self._where} does not answer like an MQTT broker")
+            if self._accepted_s is None and time.monotonic() > patience_s:
+                self._mute = True
                 break
         self._leave(client)
         return self._over()
@@ -174,13 +169,9 @@ class Link:
         self._in_hand: dict[int, Message] = {}  # given to the client, not yet written (QoS 0) or acknowledged
         self._accepted_s: float | None = None
         self._refused: ReasonCode | None = None
+        self._mute = False  # the other side took the connection and said nothing in time
         self._taken_over = False
         self._broker_packet_max: int | None = None
-
-    def _next_protocol(self) -> MQTTProtocolVersion:
-        if self.settings.protocol == "auto":
-            return V311 if self._fall_back else V5
-        return V5 if self.settings.protocol == "5" else V311
 
     def _fresh_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
         self._protocol = protocol
@@ -207,8 +198,7 @@ class Link:
     def _learn_from_loss(self, now_s: float) -> None:
         assert self._accepted_s is not None
         lived_s = now_s - self._accepted_s
-        self._failures = 0 if lived_s >= STEADY_S else self._failures
-        self._fall_back, self._silent_ends = False, 0
+        self._attempts.lost(lived_s)
         if self._closing.is_set():
             return
         self.counters.add("disconnects")
@@ -224,20 +214,17 @@ class Link:
             )
 
     def _learn_from_refusal(self) -> bool:
-        auto = self.settings.protocol == "auto"
-        if self._refused is None:  # closed without a word: some old brokers do that to MQTT 5
-            self._silent_ends += 1
-            self._fall_back ^= auto and self._silent_ends >= 2
-            return False
-        self._silent_ends = 0
-        if self._refused.value == UNSUPPORTED_PROTOCOL and self._protocol == V5 and auto:
-            self._fall_back = True
-            self.counters.add("fall_backs")
-            return True
-        self._fall_back = False
-        self.counters.add("refused")
-        self._report(f"the MQTT broker at {self._where} refuses us: {self._refused}; trying again")
-        return False
+        if self._refused is None:
+            at_once = self._attempts.refused("silent" if self._mute else "hung up")
+            line = f"whatever listens at {self._where} does not answer like an MQTT broker; trying again"
+        else:
+            unsupported = self._refused.value == UNSUPPORTED_PROTOCOL
+            at_once = self._attempts.refused("protocol" if unsupported else "us")
+            line = f"the MQTT broker at {self._where} refuses us: {self._refused}; trying again"
+        self.counters.add("fall_backs" if at_once else "refused")
+        if not at_once:
+            self._report(line)
+        return at_once
 
     @property
     def _where(self) -> str:
