@@ -1,0 +1,42 @@
+"""A frame's pixels: decoded on first use, on the lane that needs them, and then shared by every model that looks at it."""
+
+from time import perf_counter_ns
+
+import numpy as np
+from numpy.typing import NDArray
+
+from porting.images import decode
+
+Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
+MARGIN = 0.1  # a crop is its box grown by this share of each side: classifiers were trained on the same
+
+
+class Picture:
+    """Either JPEG bytes that wait to be decoded, or pixels."""
+
+    __slots__ = ("_payload", "_pixels", "decode_ns")
+
+    def __init__(self, payload: bytes | None = None, pixels: Pixels | None = None):
+        assert (payload is None) != (pixels is None)
+        self._payload, self._pixels = payload, pixels
+        self.decode_ns = 0
+
+    def pixels(self) -> Pixels:
+        """RGB. Raises `BadImage` where the bytes are not a picture or are cut short."""
+        if self._pixels is None:
+            assert self._payload is not None
+            began = perf_counter_ns()
+            self._pixels = decode(self._payload)
+            self.decode_ns, self._payload = perf_counter_ns() - began, None
+        return self._pixels
+
+
+def crop(pixels: Pixels, box: tuple[float, float, float, float]) -> Pixels:
+    """The part of the picture under a box (x1, y1, x2, y2), with a margin, at least one pixel; a view, not a copy."""
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = box
+    grow_x, grow_y = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
+    left, top = max(0, int(x1 - grow_x)), max(0, int(y1 - grow_y))
+    right, bottom = min(width, int(x2 + grow_x) + 1), min(height, int(y2 + grow_y) + 1)
+    left, top = min(left, width - 1), min(top, height - 1)
+    return pixels[top : max(bottom, top + 1), left : max(right, left + 1)]

@@ -1,0 +1,53 @@
+"""The message that a frame's answer becomes: names as camera people know them from Frigate, times and SLO verdict inside."""
+
+from typing import Any
+
+from edge.codecs.outputs import Found
+from edge.events import Reply, Time
+from edge.live import Open
+
+
+def objects(opened: Open, reply: Reply) -> list[Found]:
+    """What the request's tasks found; an object that a classifier looked at takes the classifier's word for it."""
+    named = {
+        (job.parent, job.item): job.outcome.found[0] for task in reply.tasks if (job := opened.jobs[task]).parent is not None
+    }
+    found = []
+    for task in reply.tasks:
+        job = opened.jobs[task]
+        if job.parent is None:
+            found += [refined(thing, named.get((task, item))) for item, thing in enumerate(job.outcome.found)]
+    return found
+
+
+def refined(thing: Found, said: Found | None) -> Found:
+    return thing if said is None else Found(thing.kind, said.label, said.score, thing.box)
+
+
+def message(opened: Open, reply: Reply, now: Time, published_time: float, dropped_before: int) -> dict[str, Any]:
+    """JSON-ready result of an answered frame. Times in milliseconds; `queue` is all that is not work."""
+    frame, request = opened.frame, opened.request
+    assert frame is not None
+    assert request.deadline_ns is not None
+    jobs = [opened.jobs[task] for task in reply.tasks]
+    decode_ns = opened.picture.decode_ns if opened.picture else 0
+    infer_ns, post_ns = sum(job.infer_ns for job in jobs), sum(job.post_ns for job in jobs)
+    total_ns = now - request.arrived_ns
+    spans = {"decode": decode_ns, "infer": infer_ns, "post": post_ns, "total": total_ns}
+    return {
+        "id": f"{frame.frame_time:.6f}-{request.id}",
+        "camera": request.stream,
+        "app": request.app,
+        "models": {job.model: job.variant.name for job in jobs},
+        "frame_time": frame.frame_time,
+        "received_time": frame.received_time,
+        "published_time": published_time,
+        "seq": frame.seq,
+        "objects": [thing.as_json() for thing in objects(opened, reply)],
+        "timings_ms": {
+            "queue": round(max(0, total_ns - decode_ns - infer_ns - post_ns) / 1e6, 3),
+            **{name: round(span / 1e6, 3) for name, span in spans.items()},
+        },
+        "slo": {"deadline_ms": (request.deadline_ns - request.arrived_ns) / 1e6, "met": now <= request.deadline_ns},
+        "dropped_before": dropped_before,
+    }

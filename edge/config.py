@@ -1,0 +1,177 @@
+"""`edge.yaml` as frozen, strict values. An unknown key is an error; the environment is read only where a value asks for it."""
+
+import os
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from drift.settings import DriftSettings
+from edge.sources.settings import MqttSettings
+from porting.errors import UserError
+
+SECRET = re.compile(r"\{(LEEWAY_[A-Z0-9_]+)\}")  # "{LEEWAY_MQTT_PASSWORD}" in a value
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PlugIn(BaseModel):
+    """A class by import path, and its options: `{use: "edge.policies.edf:EarliestDeadlineFirst", batch_max: 8}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    use: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of the class, package.module:Class")
+
+    def build(self, **more: Any) -> Any:
+        return build({**self.model_dump(), **more})
+
+
+class App(PlugIn):
+    """What a frame asks for: an answer plug-in, its options, and the time it may take."""
+
+    slo_ms: float = Field(gt=0, description="deadline of a frame, counted from its arrival at the daemon, ms")
+    priority: int = Field(0, description="larger goes first among equals")
+
+    def build(self, **more: Any) -> Any:
+        return build({**self.model_dump(exclude={"slo_ms", "priority"}), **more})
+
+
+class Stream(Strict):
+    """One camera, or `*` for every camera that has no entry of its own."""
+
+    apps: tuple[str, ...] = Field(min_length=1, description="names of `apps` that each frame goes through")
+    waiting_max: int = Field(1, ge=1, description="frames of this stream that may wait; a newer one takes the oldest's place")
+    enabled: bool = True
+
+
+class Background(Strict):
+    """Time for work without a deadline: audits, labelling, retraining."""
+
+    share: float = Field(0.5, ge=0, le=1, description="largest share of each lane's time")
+    step_ms: float = Field(10.0, gt=0, description="longest single step")
+
+
+class Config(Strict):
+    """The whole of `edge.yaml`."""
+
+    models: Path = Field(description="the model repository; relative to this file")
+    mqtt: MqttSettings = MqttSettings()
+    devices: dict[str, PlugIn] = Field(
+        default_factory=lambda: {"cpu0": PlugIn(use="devices.cpu:Cpu")}, min_length=1, description="lanes by name"
+    )
+    policy: PlugIn = PlugIn(use="edge.policies.edf:EarliestDeadlineFirst")
+    estimator: PlugIn = PlugIn(use="edge.estimators.rolling:Rolling")
+    apps: dict[str, App] = Field(min_length=1)
+    streams: dict[str, Stream] = Field(min_length=1)
+    background: Background = Background()
+    drift: DriftSettings | None = Field(None, description="leave out to serve frozen models")
+    trace: Path | None = Field(None, description="write every event and action as JSON lines to this file")
+    journal: Path | None = Field(None, description="write alarms, audits, promotions as JSON lines to this file")
+    stats_period_s: float = Field(1.0, gt=0, description="how often statistics are published")
+
+    def stream(self, name: str) -> Stream | None:
+        return self.streams.get(name) or self.streams.get("*")
+
+
+def build(table: dict[str, Any]) -> Any:
+    """The plug-in that a table names. Raises `UserError` where the path or an option is wrong."""
+    options = dict(table)
+    use = options.pop("use")
+    try:
+        kind = pkgutil.resolve_name(use)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"use: {use!r} cannot be imported ({error}); expected package.module:Class") from error
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise UserError(f"{use}: {error}; see its docstring for the options it takes") from error
+
+
+def load(path: Path) -> Config:
+    """Read and check a config file. Raises `UserError` with the first thing wrong, where, and what is expected."""
+    try:
+        table = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give the path of an edge.yaml") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(table, dict):
+        raise UserError(f"{path}: expected a mapping of keys at the top; see `leeway config schema`")
+    try:
+        config = Config.model_validate(substitute(table, path))
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error)}") from error
+    check_names(config, path)
+    return anchored(config, path.resolve().parent)
+
+
+def substitute(value: Any, path: Path) -> Any:
+    """Replace `{LEEWAY_NAME}` in every string by that environment variable: passwords stay out of the file."""
+    if isinstance(value, dict):
+        return {key: substitute(inner, path) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [substitute(inner, path) for inner in value]
+    return SECRET.sub(lambda match: secret(match[1], path), value) if isinstance(value, str) else value
+
+
+def secret(name: str, path: Path) -> str:
+    if name not in os.environ:
+        raise UserError(f"{path}: asks for the environment variable {name}, which is not set")
+    return os.environ[name]
+
+
+def explain(error: ValidationError) -> str:
+    """The first problem of a validation, as one line: place, what is wrong, what is known there."""
+    problems = error.errors()
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        said = f"{where}: unknown key{suggestion(first['loc'])}"
+    elif first["type"] == "missing":
+        said = f"{where}: missing"
+    else:
+        said = f"{where}: {first['msg']}, got {first.get('input')!r}"
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{said}{more}; see `leeway config schema`"
+
+
+def suggestion(place: tuple[int | str, ...]) -> str:
+    """The known keys beside an unknown one, found by walking the models along its place."""
+    kind: Any = Config
+    for part in place[:-1]:
+        kind = inner_model(kind, part)
+    known = sorted(getattr(kind, "model_fields", {}))
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def inner_model(kind: Any, part: int | str) -> Any:
+    fields = getattr(kind, "model_fields", {})
+    if part not in fields:
+        return kind  # a key of a mapping: its values are of the model that the mapping holds
+    options = [fields[part].annotation, *getattr(fields[part].annotation, "__args__", ())]
+    return next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
+
+
+def check_names(config: Config, path: Path) -> None:
+    for name, stream in config.streams.items():
+        for app in stream.apps:
+            if app not in config.apps:
+                known = ", ".join(config.apps)
+                raise UserError(f"{path}: streams.{name}.apps: no app is called {app!r}; apps here: {known}")
+
+
+def anchored(config: Config, folder: Path) -> Config:
+    """Paths in the file are relative to the file, not to where the command was typed."""
+    paths = {key: folder / value for key in ("models", "trace", "journal") if (value := getattr(config, key)) is not None}
+    return config.model_copy(update=paths)
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of `edge.yaml`, for editors."""
+    return Config.model_json_schema()

@@ -1,0 +1,224 @@
+"""A lane at work: its threads, its loaded engines, and how one order becomes tensors and results."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from devices.interface import Array, Device, DeviceError, Engine
+from devices.interface import Stopped as EngineStopped
+from edge.codecs.outputs import Outcome, read
+from edge.codecs.picture import Picture
+from edge.events import Event, Evicted, Failed, Finished, Loaded, LoadFailed, Run, StepResult, Stopped
+from porting.images import BadImage, prepare
+from porting.repository import CorruptBlob, Repository
+from porting.variant import Stage, Variant
+
+Step = Callable[[int], bool]  # background work: takes a budget in ns, says whether it is done
+
+
+@dataclass(slots=True)
+class Job:
+    """All that a lane knows of one task, from its first order until its request is answered."""
+
+    model: str
+    variant: Variant
+    picture: Picture | None = None
+    step: Step | None = None
+    parent: int | None = None  # task id
+    item: int = 0
+    tensors: dict[str, Array] = field(default_factory=dict)  # left by the last stage, no batch axis
+    outcome: Outcome = field(default_factory=Outcome)
+    began_ns: int = 0  # when the first order for it was given
+    infer_ns: int = 0
+    post_ns: int = 0
+
+
+@dataclass(slots=True)
+class Order:
+    """A `Run` with everything the lane thread needs, so that it never looks at the core's state."""
+
+    run: Run
+    stages: tuple[Stage, ...]
+    jobs: tuple[Job, ...]
+
+
+class Shelf:
+    """What is loaded on one lane: engines by graph, heads by blob. A graph that two stages share is loaded once."""
+
+    def __init__(self, device: Device, repository: Repository):
+        self.device, self.repository = device, repository
+        self.stages: dict[str, Stage] = {}
+        self.engines: dict[str, Engine] = {}
+        self.heads: dict[str, dict[str, Array]] = {}
+
+    def load(self, stage: Stage) -> None:
+        """Raises `DeviceError` or `CorruptBlob`."""
+        if stage.kind == "onnx":
+            if stage.graph not in self.engines:
+                self.engines[stage.graph] = self.device.load(self.repository.blob(stage.graph), stage.batches)
+            if stage.head is not None and stage.head not in self.heads:
+                with np.load(self.repository.blob(stage.head), allow_pickle=False) as arrays:
+                    self.heads[stage.head] = dict(arrays)
+        self.stages[stage.digest] = stage
+
+    def evict(self, digest: str) -> None:
+        gone = self.stages.pop(digest)
+        if not any(stage.graph == gone.graph for stage in self.stages.values()) and gone.graph in self.engines:
+            self.engines.pop(gone.graph).close()
+        if gone.head and not any(stage.head == gone.head for stage in self.stages.values()):
+            self.heads.pop(gone.head, None)
+
+    def close(self) -> None:
+        for engine in self.engines.values():
+            engine.close()
+
+
+class LaneThreads:
+    """One thread for work with a deadline, one in the idle class for work without, one that loads.
+
+    The scheduler gives a lane one work at a time, so the first two never run together.
+    """
+
+    def __init__(self, device: Device, repository: Repository, post: Callable[[Event | BaseException], None], step_ns: int):
+        self.name = device.name
+        self.device, self.post, self.step_ns = device, post, step_ns
+        self.shelf = Shelf(device, repository)
+        self.orders: tuple[SimpleQueue[Any], ...] = tuple(SimpleQueue() for _ in range(3))
+        self.running: Engine | None = None
+        self.threads = [
+            threading.Thread(target=self._serve, args=(queue, label == "idle"), name=f"{self.name}/{label}", daemon=True)
+            for queue, label in zip(self.orders, ("run", "idle", "load"), strict=True)
+        ]
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, order: Order) -> None:
+        self.orders[order.run.background].put(lambda: self._execute(order))
+
+    def load(self, stage: Stage) -> None:
+        self.orders[2].put(lambda: self._load(stage))
+
+    def evict(self, digest: str) -> None:
+        self.orders[2].put(lambda: self._evict(digest))
+
+    def stop_running(self) -> None:
+        if (engine := self.running) is not None:
+            engine.stop()
+
+    def close(self) -> None:
+        for queue in self.orders:
+            queue.put(None)
+        for thread in self.threads:
+            thread.join(timeout=5)
+        self.shelf.close()
+
+    def _serve(self, queue: "SimpleQueue[Callable[[], Event] | None]", background: bool) -> None:
+        self.device.enter(background)
+        while (work := queue.get()) is not None:
+            try:
+                self.post(work())
+            except BaseException as bug:  # anything not foreseen is ours: the loop thread raises it and the daemon stops
+                self.post(bug)
+                return
+
+    def _load(self, stage: Stage) -> Event:
+        try:
+            self.shelf.load(stage)
+        except (DeviceError, CorruptBlob, OSError) as error:
+            return LoadFailed(self.name, stage.digest, str(error))
+        return Loaded(self.name, stage.digest)
+
+    def _evict(self, digest: str) -> Event:
+        self.shelf.evict(digest)
+        return Evicted(self.name, digest)
+
+    def _execute(self, order: Order) -> Event:
+        began = perf_counter_ns()
+        work_id = order.run.work_id
+        try:
+            results = self._step(order) if order.stages[0].kind == "step" else self._infer(order)
+        except EngineStopped:
+            return Stopped(work_id)
+        except DeviceError as error:
+            return Failed(work_id, str(error))
+        except BadPicture as error:
+            return Failed(work_id, str(error), (error.task_id,))
+        return Finished(work_id, results, perf_counter_ns() - began)
+
+    def _step(self, order: Order) -> dict[int, StepResult]:
+        (task,), (job,) = order.run.tasks, order.jobs
+        assert job.step is not None
+        done = job.step(self.step_ns)
+        return {task.id: StepResult(done=done, next=None if done else task.at)}
+
+    def _infer(self, order: Order) -> dict[int, StepResult]:
+        began = perf_counter_ns()
+        pixels = [self._pixels(task.id, job) for task, job in zip(order.run.tasks, order.jobs, strict=True)]
+        batch = self._first_inputs(order, pixels)
+        decoded = perf_counter_ns()
+        for stage in order.stages:
+            batch = self._run_stage(stage, batch)
+        ended = perf_counter_ns()
+        decode_ns = sum(job.picture.decode_ns for job in order.jobs if job.picture)
+        share_ns = max(0, ended - began - decode_ns) // len(order.jobs)
+        results = {}
+        for row, (task, job) in enumerate(zip(order.run.tasks, order.jobs, strict=True)):
+            job.tensors = {name: tensor[row] for name, tensor in batch.items()}
+            job.infer_ns += share_ns
+            last = task.at + len(order.stages) == len(task.chain)
+            results[task.id] = self._finish(job, pixels[row]) if last else StepResult(done=False)
+        read_ns = (perf_counter_ns() - max(ended, decoded)) // len(order.jobs)
+        for job in order.jobs:
+            job.post_ns += read_ns
+        return results
+
+    def _pixels(self, task_id: int, job: Job) -> Array:
+        assert job.picture is not None
+        try:
+            return job.picture.pixels()
+        except BadImage as error:
+            raise BadPicture(task_id, str(error)) from error
+
+    def _first_inputs(self, order: Order, pixels: Sequence[Array]) -> dict[str, Array]:
+        spec = order.stages[0].input
+        if spec is not None:
+            return {spec.name: np.stack([prepare(image, spec) for image in pixels])}
+        names = order.jobs[0].tensors
+        return {name: np.stack([job.tensors[name] for job in order.jobs]) for name in names}
+
+    def _run_stage(self, stage: Stage, batch: dict[str, Array]) -> dict[str, Array]:
+        """What went in goes along with what comes out: the features that a head takes are wanted afterwards too."""
+        engine = self.running = self.shelf.engines[stage.graph]
+        head = self.shelf.heads[stage.head] if stage.head else {}
+        wanted = {spec.name for spec in engine.inputs}
+        try:
+            outputs = engine.run({name: array for name, array in (*batch.items(), *head.items()) if name in wanted})
+        finally:
+            self.running = None
+        kept = {} if stage.input is not None else batch
+        return {**kept, **outputs}
+
+    def _finish(self, job: Job, pixels: Array) -> StepResult:
+        assert job.variant.output is not None
+        spec = self._input_of(job.variant)
+        result, job.outcome = read(job.variant.output, spec, job.model, job.tensors, pixels)
+        job.tensors = {}
+        return result
+
+    def _input_of(self, variant: Variant) -> Any:
+        return self.shelf.stages[variant.stages[0]].input
+
+
+class BadPicture(Exception):
+    """The frame of one task is no picture: that task fails, the rest of its batch is run again without it."""
+
+    def __init__(self, task_id: int, reason: str):
+        super().__init__(reason)
+        self.task_id = task_id

@@ -1,0 +1,278 @@
+"""The real world: one inbox, the monotonic clock, a lane's threads, the frames and results that ids stand for.
+
+Everything here but `receive` and `post` runs on the loop thread, so nothing locks.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from queue import Empty, SimpleQueue
+from time import monotonic_ns
+from typing import Any, Protocol
+
+from edge.codecs.picture import Picture
+from edge.config import Config
+from edge.events import (
+    Action,
+    Arrived,
+    Closing,
+    Evict,
+    Event,
+    LaneUp,
+    Load,
+    Reply,
+    Request,
+    Run,
+    Served,
+    Stop,
+    Task,
+    Time,
+    WakeAt,
+    Withdrawn,
+    Woke,
+)
+from edge.lane import Job, LaneThreads, Order, Step
+from edge.sources.frame import Frame
+from porting.variant import Stage, Variant
+
+TICK_NS = 200_000_000  # observers get a look at the world at least this often
+INBOX_FRAMES_MAX = 256  # frames posted and not yet looked at; beyond it they are dropped as "inbox_full"
+STREAMS_MAX = 256  # cameras times apps; names come from topics, so their number needs a limit
+STREAM_OPEN_MAX = 32  # unanswered requests of one stream; beyond it the new frame is dropped as "stream_full"
+
+
+@dataclass(slots=True)
+class Open:
+    """An unanswered request: where it came from, and what its tasks have brought so far."""
+
+    request: Request
+    frame: Frame | None = None
+    picture: Picture | None = None
+    step: Step | None = None
+    jobs: dict[int, Job] = field(default_factory=dict)  # by task id
+    begun: bool = False
+    first_run_ns: Time = 0
+    on_reply: "Callable[[Open, Reply], None] | None" = None
+
+
+class Listener(Protocol):
+    """Who is told of every frame's fate, on the loop thread."""
+
+    def arrived(self, camera: str) -> None: ...
+    def dropped(self, camera: str, app: str, reason: str) -> None: ...
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None: ...
+
+
+class Live:
+    """World of the daemon. `listen` and `do` are called by the loop; `receive` by the network thread."""
+
+    def __init__(self, config: Config, lanes: Mapping[str, LaneThreads], listeners: Sequence[Listener]):
+        self.config = config
+        self.lanes = lanes
+        self.listeners = listeners
+        self.inbox: SimpleQueue[Event | Frame | BaseException | Callable[[], None] | None] = SimpleQueue()
+        self.ready: deque[Event] = deque()
+        self.stages: dict[str, Stage] = {}
+        self.variants: dict[tuple[str, tuple[str, ...]], Variant] = {}
+        self.open: dict[int, Open] = {}
+        self.by_stream: dict[tuple[str, str], list[int]] = {}
+        self.inbox_full: Counter[str] = Counter()  # written by the network thread alone
+        self.inbox_full_told: Counter[str] = Counter()
+        self.ids = count(1)
+        self.wake_ns: Time | None = None
+        self.draining = False
+        self.ended = False
+
+    # ---- the loop's two calls ----------------------------------------------------------------------------------
+
+    def listen(self) -> tuple[Time, Event] | None:
+        """Wait for the next event; None ends the run."""
+        while not self.ready:
+            if self.draining and not self.open:
+                return None
+            self._take_from_inbox()
+        event = self.ready.popleft()
+        if isinstance(event, Served):
+            self._learn(event)
+        return monotonic_ns(), event
+
+    def do(self, action: Action) -> None:
+        match action:
+            case Run():
+                self._run(action)
+            case Reply():
+                self._reply(action)
+            case WakeAt(time_ns):
+                self.wake_ns = time_ns
+            case Load(lane, stage):
+                self.lanes[lane].load(self.stages[stage])
+            case Evict(lane, stage):
+                self.lanes[lane].evict(stage)
+            case Stop():
+                for lane in self.lanes.values():
+                    lane.stop_running()
+
+    def post(self, event: Event | BaseException) -> None:
+        """From any thread."""
+        self.inbox.put(event)
+
+    def call(self, word: Callable[[], None]) -> None:
+        """From any thread: have something done on the loop thread."""
+        self.inbox.put(word)
+
+    def _take_from_inbox(self) -> None:
+        now = monotonic_ns()
+        until = min(now + TICK_NS, self.wake_ns or now + TICK_NS)
+        try:
+            item = self.inbox.get(timeout=max(0.0, (until - now) / 1e9)) if until > now else self.inbox.get_nowait()
+        except Empty:
+            self.wake_ns = None
+            self.ready.append(Woke())
+            return
+        if self.inbox_full != self.inbox_full_told:
+            self._tell_inbox_full()
+        match item:
+            case None:
+                self.close()
+            case Frame():
+                self._admit(item)
+            case BaseException():
+                raise item
+            case _ if callable(item):
+                item()
+            case _:
+                self.ready.append(item)
+
+    # ---- frames in ---------------------------------------------------------------------------------------------
+
+    def receive(self, frame: Frame) -> None:
+        """From the network thread: hand a frame over, or drop it where the loop is far behind."""
+        if self.inbox.qsize() > INBOX_FRAMES_MAX:
+            self.inbox_full[frame.camera] += 1  # only this thread counts here; the loop thread reads
+            return
+        self.inbox.put(frame)
+
+    def _admit(self, frame: Frame) -> None:
+        stream = self.config.stream(frame.camera)
+        if stream is None or not stream.enabled or self.draining:
+            reason = "unknown_camera" if stream is None else "stopped" if self.draining else "disabled"
+            self._drop(frame.camera, "", reason)
+            return
+        picture = Picture(frame.payload)
+        for app in stream.apps:
+            waiting = self._waiting(frame.camera, app)
+            if waiting is None or len(waiting) >= STREAM_OPEN_MAX:
+                self._drop(frame.camera, app, "stream_full" if waiting is not None else "too_many_cameras")
+                continue
+            self._withdraw_oldest(waiting, stream.waiting_max)
+            request = self._request(app, frame.camera, frame.received_ns)
+            self.open[request.id] = Open(request, frame, picture)
+            waiting.append(request.id)
+            for listener in self.listeners:
+                listener.arrived(frame.camera)
+            self.ready.append(Arrived(request))
+
+    def _waiting(self, camera: str, app: str) -> list[int] | None:
+        """Unanswered requests of a stream, oldest first; None where there are too many streams already."""
+        if (camera, app) not in self.by_stream and len(self.by_stream) >= STREAMS_MAX:
+            return None
+        return self.by_stream.setdefault((camera, app), [])
+
+    def _withdraw_oldest(self, waiting: list[int], waiting_max: int) -> None:
+        idle = [request_id for request_id in waiting if not self.open[request_id].begun]
+        for request_id in idle[: max(0, len(idle) - waiting_max + 1)]:
+            self.ready.append(Withdrawn(request_id, "superseded"))
+
+    def _tell_inbox_full(self) -> None:
+        for camera, total in list(self.inbox_full.items()):
+            for _ in range(total - self.inbox_full_told[camera]):
+                self._drop(camera, "", "inbox_full")
+            self.inbox_full_told[camera] = total
+
+    def _request(self, app: str, camera: str, arrived_ns: Time) -> Request:
+        options = self.config.apps[app]
+        deadline_ns = arrived_ns + round(options.slo_ms * 1e6)
+        return Request(next(self.ids), app, camera, arrived_ns, deadline_ns, options.priority)
+
+    def _drop(self, camera: str, app: str, reason: str) -> None:
+        for listener in self.listeners:
+            listener.dropped(camera, app, reason)
+
+    # ---- work without a deadline -------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        app: str,
+        on_reply: Callable[[Open, Reply], None],
+        picture: Picture | None = None,
+        step: Step | None = None,
+    ) -> int:
+        """Background work, from the loop thread: a picture through a model, or a job of short steps."""
+        request = Request(next(self.ids), app, "background", monotonic_ns())
+        self.open[request.id] = Open(request, None, picture, step, on_reply=on_reply)
+        self.ready.append(Arrived(request))
+        return request.id
+
+    # ---- orders ------------------------------------------------------------------------------------------------
+
+    def _run(self, run: Run) -> None:
+        jobs = tuple(self._job(task) for task in run.tasks)
+        self.lanes[run.lane].run(Order(run, tuple(self.stages[digest] for digest in run.stages), jobs))
+
+    def _job(self, task: Task) -> Job:
+        opened = self.open[task.requests[0]]
+        job = opened.jobs.get(task.id)
+        if job is None:
+            variant = self.variants[task.model, task.chain]
+            picture = self._picture(opened, task)
+            job = opened.jobs[task.id] = Job(task.model, variant, picture, opened.step, task.parent, task.item)
+            job.began_ns = monotonic_ns()
+            if not opened.begun:
+                opened.begun, opened.first_run_ns = True, job.began_ns
+        return job
+
+    def _picture(self, opened: Open, task: Task) -> Picture | None:
+        if task.parent is None:
+            return opened.picture
+        return Picture(pixels=opened.jobs[task.parent].outcome.crops[task.item])
+
+    def _reply(self, reply: Reply) -> None:
+        opened = self.open.pop(reply.request_id)
+        request = opened.request
+        waiting = self.by_stream.get((request.stream, request.app))
+        if waiting is not None and request.id in waiting:
+            waiting.remove(request.id)
+        now = monotonic_ns()
+        for listener in self.listeners:
+            listener.replied(opened, reply, now)
+        if opened.on_reply is not None:
+            opened.on_reply(opened, reply)
+
+    def _learn(self, served: Served) -> None:
+        self.stages.update((stage.digest, stage) for stage in served.stages)
+        self.variants[served.variant.model, served.variant.stages] = served.variant
+
+    # ---- begin and end -----------------------------------------------------------------------------------------
+
+    def start(self, served: Iterable[Served]) -> None:
+        for name, lane in self.lanes.items():
+            lane.start()
+            self.ready.append(LaneUp(name, lane.device.kind, lane.device.memory_bytes))
+        self.ready.extend(served)
+
+    def ask_to_stop(self) -> None:
+        """From any thread or a signal handler: answer what is open, then end."""
+        self.inbox.put(None)
+
+    def close(self) -> None:
+        if not self.draining:
+            self.draining = True
+            self.ready.append(Closing())
+
+    def __enter__(self) -> "Live":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for lane in self.lanes.values():
+            lane.close()

@@ -1,0 +1,184 @@
+"""Drift adaptation in the running daemon: hands it the samples that come free, carries out what it orders."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from drift.adaptation import Adaptation
+from drift.orders import Ask, Note, Promote, Rollback, Work
+from drift.samples import Sample
+from edge.events import Event, Reply, Served, Time
+from edge.lane import Job
+from edge.live import Live, Open
+from edge.loop import Moment
+from edge.observers.labels import Labeller
+from porting.errors import UserError
+from porting.images import resize
+from porting.pipeline import derive
+from porting.repository import Repository
+from porting.variant import InputSpec, Stage, Variant
+
+PERIOD_NS = 100_000_000
+COUNTED = {"alarm": "alarms", "audit": "audits", "promotion": "promotions", "rollback": "rollbacks"}
+
+Journal = Callable[[str, str, Mapping[str, Any]], None]  # kind, model, evidence
+
+
+def step_app(model: str) -> str:
+    """Name under which a model's adaptation waits for its time."""
+    return f"adapt/{model}"
+
+
+def step_served(model: str, step_ns: int) -> Served:
+    """What the core needs to know of a kind of background step: one at a time, this long at most, no memory."""
+    stage = Stage(kind="step", graph=step_app(model), durations_ns={1: step_ns})
+    return Served(Variant(step_app(model), "step", (stage.digest,)), (stage,))
+
+
+@dataclass(slots=True)
+class Watched:
+    """One classifier under watch."""
+
+    adaptation: Adaptation
+    labels: tuple[str, ...]
+    input: InputSpec
+    counts: Counter[str] = field(default_factory=Counter)
+    broken: str | None = None  # a step of ours failed: adaptation is off, serving goes on
+
+
+class Adapt:
+    """Observer of the loop and listener of the live world. Everything runs on the loop thread but the steps themselves."""
+
+    def __init__(self, world: Live, repository: Repository, labeller: Labeller, watched: dict[str, Watched], journal: Journal):
+        self.world, self.repository, self.labeller = world, repository, labeller
+        self.watched, self.journal = watched, journal
+        self.sample_ids = count(1)
+        self.looked_ns: Time = 0
+
+    # ---- what comes free with each result --------------------------------------------------------------------------
+
+    def arrived(self, camera: str) -> None: ...
+
+    def dropped(self, camera: str, app: str, reason: str) -> None: ...
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+        if opened.frame is None or reply.outcome != "ok":
+            return
+        for task in reply.tasks:
+            job = opened.jobs[task]
+            if (watched := self.watched.get(job.model)) is not None and not watched.broken:
+                self._sample(watched, job, opened)
+
+    def _sample(self, watched: Watched, job: Job, opened: Open) -> None:
+        request = opened.request
+        if job.outcome.features is None or not watched.adaptation.wants(request.stream, request.arrived_ns):
+            return
+        assert job.picture is not None
+        image = np.ascontiguousarray(resize(job.picture.pixels(), watched.input.width, watched.input.height))
+        sample_id = next(self.sample_ids)
+        watched.adaptation.observe(
+            Sample(
+                sample_id,
+                request.stream,
+                request.arrived_ns,
+                image,
+                job.outcome.probs,
+                job.outcome.features,
+                job.variant.name,
+            )
+        )
+
+    # ---- what is ordered -------------------------------------------------------------------------------------------
+
+    def observe(self, moment: Moment) -> tuple[Event, ...]:
+        if moment.now - self.looked_ns >= PERIOD_NS and not self.world.draining:
+            self.looked_ns = moment.now
+            for model, watched in self.watched.items():
+                if not watched.broken:
+                    for order in watched.adaptation.orders(moment.now):
+                        self._carry_out(model, watched, order)
+        return ()
+
+    def _carry_out(self, model: str, watched: Watched, order: Any) -> None:
+        match order:
+            case Ask(samples=samples):
+                for sample in samples:
+                    self.labeller.ask(model, watched.labels, sample, watched.adaptation.labelled)
+            case Work(job=job):
+                self._steps(model, watched, job.step, lambda: None)
+            case Promote(candidate=candidate, evidence=evidence):
+                self._in_background(model, watched, lambda: self._store(model, candidate, evidence), watched.adaptation.promoted)
+            case Rollback(to=to, reason=reason):
+                self._in_background(
+                    model,
+                    watched,
+                    lambda: self.repository.rollback(model, to, {"reason": reason}),
+                    lambda _: watched.adaptation.rolled_back(),
+                )
+            case Note(kind=kind, fields=fields):
+                if kind in COUNTED:
+                    watched.counts[COUNTED[kind]] += 1
+                self.journal(kind, model, fields)
+
+    def _store(self, model: str, candidate: Any, evidence: Mapping[str, Any]) -> str:
+        """Blobs, variant, pointer, in this order: killed in between, what served goes on serving."""
+        parent = self.repository.serving(model)
+        assert parent is not None
+        variant = derive(
+            self.repository,
+            self.repository.variant(model, parent),
+            head=candidate.head,
+            graph=candidate.graph,
+            made_by={"response": candidate.kind, "evidence": dict(evidence)},
+        )
+        self.repository.serve(model, variant.name, {"response": candidate.kind, **evidence})
+        return variant.name
+
+    def _in_background(
+        self, model: str, watched: Watched, act: Callable[[], str], done: Callable[[str], None]
+    ) -> None:
+        """File work on the lane's idle thread, its end told on the loop thread; a full disk is weather."""
+        said: list[str | Exception] = []
+
+        def step(budget_ns: int) -> bool:
+            try:
+                said.append(act())
+            except (UserError, OSError) as error:
+                said.append(error)
+            return True
+
+        def ended() -> None:
+            (word,) = said
+            if isinstance(word, Exception):
+                watched.adaptation.refused(str(word))
+            else:
+                done(word)
+
+        self._steps(model, watched, step, ended)
+
+    def _steps(self, model: str, watched: Watched, step: Callable[[int], bool], ended: Callable[[], None]) -> None:
+        def on_reply(opened: Open, reply: Reply) -> None:
+            if reply.outcome == "ok":
+                ended()
+            elif reply.outcome == "failed":
+                watched.broken = reply.detail or "a step failed"
+                self.journal("broken", model, {"reason": watched.broken})
+
+        self.world.submit(step_app(model), on_reply, step=step)
+
+    # ---- what is told ----------------------------------------------------------------------------------------------
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        return {
+            model: {
+                **{name: watched.counts[name] for name in COUNTED.values()},
+                "state": "broken" if watched.broken else watched.adaptation.state,
+                "accuracy_estimate": watched.adaptation.accuracy_estimate,
+            }
+            for model, watched in self.watched.items()
+        }
+

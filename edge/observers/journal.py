@@ -1,0 +1,56 @@
+"""What happened to the models, one line each: to a file, to the broker, and as a retained state per model."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+
+class Publisher(Protocol):
+    def publish(
+        self, topic_suffix: str, payload: bytes | str | Mapping[str, Any], retain: bool = False, qos: int = 0
+    ) -> bool: ...
+
+
+class Journal:
+    """Call it with kind, model and evidence. A file that cannot be written is said once and left alone."""
+
+    def __init__(self, publisher: Publisher, wall: Any, path: Path | None, say: Any):
+        self.publisher, self.wall, self.say = publisher, wall, say
+        self.file: IO[str] | None = None
+        if path is not None:
+            self.file = self._open(path)
+
+    def __call__(self, kind: str, model: str, fields: Mapping[str, Any]) -> None:
+        line = {"kind": kind, "model": model, "time": round(self.wall(), 3), **plain(fields)}
+        self.publisher.publish("events", line, qos=1)
+        self.publisher.publish(f"{model}/drift", line, retain=True)
+        if self.file is not None:
+            self._write(json.dumps(line))
+
+    def _open(self, path: Path) -> IO[str] | None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("a", buffering=1)
+        except OSError as error:
+            self.say(f"journal {path}: {error.strerror}; going on without it")
+            return None
+
+    def _write(self, line: str) -> None:
+        assert self.file is not None
+        try:
+            self.file.write(line + "\n")
+        except OSError as error:
+            self.say(f"journal: {error.strerror}; going on without it")
+            self.file = None
+
+
+def plain(value: Any) -> Any:
+    """NumPy numbers and arrays as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

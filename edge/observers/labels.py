@@ -1,0 +1,73 @@
+"""Who says what a sample shows: a teacher of the repository, as background work of the core, or people over MQTT."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import simplejpeg
+
+from drift.samples import Sample
+from edge.codecs.picture import Picture
+from edge.events import Reply
+from edge.live import Live, Open
+
+Say = Callable[[int, str | None, float], None]  # sample id, label or None for "cannot tell", confidence 0..1
+
+
+class Labeller(Protocol):
+    def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
+        """Answer by `say` on the loop thread: now, later, or never."""
+
+
+class Teacher:
+    """A bigger model of the repository. Its labels may be more than the student's: the best of the student's is taken."""
+
+    def __init__(self, world: Live, app: str):
+        self.world, self.app = world, app
+
+    def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
+        def answer(opened: Open, reply: Reply) -> None:
+            label, confidence = best(opened, reply, labels) if reply.outcome == "ok" else (None, 0.0)
+            say(sample.id, label, confidence)
+
+        self.world.submit(self.app, answer, Picture(pixels=sample.image))
+
+
+def best(opened: Open, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
+    """The likeliest of `labels`, and its probability among them."""
+    job = opened.jobs[reply.tasks[0]]
+    assert job.variant.output is not None
+    assert job.outcome.probs is not None
+    said = dict(zip(job.variant.output.labels, map(float, job.outcome.probs), strict=True))
+    whole = sum(said.get(label, 0.0) for label in labels)
+    if whole <= 0:
+        return None, 0.0
+    label = max(labels, key=lambda name: said.get(name, 0.0))
+    return label, said[label] / whole
+
+
+class AskLabel(Protocol):
+    def __call__(self, id: str, model: str, jpeg: bytes) -> bool: ...
+
+
+class People:
+    """Questions go out on `label/request`; whoever can tell answers on `label/answer`. Bounded: the oldest are forgotten."""
+
+    OPEN_MAX = 2_000
+
+    def __init__(self, ask_label: AskLabel):
+        self.ask_label = ask_label
+        self.open: dict[str, tuple[int, Say]] = {}
+
+    def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
+        name = f"{model}-{sample.id}"
+        while len(self.open) >= self.OPEN_MAX:
+            self.open.pop(next(iter(self.open)))
+        self.open[name] = (sample.id, say)
+        jpeg = simplejpeg.encode_jpeg(sample.image.copy(order="C"), quality=95, colorspace="RGB")
+        self.ask_label(name, model, jpeg)
+
+    def answered(self, name: str, label: str | None) -> None:
+        """On the loop thread."""
+        if name in self.open:
+            sample_id, say = self.open.pop(name)
+            say(sample_id, label, 1.0)

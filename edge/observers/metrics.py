@@ -1,0 +1,166 @@
+"""Counts and times of the running daemon. Every frame that came in ends in exactly one counter."""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edge.events import Event, Failed, Finished, Loaded, LoadFailed, Reply, Run, Stopped, Time
+from edge.live import Open
+from edge.loop import Moment
+
+LATENCIES_KEPT = 2_000  # per stream; p99 of fewer than some 500 is a rough word
+STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together
+OTHERS = "(others)"
+
+
+@dataclass(slots=True)
+class StreamCount:
+    """One camera's books: `arrived == answered + sum(dropped) + waiting` at any moment."""
+
+    arrived: int = 0
+    answered: int = 0
+    met: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    latencies_ns: deque[int] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    recent: int = 0  # arrived since the last look
+
+    def waiting(self) -> int:
+        return self.arrived - self.answered - self.dropped.total()
+
+
+class Metrics:
+    """Listener of the live world for frames, observer of the loop for time."""
+
+    def __init__(self, labelling: frozenset[str] = frozenset()):
+        self.labelling = labelling  # models whose background work is labelling
+        self.streams: dict[str, StreamCount] = {}
+        self.spent_ns: Counter[str] = Counter()  # inference, training, labelling
+        self.spent_before: Counter[str] = Counter()
+        self.works: dict[int, tuple[str, Time]] = {}
+        self.events: Counter[str] = Counter()
+        self.details: dict[str, str] = {}  # the last words of each kind of trouble
+        self.began_ns: Time | None = None
+        self.looked_ns: Time = 0
+        self.lanes = 1
+
+    # ---- frames --------------------------------------------------------------------------------------------------
+
+    def stream(self, camera: str) -> StreamCount:
+        if camera not in self.streams and len(self.streams) >= STREAMS_MAX:
+            camera = OTHERS
+        return self.streams.setdefault(camera, StreamCount())
+
+    def arrived(self, camera: str) -> None:
+        count = self.stream(camera)
+        count.arrived += 1
+        count.recent += 1
+
+    def dropped(self, camera: str, app: str, reason: str) -> None:
+        """A frame that never became a request."""
+        self.arrived(camera)
+        self.stream(camera).dropped[reason] += 1
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+        if opened.frame is None:
+            return
+        count = self.stream(opened.request.stream)
+        if reply.outcome != "ok":
+            count.dropped[reply.outcome] += 1
+            if reply.detail:
+                self.details[reply.outcome] = reply.detail
+            return
+        count.answered += 1
+        assert opened.request.deadline_ns is not None
+        count.met += now <= opened.request.deadline_ns
+        count.latencies_ns.append(now - opened.request.arrived_ns)
+
+    # ---- time ----------------------------------------------------------------------------------------------------
+
+    def observe(self, moment: Moment) -> tuple[Event, ...]:
+        if self.began_ns is None:
+            self.began_ns = self.looked_ns = moment.now
+        self.lanes = max(1, len(moment.state.lanes))
+        for action in moment.actions:
+            if isinstance(action, Run):
+                self.works[action.work_id] = (self._kind(action), moment.now)
+        match moment.event:
+            case Finished(work_id, _, took_ns):
+                self._spent(work_id, moment.now, took_ns)
+            case Failed(work_id, reason):
+                self._spent(work_id, moment.now, None)
+                self.events["failed_works"] += 1
+                self.details["failed_works"] = reason
+            case Stopped(work_id):
+                self._spent(work_id, moment.now, None)
+            case LoadFailed(_, stage, reason):
+                self.events["failed_loads"] += 1
+                self.details["failed_loads"] = f"{stage[:12]}: {reason}"
+            case Loaded():
+                self.events["loads"] += 1
+        return ()
+
+    def _kind(self, run: Run) -> str:
+        if not run.background:
+            return "inference"
+        return "labelling" if run.tasks[0].model in self.labelling else "training"
+
+    def _spent(self, work_id: int, now: Time, took_ns: int | None) -> None:
+        kind, began = self.works.pop(work_id, ("inference", now))
+        self.spent_ns[kind] += now - began if took_ns is None else took_ns
+
+    # ---- what is published -----------------------------------------------------------------------------------------
+
+    def snapshot(self, now: Time) -> dict[str, Any]:
+        """Totals since the start; rates and time split also of the span since the last snapshot."""
+        began = self.began_ns if self.began_ns is not None else now
+        span_s = max(1e-9, (now - self.looked_ns) / 1e9)
+        recent = self.spent_ns - self.spent_before
+        dropped: Counter[str] = sum((count.dropped for count in self.streams.values()), Counter())
+        arrived = sum(count.arrived for count in self.streams.values())
+        answered = sum(count.answered for count in self.streams.values())
+        latencies = [latency for count in self.streams.values() for latency in count.latencies_ns]
+        table = {
+            "uptime_s": round((now - began) / 1e9, 3),
+            "frames": {
+                "in": arrived,
+                "answered": answered,
+                "dropped": dict(dropped),
+                "waiting": arrived - answered - dropped.total(),
+            },
+            "slo": {"attainment": round(sum(c.met for c in self.streams.values()) / arrived, 5) if arrived else None},
+            "latency_ms": quantiles_ms(latencies),
+            "streams": {name: self._stream_table(count, span_s) for name, count in sorted(self.streams.items())},
+            "time_share": shares(self.spent_ns, (now - began) * self.lanes),
+            "time_share_recent": shares(recent, (now - self.looked_ns) * self.lanes),
+            "events": dict(self.events),
+            "last_words": dict(self.details),
+        }
+        self.looked_ns, self.spent_before = now, self.spent_ns.copy()
+        return table
+
+    def _stream_table(self, count: StreamCount, span_s: float) -> dict[str, Any]:
+        fps, count.recent = count.recent / span_s, 0
+        return {
+            "in": count.arrived,
+            "answered": count.answered,
+            "dropped": dict(count.dropped),
+            "fps": round(fps, 2),
+            "p99_ms": quantiles_ms(list(count.latencies_ns))["p99"],
+            "attainment": round(count.met / count.arrived, 5) if count.arrived else None,
+        }
+
+
+def quantiles_ms(latencies_ns: list[int]) -> dict[str, float | None]:
+    if not latencies_ns:
+        return {"p50": None, "p99": None}
+    p50, p99 = np.percentile(latencies_ns, [50, 99]) / 1e6
+    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
+
+
+def shares(spent_ns: Counter[str], whole_ns: int) -> dict[str, float]:
+    """Of the lanes' time: what went where; the rest is idle."""
+    whole = max(1, whole_ns)
+    table = {kind: round(spent_ns[kind] / whole, 5) for kind in ("inference", "training", "labelling")}
+    return {**table, "idle": round(max(0.0, 1 - sum(table.values())), 5)}

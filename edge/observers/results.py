@@ -1,0 +1,39 @@
+"""Publishes the answer of every frame. A drop is not published; the next answer says how many came before it."""
+
+from time import time
+from typing import Any, Protocol
+
+from edge.codecs.result import message
+from edge.events import Reply, Time
+from edge.live import Open
+
+
+class Publisher(Protocol):
+    def publish_result(self, camera: str, app: str, table: dict[str, Any]) -> None: ...
+
+
+class Results:
+    """Listener of the live world."""
+
+    def __init__(self, publisher: Publisher):
+        self.publisher = publisher
+        self.dropped_before: dict[tuple[str, str], int] = {}
+
+    def arrived(self, camera: str) -> None: ...
+
+    def dropped(self, camera: str, app: str, reason: str) -> None:
+        if app:  # no app: no result will ever say it
+            self._missed(camera, app)
+
+    def _missed(self, camera: str, app: str) -> None:
+        self.dropped_before[camera, app] = self.dropped_before.get((camera, app), 0) + 1
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+        if opened.frame is None:
+            return
+        request = opened.request
+        if reply.outcome != "ok":
+            self._missed(request.stream, request.app)
+            return
+        missed = self.dropped_before.pop((request.stream, request.app), 0)
+        self.publisher.publish_result(request.stream, request.app, message(opened, reply, now, time(), missed))

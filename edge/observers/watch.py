@@ -1,0 +1,64 @@
+"""Sees a model's serving pointer move, whoever moved it, and tells the core. The folder is the only interface."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from edge.events import Event, Served, Time
+from edge.loop import Moment
+from porting.errors import UserError
+from porting.repository import Repository
+
+PERIOD_NS = 500_000_000
+
+
+def served(repository: Repository, model: str, device_kind: str) -> Served:
+    """The variant that serves now, with the durations measured on this kind of device. Raises `UserError`."""
+    name = repository.serving(model)
+    if name is None:
+        raise UserError(f"model {model!r} serves nothing; port it: leeway port FILE.onnx --name {model}")
+    variant = repository.variant(model, name)
+    return Served(variant, tuple(repository.stages(variant, device_kind)))
+
+
+class Watch:
+    """Observer: looks at each pointer's file every half second; reads it only when it changed."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        models: Iterable[str],
+        device_kind: str,
+        on_trouble: Callable[[str, str], None],
+    ):
+        self.repository, self.device_kind, self.on_trouble = repository, device_kind, on_trouble
+        self.seen: dict[str, int | None] = {model: stamp(repository, model) for model in models}
+        self.looked_ns: Time = 0
+
+    def observe(self, moment: Moment) -> list[Event]:
+        if moment.now - self.looked_ns < PERIOD_NS:
+            return []
+        self.looked_ns = moment.now
+        return [event for model in self.changed() if (event := self._read(model)) is not None]
+
+    def changed(self) -> list[str]:
+        now: Mapping[str, int | None] = {model: stamp(self.repository, model) for model in self.seen}
+        moved = [model for model, mark in now.items() if mark is not None and mark != self.seen[model]]
+        self.seen.update(now)
+        return moved
+
+    def _read(self, model: str) -> Served | None:
+        try:
+            return served(self.repository, model, self.device_kind)
+        except (UserError, OSError, ValueError, KeyError) as error:
+            self.on_trouble(model, str(error))  # what serves goes on serving
+            return None
+
+
+def stamp(repository: Repository, model: str) -> int | None:
+    """Changes whenever the pointer is replaced; None while there is none."""
+    path: Path = repository.root / model / "serving.json"
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return hash((found.st_mtime_ns, found.st_ino, found.st_size))
