@@ -91,7 +91,7 @@ def _model(name: str, report: Report) -> Tile:
     way = " → ".join(
         percent(accuracy[phase]) for phase in ("before", "drifted", "after") if accuracy[phase] is not None
     )
-    if share is None:
+    if share is None or not facts["promotions"]:
         return Tile(name, percent(accuracy["after"] if accuracy["after"] is not None else accuracy["before"]), way)
     verdict: Verdict = "plain"
     if name == hit(report) and not report["frozen"]:

@@ -18,7 +18,8 @@ from cli.report.summary import Json, journal
 CAPTIONS = {
     "accuracy": (
         "Accuracy over time",
-        f"Against the ground truth, in a sliding window of {WINDOW_S:g} s, with its 95 % band. "
+        f"Against the ground truth, in a sliding window of {WINDOW_S:g} s (cut at the drift and at promotions), "
+        "with its 95 % band. "
         "Dotted: the mean of each phase that the table below counts.",
     ),
     "latency": (

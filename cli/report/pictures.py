@@ -94,7 +94,8 @@ def _model_row(axes: Any, scene: Scene, name: str) -> None:
 
 def _curve(axes: Any, run: RunFolder, score: Score, name: str, colour: str, dashed: bool = False) -> float:
     """Draws the curve, returns the least value that must be seen."""
-    points = series.curve([t for t in score.tallies if t.model == name], run.duration_s)
+    cuts = [*([run.drift_s] if run.drift_s is not None else []), *times_of(run, name, "promotion")]
+    points = series.curve([t for t in score.tallies if t.model == name], run.duration_s, cuts)
     if not points:
         return 1.0
     x = [at for at, _ in points]
@@ -191,6 +192,7 @@ def latency_over_time(scene: Scene, width_in: float) -> Any:
             textcoords="offset points",
             ha="right",
             color=LIGHT["rollback"],
+            bbox={"fc": LIGHT["paper"], "ec": "none", "pad": 1, "alpha": 0.8},
         )
     axes.set_ylim(0, top)
     axes.set_ylabel("ms")
@@ -272,7 +274,8 @@ def _style(**more: Any) -> Any:
         from matplotlib import rc_context
     except ImportError:
         raise UserError("report.html: pictures need matplotlib; install it with: pip install matplotlib") from None
-    return rc_context({**STYLE, **more})
+    wanted: Any = {**STYLE, **more}  # matplotlib types its keys as literals
+    return rc_context(wanted)
 
 
 def svg(name: str, scene: Scene, width_in: float) -> str:

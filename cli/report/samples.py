@@ -40,15 +40,24 @@ def samples(run: RunFolder, report: Json) -> list[Sample]:
         span = getattr(parts, phase)
         if span is not None:
             inside = [key for key in kept if span[0] <= (time_of(truths[key]) or 0.0) - run.start < span[1]]
-            chosen = choose(inside, {key: len(objects_of(truths[key])) for key in inside})
+            chosen = choose(inside, _worth(inside, truths, run.start + sum(span) / 2))
             found += [s for key in chosen if (s := _sample(run, phase, results[key], truths[key])) is not None]
     return found
 
 
-def choose(keys: Sequence[tuple[str, int]], worth: Mapping[tuple[str, int], int]) -> list[tuple[str, int]]:
+def _worth(
+    keys: Sequence[tuple[str, int]], truths: Mapping[tuple[str, int], Message], middle: float
+) -> dict[tuple[str, int], tuple[float, float]]:
+    """Full pictures first, then those from the middle of the phase."""
+    return {key: (len(objects_of(truths[key])), -abs((time_of(truths[key]) or 0.0) - middle)) for key in keys}
+
+
+def choose(
+    keys: Sequence[tuple[str, int]], worth: Mapping[tuple[str, int], tuple[float, float]]
+) -> list[tuple[str, int]]:
     """The best of each camera, then the next best of each, until there are enough."""
     by_camera: dict[str, list[tuple[str, int]]] = {}
-    for key in sorted(keys, key=lambda key: (-worth[key], key)):
+    for key in sorted(keys, key=lambda key: (-worth[key][0], -worth[key][1], key)):
         by_camera.setdefault(key[0], []).append(key)
     ranks = sorted((rank, key) for mine in by_camera.values() for rank, key in enumerate(mine[:EACH]))
     return sorted(key for _, key in ranks[:EACH])

@@ -1,8 +1,10 @@
 """What the pictures plot over time, as numbers: accuracy in a sliding window, latency per bin, shares of the device."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cli.report.folder import Message, RunFolder, number, time_of
 from cli.report.intervals import Accuracy, accuracy
@@ -43,18 +45,22 @@ def quantile(values: Sequence[float], q: float) -> float | None:
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None
 
 
-def curve(tallies: Sequence[Tally], duration_s: float, window_s: float = WINDOW_S) -> list[tuple[float, Accuracy]]:
-    """Accuracy once a second over a centred window; seconds in which nothing was counted are left out."""
-    by_second: dict[int, list[Tally]] = {}
-    for tally in tallies:
-        by_second.setdefault(math.floor(tally.at_s), []).append(tally)
-    half = int(window_s // 2)
+def curve(
+    tallies: Sequence[Tally], duration_s: float, cuts_s: Sequence[float] = (), window_s: float = WINDOW_S
+) -> list[tuple[float, Accuracy]]:
+    """Accuracy once a second over a centred window that never reaches over a cut (a drift, a promotion), so that a
+    step stays a step. Moments in which nothing was counted are left out."""
+    ordered = sorted(tallies, key=lambda tally: tally.at_s)
+    times = [tally.at_s for tally in ordered]
+    edges = [0.0, *sorted(cut for cut in set(cuts_s) if 0 < cut < duration_s), max(duration_s, 0.0)]
     points = []
-    for second in range(math.ceil(duration_s) + 1):
-        near = [tally for s in range(second - half, second + half) for tally in by_second.get(s, ())]
-        point = accuracy(near)
-        if point.value is not None:
-            points.append((float(second), point))
+    for start, end in pairwise(edges):
+        for at in (start, *range(math.floor(start) + 1, math.ceil(end)), end):
+            low = max(at - window_s / 2, start) if start > 0 else at - window_s / 2
+            high = min(at + window_s / 2, end) if end < duration_s else at + window_s / 2
+            point = accuracy(ordered[bisect_left(times, low) : bisect_left(times, high)])
+            if point.value is not None:
+                points.append((float(at), point))
     return points
 
 

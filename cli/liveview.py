@@ -1,0 +1,225 @@
+"""What a demo shows while it runs. State is fed with the box's own messages; drawing is a pure function of it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+JOURNAL_MAX = 6
+LINE_EVERY_S = 5.0
+SHARES = {"inference": "blue", "training": "green", "labelling": "magenta", "loading": "yellow", "idle": "bright_black"}
+STATES = {"stable": "green", "watching": "green", "calibrating": "cyan", "frozen": "bright_black"}
+MARKS = {"alarm": "yellow", "audit": "magenta", "promotion": "green", "rollback": "red"}
+Message = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class LiveView:
+    """Fed from the network's thread, drawn from another: every message replaces a value, none is changed in place."""
+
+    duration_s: float
+    slo_ms: float | None = None
+    title: str = "Leeway"
+    seen: Message = field(default_factory=dict)  # the last statistics
+    journal: tuple[str, ...] = ()
+    late: int = 0
+    answered: int = 0
+    start_s: float | None = None  # unix time of the first message that had one
+
+    def message(self, kind: str, table: Message) -> None:
+        """Any message of the box; kinds that are not shown are let pass."""
+        match kind:
+            case "stats":
+                self.stats(table)
+            case "events" | "event":
+                self.event(table)
+            case "results" | "result":
+                self.result(table)
+
+    def stats(self, table: Message) -> None:
+        self._begin(table)
+        self.seen = table
+
+    def event(self, table: Message) -> None:
+        self._begin(table)
+        self.journal = (*self.journal, self._line_of(table))[-JOURNAL_MAX:]
+
+    def result(self, table: Message) -> None:
+        slo = _table(table, "slo")
+        self.answered += 1
+        self.late += slo.get("met") is False
+        if self.slo_ms is None:
+            self.slo_ms = _number(slo.get("deadline_ms"))
+
+    def render(self, elapsed_s: float) -> RenderableType:
+        """The whole screen at `elapsed_s` seconds after the start."""
+        models, streams = models_table(self), streams_table(self)
+        parts = [self._head(elapsed_s), streams, models, time_bar(_table(self.seen, "time_share_recent", "time_share"))]
+        queues = queue_words(_table(self.seen, "queues"))
+        journal = Text("\n".join(self.journal) or "nothing happened yet", style="" if self.journal else "dim")
+        return Group(
+            *parts, *([Text(f"waiting  {queues}", style="dim")] if queues else []), Panel(journal, title="journal")
+        )
+
+    def line(self, elapsed_s: float) -> str:
+        """The same in one line, for a log."""
+        frames, share = _table(self.seen, "frames"), _table(self.seen, "time_share_recent", "time_share")
+        spent = (_number(share.get("training")) or 0.0) + (_number(share.get("labelling")) or 0.0)
+        variants = ", ".join(f"{n} {m.get('variant', '?')} {m.get('state', '')}".rstrip() for n, m in self._models())
+        return (
+            f"{elapsed_s:4.0f} s  {_whole(frames.get('answered'))} answered, {_dropped(frames.get('dropped'))} dropped, "
+            f"p99 {_ms(_table(self.seen, 'latency_ms').get('p99'))}, adapting {100 * spent:.0f} % of the time"
+            + (f"; {variants}" if variants else "")
+        )
+
+    def _models(self) -> list[tuple[str, Message]]:
+        return [(str(n), m) for n, m in _table(self.seen, "models").items() if isinstance(m, Mapping)]
+
+    def _head(self, elapsed_s: float) -> Table:
+        frames, slo = _table(self.seen, "frames"), _number(_table(self.seen, "slo").get("attainment"))
+        left = max(0.0, self.duration_s - elapsed_s)
+        table = Table.grid(expand=True)
+        table.add_column()
+        table.add_column(justify="right")
+        kept = "–" if slo is None else f"{100 * slo:.2f} %"
+        table.add_row(
+            Text.assemble((self.title, "bold"), f"  {elapsed_s:.0f} s, {left:.0f} s to go"),
+            f"{_whole(frames.get('answered'))} answered, {_dropped(frames.get('dropped'))} dropped, in time {kept}",
+        )
+        return table
+
+    def _begin(self, table: Message) -> None:
+        at = _number(table.get("time"))
+        if self.start_s is None and at is not None:
+            self.start_s = at
+
+    def _line_of(self, event: Message) -> str:
+        at, begun = _number(event.get("time")), self.start_s
+        when = f"{at - begun:5.1f} s  " if at is not None and begun is not None else ""
+        kind, model = str(event.get("kind", "event")), str(event.get("model", ""))
+        known = {"kind", "model", "time", "at", "topic", "node"}
+        evidence = ", ".join(f"{k} {_short(v)}" for k, v in event.items() if k not in known and v is not None)
+        return f"{when}{kind:<10} {model:<10} {evidence}".rstrip()
+
+
+# ---- pieces of the screen ------------------------------------------------------------------------------------------
+
+
+def streams_table(view: LiveView) -> Table:
+    table = Table(expand=True, padding=(0, 1))
+    for name in ("stream", "fps", "in", "answered", "dropped", "p99"):
+        table.add_column(name, justify="left" if name in ("stream", "dropped") else "right", no_wrap=True)
+    for name, stream in sorted(_table(view.seen, "streams").items()):
+        p99 = _number(stream.get("p99_ms"))
+        late = p99 is not None and view.slo_ms is not None and p99 > view.slo_ms
+        limit = "" if view.slo_ms is None else f" of {view.slo_ms:g}"
+        fps = _number(stream.get("fps"))
+        table.add_row(
+            str(name),
+            "–" if fps is None else f"{fps:.1f}",
+            _whole(stream.get("in")),
+            _whole(stream.get("answered")),
+            drop_words(stream.get("dropped")),
+            Text(_ms(p99) + limit, style="red" if late else "green" if p99 is not None else ""),
+        )
+    return table
+
+
+def models_table(view: LiveView) -> Table:
+    table = Table(expand=True, padding=(0, 1))
+    for name in ("model", "variant", "estimate", "drift", "alarms", "audits", "promoted", "rolled back"):
+        table.add_column(name, justify="left" if name in ("model", "variant", "drift") else "right", no_wrap=True)
+    for name, model in view._models():
+        estimate, state = _number(model.get("accuracy_estimate")), str(model.get("state") or "–")
+        table.add_row(
+            name,
+            str(model.get("variant") or "–"),
+            "–" if estimate is None else f"{100 * estimate:.0f} %",
+            Text(state, style=STATES.get(state, "yellow" if state != "–" else "")),
+            *(_whole(model.get(what)) for what in ("alarms", "audits", "promotions", "rollbacks")),
+        )
+    return table
+
+
+def time_bar(shares: Message, width: int = 48) -> Text:
+    """One character is 1/`width` of the device's time; every activity that took any is named."""
+    bar, words, drawn = Text("device   "), Text(), 0
+    for name, style in SHARES.items():
+        share = min(1.0, max(0.0, _number(shares.get(name)) or 0.0))
+        length = min(round(share * width), width - drawn)
+        bar.append("█" * length, style=style)
+        drawn += length
+        if share >= 0.0005:
+            words.append(f"  {name} {100 * share:.0f} %", style=style)
+    bar.append("░" * (width - drawn), style="bright_black")
+    return bar.append_text(words)
+
+
+def queue_words(queues: Message) -> str:
+    return ", ".join(f"{name[:16]} {int(n)}" for name, n in queues.items() if _number(n))
+
+
+def drop_words(dropped: object) -> str:
+    """`12 late, 3 superseded`, the largest reason first."""
+    if isinstance(dropped, Mapping):
+        some = sorted(((int(n), str(r)) for r, n in dropped.items() if _number(n)), key=lambda it: (-it[0], it[1]))
+        return ", ".join(f"{n} {reason}" for n, reason in some) or "0"
+    return _whole(dropped)
+
+
+def _dropped(dropped: object) -> str:
+    return _whole(sum(int(_number(n) or 0) for n in dropped.values()) if isinstance(dropped, Mapping) else dropped)
+
+
+def _table(message: Message, *keys: str) -> Message:
+    """The first of the keys that holds a table."""
+    return next((value for key in keys if isinstance(value := message.get(key), Mapping)), {})
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(value: object) -> str:
+    n = _number(value)
+    return "0" if n is None else f"{n:,.0f}"
+
+
+def _ms(value: object) -> str:
+    n = _number(value)
+    return "–" if n is None else f"{n:.0f} ms"
+
+
+def _short(value: object, most: int = 40) -> str:
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+@contextmanager
+def screen(view: LiveView, console: Console, quiet: bool = False) -> Iterator[Callable[[float], None]]:
+    """Hands out `refresh(elapsed_s)`. A terminal gets the live view; a pipe or a log a line every few seconds."""
+    if not console.is_terminal or quiet:
+        yield Lines(view, console).refresh
+        return
+    with Live(view.render(0.0), console=console, auto_refresh=False, transient=True) as live:
+        yield lambda elapsed_s: live.update(view.render(elapsed_s), refresh=True)
+
+
+@dataclass(slots=True)
+class Lines:
+    """The view of those who have no screen."""
+
+    view: LiveView
+    console: Console
+    next_s: float = LINE_EVERY_S
+
+    def refresh(self, elapsed_s: float) -> None:
+        if elapsed_s >= self.next_s:
+            self.next_s = (elapsed_s // LINE_EVERY_S + 1) * LINE_EVERY_S
+            self.console.print(self.view.line(elapsed_s), highlight=False, soft_wrap=True, markup=False)
