@@ -47,6 +47,7 @@ def camera(
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="For a generator, e.g. seed=7.")
     ] = None,
+    seed: Annotated[int, typer.Option(help="Of a generator: the same seed draws the same pictures.")] = 7,
     username: Annotated[
         str | None, typer.Option(envvar="LEEWAY_MQTT_USERNAME", help="For brokers that want one.")
     ] = None,
@@ -60,15 +61,15 @@ def camera(
 
     [bold]Examples[/bold]
 
-      leeway camera junction --cameras 4               four drawn junctions: cam1 … cam4
+      leeway camera junction --cameras 4            four drawn junctions, cam1 to cam4
 
-      leeway camera shots/ --camera door --fps 10      pictures of a folder, again and again
+      leeway camera shots/ --camera door --fps 10   a folder, again and again
 
-      leeway camera day.mp4 --no-loop                  a video, once
+      leeway camera day.mp4 --no-loop               a video, once
 
-      leeway camera rtsp://10.0.0.7/stream --fps 5     a network camera, five frames a second
+      leeway camera rtsp://10.0.0.7/live --fps 5    a network camera
 
-      leeway camera shots.zip --count 100 --json       a hundred frames, then what became of them
+      leeway camera shots.zip --count 99 --json     99 frames, then the counts
     """
     from edge.sources.camera import publish_all
     from edge.sources.link import Link
@@ -77,10 +78,8 @@ def camera(
     names = _names(name, topic, cameras)
     settings = _settings({**said, "client_id": f"leeway-camera-{node}-{names[0]}-{os.getpid()}"})
     link = Link(settings, say=complain)
-    publishers = [
-        _publisher(link, source, names, number, topic if topic else None, fps, loop, _options(option or ()))
-        for number in range(cameras)
-    ]
+    generated = {"seed": seed, **_options(option or ())}
+    publishers = [_publisher(link, source, names, number, topic, fps, loop, generated) for number in range(cameras)]
     for one in publishers:
         one.qos, one.count_max, one.truth_topic = qos, count, one.truth_topic if truth else None
     stop = threading.Event()

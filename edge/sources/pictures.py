@@ -1,5 +1,6 @@
 """Where a camera's pictures come from: a folder, a zip, a video file or URL, a generator named by its import path."""
 
+import os
 import pkgutil
 import threading
 import zipfile
@@ -99,6 +100,8 @@ class Video:
 
     def _opened(self) -> cv2.VideoCapture | None:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silence: what is wrong we say ourselves, in one line
+        cv2.setLogLevel(0)
         capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             return None
@@ -131,13 +134,11 @@ def opened(
 ) -> Pictures:
     """The pictures of camera number `camera` of `cameras`. UserError in one line when `source` cannot be used.
 
-    `options` (seed, …) go to a generator's constructor, together with `camera` and `fps`.
+    `options` (seed, …) go to a generator's constructor, together with `camera` and `fps`; others have no use for them.
     """
     path = Path(source).expanduser()
     if source in SHORT_NAMES or (":" in source and "://" not in source and not path.exists()):
         return Drawn(_scene(SHORT_NAMES.get(source, source), {"camera": camera, "fps": fps, **options}))
-    if options:
-        raise UserError(f"{source} is not a generator: it takes no options ({', '.join(options)})")
     if "://" in source:
         return Video(source, loop)
     if not path.exists():
