@@ -1,1 +1,1 @@
-"""Noticing that the world has changed, and repairing the models it hurt: signals, alarms, audits, responses, verdicts."""
+"""Noticing that the world has changed, and repairing the models it hurt: alarms, audits, responses, verdicts."""

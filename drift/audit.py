@@ -1,4 +1,4 @@
-"""Does the drift do harm? A few labels decide: half at random for the estimate, half far away for what the repair needs."""
+"""Does the drift do harm? A few labels decide: half at random for the estimate, half far away for the repair."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -39,8 +39,8 @@ def agreement(accuracy: float, teacher_error: float, classes: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the audit says. accuracy: 0..1, corrected for the teacher's error; low, high: its 95 % Clopper-Pearson interval
-    (as agreement); p_harm: probability of so few agreements if nothing were wrong."""
+    """What the audit says. accuracy: 0..1, corrected for the teacher's error; low, high: the agreement's 95 %
+    Clopper-Pearson interval; p_harm: probability of so few agreements if nothing were wrong."""
 
     verdict: Literal["harmful", "harmless", "undecided"]
     right: int
@@ -65,8 +65,8 @@ def find(
 ) -> Finding:
     """Exact binomial tests on the labels drawn at random.
 
-    harmful: so few right answers have probability <= alpha at the reference accuracy; harmless: so many have probability
-    <= 0.1 at an accuracy `margin` below it; undecided otherwise. `accuracy` is the reference's, 0..1.
+    harmful: so few right answers have probability <= alpha at the reference accuracy; harmless: so many have
+    probability <= 0.1 at an accuracy `margin` below it; undecided otherwise. `accuracy` is the reference's, 0..1.
     """
     assert 0 <= right <= labels, f"{right} right of {labels}"
     if labels == 0:

@@ -17,7 +17,10 @@ DAY_S = 86_400.0
 FOLDS = 4  # a window is scored against the other folds: what a test was built with says too little about new frames
 SLICE_DRAWS = 8  # bootstrap windows between two yields
 TAIL_SHARE = 0.10  # part of the scores that the tail is fitted to
-SHAPE = (-0.10, 0.40)  # the fitted tail is kept no lighter than nearly exponential: a bounded fit would promise too much
+SHAPE = (
+    -0.10,
+    0.40,
+)  # the fitted tail is kept no lighter than nearly exponential: a bounded fit would promise too much
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +64,7 @@ class Guard:
 
 
 def rate_per_test(false_alarms_per_day: float, channels: int, tests_per_day: float) -> float:
-    """Probability of an alarm that one test may have. `channels` = models x (streams + 1) x detectors of the whole system.
+    """Probability of an alarm that one test may have. `channels` = models x (streams + 1) x detectors of the system.
 
     A union bound: overlapping windows and correlated tests only make the true rate smaller.
     """
@@ -129,9 +132,7 @@ def calibrate(
             scores[draw] = [test.score(window) for test in apart[k]]
             if draw % SLICE_DRAWS == 0:
                 yield
-        limits[channel.name] = {
-            test.name: max(threshold(scores[:, i], rate), 1e-6) for i, test in enumerate(apart[0])
-        }
+        limits[channel.name] = {test.name: max(threshold(scores[:, i], rate), 1e-6) for i, test in enumerate(apart[0])}
         yield
     return Guard(tests, limits, tuple(name for name in tests if name != BbsdsGivenClass.name))
 
@@ -145,7 +146,9 @@ def _folds(world: World) -> Array:
         fold[rows] = place * FOLDS // (int(place.max()) + 1)
     spread = np.unique(fold)
     # A stream of one block has one fold; then streams take the place of time.
-    return fold if len(spread) == FOLDS else np.unique(world.stream * 10**9 + world.block, return_inverse=True)[1] % FOLDS
+    return (
+        fold if len(spread) == FOLDS else np.unique(world.stream * 10**9 + world.block, return_inverse=True)[1] % FOLDS
+    )
 
 
 def _window(world: World, rows: Array, channel: Channel, rng: np.random.Generator) -> Array:

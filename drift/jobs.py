@@ -10,7 +10,7 @@ Slices = Generator[None, None, Any]  # yields between slices of a few millisecon
 
 
 class Job:
-    """One piece of background work. `step` runs in a lane's thread; `result` and `error` are read once `done` is true."""
+    """One piece of background work. `step` runs in a lane's thread; `result` and `error` are read once it is done."""
 
     def __init__(self, name: str, slices: Slices, clock: Clock):
         self.name = name
@@ -21,7 +21,7 @@ class Job:
         self._slices, self._clock = slices, clock
 
     def step(self, budget_ns: int) -> bool:
-        """Work for about `budget_ns` (it stops when one more slice like the longest one would not fit); True when done."""
+        """Work for about `budget_ns` (stops when one more slice like the longest would not fit); True when done."""
         began = now = self._clock()
         longest = 0
         while not self.done:

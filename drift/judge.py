@@ -1,4 +1,4 @@
-"""Is the candidate better than what serves? Paired, on frames that neither was made with, new ones and old ones. Pure."""
+"""Is the candidate better than what serves? Paired, on frames that neither was made with, new and old. Pure."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,8 +15,8 @@ class Rule:
     """What a promotion needs (docs/decisions/0005). Shares and accuracies 0..1.
 
     old_tolerance: loss on the old world that is accepted without more ado; new_share: how much of the time to come is
-    taken to look like the new world: a larger loss on old frames is accepted while new_share x (lower bound of the gain)
-    outweighs (1 - new_share) x (loss on old), up to old_loss_max.
+    taken to look like the new world: a larger loss on old frames is accepted while new_share x (lower bound of the
+    gain) outweighs (1 - new_share) x (loss on old), up to old_loss_max.
     """
 
     labels_min: int = 30
@@ -60,7 +60,7 @@ class Verdict:
 
 
 def judge(new: Paired, old: Paired, rule: Rule, seed: int = 0) -> Verdict:
-    """Promote only what is finite, does not collapse, is surely better on new frames and loses little enough on old ones."""
+    """Promote only what is finite, does not collapse, is surely better on new frames and loses little on old ones."""
     was, now = _right(new.before, new.labels), _right(new.after, new.labels)
     old_was, old_now = _right(old.before, old.labels), _right(old.after, old.labels)
     low = gain_low(was, now, new.group, rule.confidence, seed)
@@ -88,7 +88,7 @@ def _objection(new: Paired, old: Paired, rule: Rule, low: float, p: float, loss:
 
 
 def gain_low(was: Array, now: Array, group: Array, confidence: float, seed: int, draws: int = 1000) -> float:
-    """Lower bound of the gain in accuracy: a bootstrap over groups, since pictures of one group come and go together."""
+    """Lower bound of the gain in accuracy: a bootstrap over groups, since pictures of a group come and go together."""
     if not len(was):
         return -1.0
     names, place = np.unique(group, return_inverse=True)

@@ -1,4 +1,4 @@
-"""What drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a balanced memory of the old world."""
+"""What drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a replay of the old world."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -39,16 +39,18 @@ class Stride:
 
     def takes(self, stream: str, at_ns: int) -> bool:
         """Is a crop of this frame wanted? All crops of one frame carry the same time."""
-        if stream not in self._open and len(self._open) >= STREAMS_MAX:
+        if not self.would_take(stream, at_ns):
             return False
-        frame, taken = self._open.get(stream, (at_ns - self.stride_ns, 0))
-        if at_ns == frame:
-            self._open[stream] = (frame, taken + 1)
-            return taken < self.per_frame
-        if 0 <= at_ns - frame < self.stride_ns:
-            return False
-        self._open[stream] = (at_ns, 1)
+        frame, taken = self._open.get(stream, (at_ns, 0))
+        self._open[stream] = (at_ns, taken + 1 if frame == at_ns else 1)
         return True
+
+    def would_take(self, stream: str, at_ns: int) -> bool:
+        """The same answer, without taking note."""
+        if stream not in self._open:
+            return len(self._open) < STREAMS_MAX
+        frame, taken = self._open[stream]
+        return taken < self.per_frame if at_ns == frame else not 0 <= at_ns - frame < self.stride_ns
 
 
 class Recent:
@@ -83,8 +85,8 @@ class Recent:
 class Labelled:
     """Labelled pictures in arrays of equal length n.
 
-    images: uint8 [n, h, w, 3]; labels: int64 [n], index into the model's classes; group: int64 [n], samples of one group
-    (stream and time block) may depend on each other.
+    images: uint8 [n, h, w, 3]; labels: int64 [n], index into the model's classes; group: int64 [n], samples of one
+    group (stream and time block) may depend on each other.
     """
 
     images: Array
@@ -100,7 +102,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """The world that the model was ported in: what `reference.npz` of the repository holds, rows in time order per stream.
+    """The world that the model was ported in: what the repository's `reference.npz` holds, rows in time order per stream.
 
     probs: float32 [n, K]; features: float32 [n, D]; stream, block: int64 [n]; the rest as in `Labelled`.
     """

@@ -1,4 +1,4 @@
-"""Looks at one model's answers, stream by stream and all together, and says when they fit no world known to be harmless."""
+"""Looks at one model's answers, by stream and all together, and says when they fit no world known to be harmless."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Alarm:
 
 
 class Watch:
-    """Windows of the last `size` samples per stream, and of `pooled_size` of all; guards of the worlds that it knows."""
+    """Windows of the last `size` samples per stream, of `pooled_size` of all; guards of the worlds it knows."""
 
     def __init__(self, size: int, pooled_size: int, block_ns: int):
         self.size, self.pooled_size, self.block_ns = size, pooled_size, block_ns

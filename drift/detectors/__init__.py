@@ -1,4 +1,4 @@
-"""Window tests: is this window of a model's answers unlike the world it is known in? One file, one class, one method each."""
+"""Window tests: is a window of answers unlike the known world? One file, one class, one main method each."""
 
 from typing import Any, Protocol
 

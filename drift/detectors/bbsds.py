@@ -9,7 +9,7 @@ Array = NDArray[Any]
 
 
 class Bbsds:
-    """Black-box shift detection on softmax outputs (Lipton et al., ICML 2018; Rabanser et al., NeurIPS 2019). Score 0..1.
+    """Black-box shift detection on softmax outputs (Lipton et al., ICML 2018; Rabanser et al., NeurIPS 2019); 0..1.
 
     Calibrating the maximum over columns by bootstrap replaces Bonferroni and respects the columns' correlation.
     """
@@ -30,7 +30,7 @@ class Bbsds:
 class BbsdsGivenClass(Bbsds):
     """The same distance after the reference is re-weighted to the window's predicted classes.
 
-    A mere change of the class mix leaves it small; a change of the pictures does not. Tells the two kinds of drift apart.
+    A mere change of the class mix leaves it small; a change of the pictures does not: it tells the two apart.
     """
 
     name = "bbsds_given_class"
@@ -49,14 +49,14 @@ def _shares(probs: Array) -> Array:
 
 
 def _distance(values: Array, steps: Array, window: Array) -> float:
-    """Largest gap between the window's distribution function and the weighted one that climbs to `steps` at `values`."""
+    """Largest gap between the window's distribution function and the one that climbs to `steps` at `values`."""
     window = np.sort(window)
     m = len(window)
     before = np.searchsorted(values, window, side="left")
     through = np.searchsorted(values, window, side="right")
     climbed = np.concatenate([[0.0], steps])
     below, above = np.arange(m) / m, np.arange(1, m + 1) / m
-    # The gap is widest just before or just at a value of the window. Equal values: the first and the last of them decide.
+    # The gap is widest just before or just at a value of the window. Of equal values the first and last decide.
     first = np.searchsorted(window, window, side="left")
     last = np.searchsorted(window, window, side="right") - 1
     return float(max(np.max(climbed[before] - below[first]), np.max(above[last] - climbed[through]), 0.0))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class ClassPrior:
-    """Pearson's chi-square per sample, score >= 0: sum (window - reference)^2 / reference over the shares of the classes.
+    """Pearson's chi-square per sample, score >= 0: sum (window - reference)^2 / reference over class shares.
 
     Its own channel, because its remedy differs: a change of the mix needs re-weighting, not training, and confidence
     does not see it at all.

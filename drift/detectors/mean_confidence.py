@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class MeanConfidence:
-    """One-sided difference of confidences (Guillory et al., ICCV 2021). Score in [-1, 1]; positive: less sure than before."""
+    """One-sided difference of confidences (Guillory et al., ICCV 2021). Score -1..1; positive: less sure."""
 
     name = "mean_confidence"
 

@@ -1,1 +1,48 @@
-"""What can be done about a drift, one file each, ordered by cost in a ladder."""
+"""Repairs, cheapest first. One file, one class, one main method; each works in slices, on a copy."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from drift.forward import Forward
+from drift.incumbent import Incumbent
+from drift.orders import Candidate
+from drift.samples import Labelled, Replay
+from drift.watch import Alarm
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Situation:
+    """All that a response may know. New frames are the training part only; the judge keeps the others.
+
+    fresh: pictures of the new world, uint8 [n, h, w, 3]; fresh_probs: the incumbent's float32 [n, K] for them.
+    labelled: those with labels. prior: class frequencies of the old world [K]. stored: earlier variants, newest last.
+    """
+
+    incumbent: Incumbent
+    alarm: Alarm
+    fresh: Array
+    fresh_probs: Array
+    labelled: Labelled
+    replay: Replay
+    prior: Array
+    forward: Forward
+    stored: Sequence[Incumbent] = ()
+    seed: int = 0
+
+
+class Response(Protocol):
+    """Built from the config's options."""
+
+    name: str
+    labels_min: int  # labelled training samples that it needs
+
+    def applies(self, situation: Situation) -> str:
+        """Empty, or why it is of no use here. Cheap."""
+
+    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+        """Yields between slices of a few milliseconds; returns a candidate, or None if it found nothing to change."""
