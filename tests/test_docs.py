@@ -1,0 +1,125 @@
+"""The documents are true: files they name exist, commands they show are real, configs load, examples run."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.main import VERBS
+from edge.config import load
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+PLUG_INS = ["edge/policies", "edge/answers", "edge/estimators", "edge/observers", "edge/sources", "edge/planners"]
+PLUG_INS += ["drift/detectors", "drift/responses", "porting/passes", "devices"]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REPOSITORY_MAP = re.compile(r"```\nmodels/\n.*?```", re.DOTALL)  # files of a model repository, not of ours
+ABSENT = {"edge.yaml", "serving.json", "reference.npz", "report.json", "report.html"}  # made by users and by runs
+
+
+def page_id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(language: str) -> list:
+    """Every fenced block of a language, with its page for a name."""
+    return [
+        pytest.param(match[2], id=f"{page_id(page)}:{page.read_text()[: match.start()].count(chr(10)) + 1}")
+        for page in PAGES
+        for match in BLOCK.finditer(page.read_text())
+        if match[1] == language
+    ]
+
+
+def commands(first: str) -> list[str]:
+    """Every shell line in every page that begins with this word, comments and redirections cut."""
+    lines = {line for block in blocks("sh") for line in block.values[0].splitlines()}
+    lines |= {code for page in PAGES for code in re.findall(r"`([^`\n]+)`", page.read_text())}
+    split = (re.split(r"\s+#|\s[&>|]|;", line)[0].strip() for line in lines)
+    return sorted({line for line in split if line.split()[:1] == [first]})
+
+
+@cache
+def help_of(verb: str) -> str:
+    call = [sys.executable, "-m", "cli.main", *verb.split(), "--help"]
+    env = {"COLUMNS": "200", "PATH": "/usr/bin:/bin", "NO_COLOR": "1"}
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, env=env, check=True).stdout
+
+
+def plug_in_files() -> set[str]:
+    files = (path for folder in PLUG_INS for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py")
+    return {str(path.relative_to(ROOT)) for path in files}
+
+
+def test_every_plug_in_has_a_row_and_every_row_a_file():
+    named = set(re.findall(r"`((?:cli|edge|drift|porting|devices)/[\w/]+\.py)`", (ROOT / "docs/ideas.md").read_text()))
+    assert sorted(plug_in_files() - named) == [], "files without a row in docs/ideas.md"
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == [], "rows without a file"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_somewhere(page: Path):
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", BLOCK.sub("", page.read_text()))
+    files = [target for target in targets if not re.match(r"\w+:", target)]
+    assert [target for target in files if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_files_that_a_page_names_exist(page: Path):
+    text = BLOCK.sub("", REPOSITORY_MAP.sub("", page.read_text()))
+    named = re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|md|yaml|json|npz|onnx))`", text)
+    ours = [name for name in named if name.split("/")[-1] not in ABSENT and not name.startswith(("runs/", "models/"))]
+    new = {line[2:].strip() for block in blocks("python") for line in block.values[0].splitlines()[:1]}
+    assert [name for name in ours if not (ROOT / name).exists() and name not in new] == []
+
+
+@pytest.mark.parametrize("command", commands("make"))
+def test_chores_exist(command: str):
+    made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    words = [word for word in shlex.split(command)[1:] if "=" not in word]
+    assert words, f"{command}: no chore"
+    assert set(words) <= made
+
+
+@pytest.mark.parametrize("command", commands("leeway"))
+def test_commands_exist_and_so_do_their_options(command: str):
+    _, *words = shlex.split(command.replace("…", ""))
+    if not words or words[0].startswith("-"):
+        assert all(word in help_of("") for word in words)
+        return
+    assert words[0] in VERBS, f"{command}: no such verb"
+    deeper = len(words) > 1 and re.search(rf"│ {re.escape(words[1])} ", help_of(words[0]).partition("Commands")[2])
+    said = help_of(" ".join(words[:2]) if deeper else words[0])
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert [option for option in sorted(options) if option not in said] == [], f"{command}: unknown options"
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_configs_load(text: str, tmp_path: Path):
+    """A whole file loads; an excerpt (no `apps:` at its start) must at least be YAML with known keys."""
+    if "apps:" in text and "streams:" in text:
+        (tmp_path / "edge.yaml").write_text(text)
+        assert load(tmp_path / "edge.yaml").apps
+    else:
+        assert yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("edge*.yaml")), ids=page_id)
+def test_configs_of_the_examples_load(path: Path):
+    assert load(path).streams
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_json_is_json(text: str):
+    assert yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_parses(text: str):
+    assert ast.parse(text).body
