@@ -1,0 +1,21 @@
+"""One model, one task, one answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.events import Request, StepResult, Task
+from edge.protocols import Opening, Progress
+from edge.state import Open
+
+
+@dataclass(frozen=True)
+class Single:
+    """The answer is what `model` says of the frame."""
+
+    model: str
+
+    def opened(self, request: Request) -> Sequence[Opening]:
+        return (Opening(self.model),)
+
+    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+        return Progress(answered=(opened.request.id,))

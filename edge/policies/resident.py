@@ -1,0 +1,131 @@
+"""Keep in memory what is going to run: load what waits, what is to serve, what serves; evict what is needed least."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edge.events import Action, Evict, Load, Reply, Task, Time
+from edge.policies.background import Background
+from edge.protocols import Policy
+from edge.state import Entry, Lane, Queues, State
+
+# How much a load may push aside: each level includes the ones before.
+UNUSED, BACKGROUND, IDLE, LATER = range(4)
+
+
+@dataclass
+class Resident:
+    """Loads for the tasks that `inner` cannot run yet, before `inner` is asked; loads ahead when it has nothing to do.
+
+    `keep`: stages that nothing needs any more which may stay on a lane (a rollback finds them there).
+    """
+
+    inner: Policy
+    keep: int = 4
+
+    def order(self, task: Task) -> tuple[Any, ...]:
+        return self.inner.order(task)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        return (
+            self._demand(state, state.queues, LATER)
+            or self.inner.decide(state, now)
+            or self._ahead(state)
+            or self._demand(state, state.background, BACKGROUND)
+            or self._trim(state)
+        )
+
+    def _demand(self, state: State, queues: Queues, level: int) -> Action | None:
+        """For the first of the tasks whose stage is on no lane."""
+        absent = [
+            (queue[0], digest)
+            for digest, queue in queues.items()
+            if not state.held(digest) and not coming(state, digest)
+        ]
+        if not absent:
+            return None
+        for entry, digest in sorted(absent):
+            for lane in state.lanes.values():
+                if action := make_room(state, lane, digest, level, entry):
+                    return action
+            if level == BACKGROUND and hopeless(state, digest):
+                return Reply(entry[2].requests[0], "refused", detail="no room beside what serves")
+        return None
+
+    def _ahead(self, state: State) -> Action | None:
+        for name, digest in state.wanted:
+            level = BACKGROUND if pending(state, digest) else UNUSED
+            if action := make_room(state, state.lanes[name], digest, level):
+                return action
+        return self._last_resort(state) if state.wanted else None
+
+    def _last_resort(self, state: State) -> Action | None:
+        """A pending variant that finds no room anywhere would wait for ever: idle models give way."""
+        for name, digest in state.wanted:
+            if pending(state, digest) and (action := make_room(state, state.lanes[name], digest, IDLE)):
+                return action
+        return None
+
+    def _trim(self, state: State) -> Action | None:
+        if all(len(lane.residency.resident) <= len(state.needed) + self.keep for lane in state.lanes.values()):
+            return None
+        for lane in state.lanes.values():
+            unused = [*victims(state, lane, UNUSED, None)]
+            if len(unused) > self.keep:
+                return Evict(lane.name, unused[0])
+        return None
+
+
+def complete(inner: Policy, keep: int = 4, step_ms: float = 10.0) -> Policy:
+    """The wiring of a whole system around a policy that only orders foreground work: what the daemon runs.
+
+    Residency is inside: a load for a frame that waits goes before another background step of what it would evict.
+    """
+    return Background(Resident(inner, keep=keep), step_ms=step_ms)
+
+
+def coming(state: State, digest: str) -> bool:
+    return any(lane.loading == digest for lane in state.lanes.values())
+
+
+def pending(state: State, digest: str) -> bool:
+    return any(model.pending is not None and digest in model.pending.stages for model in state.models.values())
+
+
+def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | None = None) -> Action | None:
+    """Load it, or first evict for it; nothing where even evicting all that may go would not be enough."""
+    stage = state.stages[digest]
+    if lane.loading is not None or not lane.can_hold(digest, stage):
+        return None
+    if lane.residency.fits(stage):
+        return Load(lane.name, digest)
+    chosen = lane.residency.victims(stage, victims(state, lane, level, entry))
+    return Evict(lane.name, chosen[0]) if chosen else None
+
+
+def victims(state: State, lane: Lane, level: int, entry: Entry | None) -> Iterator[str]:
+    """Stages that may go, the least missed first, within one level the least recently used."""
+    running = lane.running.stages if lane.running else ()
+    flying = state.in_flight()
+    for wanted_level in range(level + 1):
+        for digest in lane.residency.resident:
+            if digest not in running and level_of(state, digest, flying, entry) == wanted_level:
+                yield digest
+
+
+def level_of(state: State, digest: str, flying: set[str], entry: Entry | None) -> int:
+    """How much it would be missed. Beyond LATER: by a task that goes before the one that wants its place."""
+    queue = state.queues.get(digest)
+    if queue is not None:
+        return LATER if entry is not None and entry < queue[0] else LATER + 1
+    if pending(state, digest):
+        return LATER  # evicting one stage of a pending variant for another would never end
+    if state.needed.get(digest):
+        return IDLE
+    return BACKGROUND if digest in state.needed or digest in flying else UNUSED
+
+
+def hopeless(state: State, digest: str) -> bool:
+    """Nothing is on its way in, nothing will leave: what serves fills the lanes."""
+    settled = all(lane.loading is None and lane.running is None for lane in state.lanes.values())
+    return bool(state.lanes) and settled and not any(model.pending for model in state.models.values())

@@ -1,0 +1,74 @@
+"""The shapes that plug-ins of the core have. Nothing to inherit: a class with these methods is one."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edge.events import Action, Event, Request, StepResult, Task, Time
+from edge.state import Open, State
+
+
+class Policy(Protocol):
+    """What a lane does next. Only reads the state; called after each event until it says None."""
+
+    def order(self, task: Task) -> tuple[Any, ...]:
+        """Place of a task in its stage's queue: smaller goes first, ties go by task id. Fixed for the task's life."""
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        """The next action, or None when there is nothing to do until the next event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A task to be opened: one model's work on one item of the parent's result, or on the frame itself."""
+
+    model: str
+    parent: int | None = None
+    item: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a finished task leads to: more tasks of its request, and requests that may be answered now."""
+
+    openings: Sequence[Opening] = ()
+    answered: Sequence[int] = ()
+
+
+class Answer(Protocol):
+    """Which tasks a request opens, and when it may be answered. Keeps nothing: the core keeps `Open` for it."""
+
+    def opened(self, request: Request) -> Sequence[Opening]:
+        """The tasks a request begins with; at least one."""
+
+    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+        """`opened.unfinished` counts the request's tasks that are still open, `task` no longer among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One turn of the loop: what happened, what was ordered, and the state after it (read only, this turn only)."""
+
+    now: Time
+    event: Event
+    actions: Sequence[Action]
+    state: State
+
+
+class Observer(Protocol):
+    """Sees every moment; may post events."""
+
+    def observe(self, moment: Moment) -> Iterable[Event]: ...
+
+
+class World(Protocol):
+    """Where events come from and orders go: threads and a clock, or a heap and a seed."""
+
+    def listen(self) -> tuple[Time, Event] | None:
+        """Wait for the next event; None ends the run. Times never go backwards."""
+
+    def do(self, action: Action) -> None:
+        """Begin what is ordered; returns at once."""
+
+    def post(self, event: Event) -> None:
+        """An event of ours, to be heard soon."""

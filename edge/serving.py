@@ -1,0 +1,91 @@
+"""Which variants serve, what that needs in memory, what no lane can ever take. Called by the scheduler only."""
+
+from collections.abc import Sequence
+
+from edge.state import Lane, Model, State
+from porting.variant import Stage, Variant
+
+
+def serve(state: State, variant: Variant, stages: Sequence[Stage]) -> None:
+    """The pointer moved: the variant is pending until `settle` finds it loaded."""
+    table = {stage.digest: stage for stage in stages}
+    assert set(variant.stages) <= set(table), f"{variant.model}/{variant.name}: stages are missing in Served"
+    for digest, stage in table.items():
+        assert stage.batches[0] == 1, f"{variant.model}/{variant.name}: {digest} does not take a batch of one"
+        known = state.stages.get(digest)
+        assert known is None or known.blobs == stage.blobs, f"{digest}: one digest, two contents"
+        for lane in state.lanes.values():
+            lane.failures.pop(digest, None)
+    state.stages.update(table)
+    state.models.setdefault(variant.model, Model()).pending = variant
+
+
+def settle(state: State) -> None:
+    """Let pending variants serve whose stages are all on one lane, or that have nobody to wait behind."""
+    for model in state.models.values():
+        if model.pending is None:
+            continue
+        if model.serving is not None and (trouble := trouble_of(state, model.pending)):
+            model.pending, model.trouble = None, trouble
+        elif model.serving is None or loaded(state, model.pending) or not fit_together(state, model):
+            model.serving, model.pending, model.trouble = model.pending, None, ""
+
+
+def give_up(state: State, digest: str, reason: str) -> None:
+    """A load failed: what waited for it does not serve, the old variant does."""
+    for model in state.models.values():
+        if model.pending is not None and digest in model.pending.stages:
+            model.trouble = f"{model.pending.name}: {reason}"
+            model.pending = None
+
+
+def loaded(state: State, variant: Variant) -> bool:
+    return any(all(map(lane.residency.holds, variant.stages)) for lane in state.lanes.values())
+
+
+def fit_together(state: State, model: Model) -> bool:
+    """Is there a lane with room for the old variant beside the new one? Where not, waiting would be for ever."""
+    assert model.serving is not None
+    assert model.pending is not None
+    if not state.lanes:
+        return True
+    blobs: dict[str, int] = {}
+    for digest in (*model.serving.stages, *model.pending.stages):
+        blobs.update(state.stages[digest].blobs)
+    room = max(lane.residency.limit_bytes for lane in state.lanes.values())
+    return sum(blobs.values()) <= room and not trouble_of(state, model.serving)
+
+
+def trouble_of(state: State, variant: Variant) -> str:
+    """Why no lane can take one of its stages; empty where one can, or where there is no lane at all."""
+    return next((why for digest in variant.stages if (why := trouble_with(state, digest))), "")
+
+
+def trouble_with(state: State, digest: str) -> str:
+    stage, lanes = state.stages[digest], state.lanes.values()
+    if not lanes or any(lane.can_hold(digest, stage) for lane in lanes):
+        return ""
+    room = max(lane.residency.limit_bytes for lane in lanes)
+    too_large = f"a stage needs {stage.memory_bytes} bytes, the largest lane has {room}"
+    return too_large if stage.memory_bytes > room else "a stage could not be loaded"
+
+
+def survey(state: State) -> None:
+    """Derive `needed`, `wanted` and `impossible` anew, and forget stages that nothing refers to."""
+    models = sorted(state.models.values(), key=lambda model: not model.foreground)
+    needed: dict[str, bool] = {}
+    for variants in ([model.pending for model in models], [model.serving for model in models]):
+        for model, variant in zip(models, variants, strict=True):
+            for digest in variant.stages if variant else ():
+                needed[digest] = needed.get(digest, False) or model.foreground
+    lanes = [*state.lanes.values()]
+    kept = state.in_flight().union(needed, *(lane.residency.resident for lane in lanes), (at.loading for at in lanes))
+    state.stages = {digest: stage for digest, stage in state.stages.items() if digest in kept}
+    state.needed = needed
+    state.wanted = [(lane.name, digest) for digest in needed for lane in lanes if wants(lane, digest, state)]
+    state.impossible = {digest: why for digest in state.stages if (why := trouble_with(state, digest))}
+
+
+def wants(lane: Lane, digest: str, state: State) -> bool:
+    absent = not lane.residency.holds(digest) and lane.loading != digest
+    return absent and lane.can_hold(digest, state.stages[digest])

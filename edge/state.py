@@ -1,0 +1,112 @@
+"""What the scheduler knows, as plain data. Only the scheduler writes here; policies and observers read."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from edge.events import NEVER, Plan, Request, Run, Task, Time
+from edge.residency import Residency
+from porting.variant import Stage, Variant
+
+WINDOW_NS = 1_000_000_000  # over which the share of background work is counted
+LOADS_MAX = 3  # failed loads of a stage on a lane before it counts as impossible there
+
+Entry = tuple[tuple[Any, ...], int, Task]  # policy.order(task), task.id, task: no two are equal, none compares tasks
+Queues = dict[str, list[Entry]]  # by stage digest; sorted; never an empty list
+
+
+class Estimator(Protocol):
+    """How long a batch will take."""
+
+    def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        """A high quantile of the time that `stage` takes for `batch` tasks on this lane; positive."""
+
+    def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        """It took this long just now."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One place where one work runs at a time. It may load a stage meanwhile."""
+
+    name: str
+    kind: str
+    residency: Residency
+    share: float = 1.0
+    running: Run | None = None
+    began_ns: Time = 0
+    free_at_ns: Time = 0  # by estimate
+    loading: str | None = None
+    loading_since_ns: Time = 0
+    failures: dict[str, int] = field(default_factory=dict)  # stage digest -> failed loads
+    busy_ns: int = 0  # total so far
+    background_ns: int = 0  # of which without a deadline
+    loading_ns: int = 0  # may overlap with busy_ns
+    recent: deque[tuple[Time, int]] = field(default_factory=deque)  # background works of the last WINDOW_NS: end, took
+    recent_ns: int = 0  # their sum
+
+    def can_hold(self, digest: str, stage: Stage) -> bool:
+        return stage.memory_bytes <= self.residency.limit_bytes and self.failures.get(digest, 0) < LOADS_MAX
+
+
+@dataclass(slots=True)
+class Model:
+    """Which variant serves, and which will as soon as it is loaded."""
+
+    serving: Variant | None = None
+    pending: Variant | None = None
+    foreground: bool = False  # something with a deadline has asked for it
+    trouble: str = ""  # why the last pending variant was given up; empty again after the next switch
+
+
+@dataclass(slots=True)
+class Open:
+    """A request that is not answered yet."""
+
+    request: Request
+    tasks: list[int] = field(default_factory=list)  # in the order they were opened
+    unfinished: int = 0
+    waiting: dict[int, Task] = field(default_factory=dict)
+    begun: bool = False
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that decisions may depend on."""
+
+    estimator: Estimator
+    now: Time = 0
+    plan: Plan = field(default_factory=Plan)
+    closing: bool = False
+    wake_ns: Time = NEVER  # when the world will say `Woke`
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    stages: dict[str, Stage] = field(default_factory=dict)
+    requests: dict[int, Open] = field(default_factory=dict)
+    queues: Queues = field(default_factory=dict)  # tasks with a deadline
+    background: Queues = field(default_factory=dict)  # tasks without
+    works: dict[int, str] = field(default_factory=dict)  # work id -> lane
+    flights: dict[tuple[str, ...], int] = field(default_factory=dict)  # chain -> unfinished tasks that walk it
+    next_task: int = 1
+    next_work: int = 1
+    ignored: int = 0  # events about works and loads that were over already
+    # Derived from models, lanes and stages whenever one of them changes:
+    needed: dict[str, bool] = field(default_factory=dict)  # stages that serve or are to serve -> for the foreground?
+    wanted: list[tuple[str, str]] = field(default_factory=list)  # (lane, stage): needed, not there; most urgent first
+    impossible: dict[str, str] = field(default_factory=dict)  # stages that no lane can take -> why
+
+    def duration_ns(self, digest: str, batch: int, lane: Lane) -> int:
+        return self.estimator.duration_ns(self.stages[digest], batch, lane.name)
+
+    def remaining_ns(self, task: Task, lane: Lane) -> int:
+        """From the task's next stage to the end of its chain, on its own."""
+        duration_ns, stages, name = self.estimator.duration_ns, self.stages, lane.name
+        return sum([duration_ns(stages[digest], 1, name) for digest in task.chain[task.at :]])
+
+    def held(self, digest: str) -> bool:
+        """Is it loaded anywhere?"""
+        return any(digest in lane.residency.resident for lane in self.lanes.values())
+
+    def in_flight(self) -> set[str]:
+        """Stages that unfinished tasks may still walk."""
+        return {digest for chain in self.flights for digest in chain}
