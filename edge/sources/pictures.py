@@ -101,7 +101,7 @@ class Video:
     def _opened(self) -> cv2.VideoCapture | None:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silence: what is wrong we say ourselves, in one line
-        cv2.setLogLevel(0)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             return None
