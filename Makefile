@@ -41,7 +41,7 @@ check: setup     ## format, lint, types, architecture: seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy edge drift porting devices cli
-	$(BIN)/python -m pytest tests/test_architecture.py tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_architecture.py tests/test_docs.py tests/test_contributing.py
 
 bench: setup     ## speed and memory, as ratios in one run; tables and JSON under runs/bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -46,7 +46,7 @@ def schema() -> None:
 def summary(config: Any) -> dict[str, Any]:
     """What a reader wants confirmed: the parts by name, and the plug-ins in use."""
     return {
-        "node": config.node,
+        "node": config.mqtt.node,
         "models": config.models,
         "devices": {name: device.use for name, device in config.devices.items()},
         "policy": config.policy.use,

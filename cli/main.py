@@ -18,6 +18,7 @@ VERBS = {
     "camera": "Publish pictures as a camera: a folder, zip, video, URL or the drawn junction.",
     "port": "Bring an ONNX file into the repository: repair, cut, measure, serve.",
     "models": "Look at the repository: list, show, verify, serve, rollback.",
+    "broker": "A small MQTT broker for this machine alone, to try things out.",
     "doctor": "What this machine has, what it lacks, and how to get it.",
     "config": "Check an edge.yaml, or print its schema.",
 }

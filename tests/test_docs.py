@@ -115,11 +115,6 @@ def test_configs_of_the_examples_load(path: Path):
     assert load(path).streams
 
 
-@pytest.mark.parametrize("text", blocks("json"))
-def test_json_is_json(text: str):
-    assert yaml.safe_load(text)
-
-
 @pytest.mark.parametrize("text", blocks("python"))
 def test_python_parses(text: str):
     assert ast.parse(text).body
