@@ -1,0 +1,141 @@
+"""Small questions to an ONNX graph, and small changes to it; all in memory."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper, shape_inference
+
+Shape = tuple[int | None, ...]
+
+
+def shape_of(info: onnx.ValueInfoProto) -> Shape | None:
+    """Declared shape; None in it: a free dimension. None: no shape at all, not even a rank."""
+    kind = info.type.tensor_type
+    if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in kind.shape.dim)
+
+
+def dtype_of(info: onnx.ValueInfoProto) -> str:
+    """NumPy's name of the element type, or ONNX's own where NumPy has none."""
+    if not info.type.HasField("tensor_type"):
+        return info.type.WhichOneof("value") or "unknown"
+    kind = info.type.tensor_type.elem_type
+    try:
+        return str(helper.tensor_dtype_to_np_dtype(kind).name)
+    except KeyError:
+        return f"element type {kind}"
+
+
+def set_shape(info: onnx.ValueInfoProto, shape: Sequence[int | str | None]) -> None:
+    """Declare a shape: numbers, names of free dimensions, or None for a free one without a name."""
+    kind = info.type.tensor_type
+    info.CopyFrom(helper.make_tensor_value_info(info.name, kind.elem_type, list(shape)))
+
+
+def producer_of(graph: onnx.GraphProto, tensor: str) -> onnx.NodeProto | None:
+    """The node that makes a tensor; None for inputs and initializers."""
+    return next((node for node in graph.node if tensor in node.output), None)
+
+
+def constant(graph: onnx.GraphProto, tensor: str) -> NDArray[Any] | None:
+    """The value of a tensor that is fixed in the graph, also behind Identity and Transpose; else None."""
+    for initializer in graph.initializer:
+        if initializer.name == tensor:
+            return numpy_helper.to_array(initializer)
+    node = producer_of(graph, tensor)
+    if node is None:
+        return None
+    if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+        return numpy_helper.to_array(node.attribute[0].t)
+    if node.op_type in ("Identity", "Transpose"):
+        value = constant(graph, node.input[0])
+        if value is not None and node.op_type == "Transpose":
+            value = value.transpose(attribute(node, "perm", None))
+        return value
+    return None
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """An attribute's value, or the default."""
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, also those inside If, Loop and Scan."""
+    for node in graph.node:
+        yield node
+        for a in node.attribute:
+            for inner in (a.g, *a.graphs) if a.type in (a.GRAPH, a.GRAPHS) else ():
+                yield from nodes_of(inner)
+
+
+def rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    """Another name for a tensor, everywhere."""
+    for node in nodes_of(model.graph):
+        for names in (node.input, node.output):
+            for at, name in enumerate(names):
+                if name == old:
+                    names[at] = new
+    for info in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        if info.name == old:
+            info.name = new
+
+
+def names_in(model: onnx.ModelProto) -> set[str]:
+    """Names of all tensors."""
+    names = {name for node in nodes_of(model.graph) for name in (*node.input, *node.output)}
+    return names | {info.name for info in (*model.graph.input, *model.graph.output, *model.graph.initializer)}
+
+
+def up_to(model: onnx.ModelProto, output: onnx.ValueInfoProto) -> onnx.ModelProto:
+    """The part of a model that makes one tensor, with everything else left out."""
+    wanted, kept = {output.name}, []
+    for node in reversed(model.graph.node):  # topological order is ONNX's law: one pass backwards is enough
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= {name for inner in _with_inner(node) for name in inner.input}
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    for field in ("node", "output", "initializer", "value_info"):
+        part.graph.ClearField(field)
+    part.graph.node.extend(reversed(kept))
+    part.graph.output.append(output)
+    part.graph.initializer.extend(t for t in model.graph.initializer if t.name in wanted)
+    return part
+
+
+def _with_inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    yield node
+    for a in node.attribute:
+        for inner in (a.g, *a.graphs) if a.type in (a.GRAPH, a.GRAPHS) else ():
+            yield from nodes_of(inner)
+
+
+def append(model: onnx.ModelProto, op: str, shape: Sequence[int | str | None], **attributes: Any) -> None:
+    """Put one more operator behind the only output, which keeps its name and gets this shape."""
+    (output,) = model.graph.output
+    before = f"{output.name}.before.{op}"
+    rename(model, output.name, before)
+    model.graph.output[0].name = before.removesuffix(f".before.{op}")
+    model.graph.node.append(helper.make_node(op, [before], [model.graph.output[0].name], **attributes))
+    set_shape(model.graph.output[0], shape)
+
+
+def random_input(dtype: str, shape: Sequence[int], seed: int) -> NDArray[Any]:
+    """A sample when there is no real one: uniform in 0..1, or 0..255 for integers."""
+    random = np.random.default_rng(seed)
+    if np.dtype(dtype).kind in "ui":
+        return random.integers(0, 256, shape).astype(dtype)
+    return random.random(shape).astype(dtype)
+
+
+def infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """With the shapes that can be inferred; the model as it was where inference fails."""
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # inference is an aid: whether the model is right is decided by running it
+        return model

@@ -1,0 +1,108 @@
+"""How long a graph takes on this device, by batch size: what the scheduler's promises are made of."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from devices.interface import Array, Engine, Tensors
+from devices.probe import fingerprint
+
+RUNS_MAX = 300
+RUNS_MIN = 20
+BUDGET_NS = 500_000_000  # for each batch size; RUNS_MIN runs are made in any case
+WARM_UP_RUNS = 3
+Clock = Callable[[], int]
+Progress = Callable[[float], None]  # 0..1 of the work done
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Durations of one batch size. With fewer than 100 runs the p99 is the slowest one."""
+
+    p50_ns: int
+    p99_ns: int
+    mean_ns: int
+    runs: int
+
+
+def measure(
+    engine: Engine,
+    inputs: Callable[[int], Tensors],
+    batches: Sequence[int],
+    *,
+    budget_ns: int = BUDGET_NS,
+    clock: Clock = perf_counter_ns,
+    progress: Progress = lambda share: None,
+) -> dict[int, Timing]:
+    """Time runs one after the other, after a warm-up. Raises `DeviceError` when a run fails.
+
+    Args:
+        inputs: makes the tensors for a batch size.
+        batches: sizes to measure.
+        budget_ns: per size; 20 to 300 runs fit themselves into it.
+    """
+    timings = {}
+    for done, batch in enumerate(batches):
+        timings[batch] = summary(_durations(engine, inputs(batch), budget_ns, clock))
+        progress((done + 1) / len(batches))
+    return timings
+
+
+def _durations(engine: Engine, tensors: Tensors, budget_ns: int, clock: Clock) -> list[int]:
+    for _ in range(WARM_UP_RUNS):
+        engine.run(tensors)
+    taken: list[int] = []
+    began = clock()
+    while len(taken) < RUNS_MIN or (len(taken) < RUNS_MAX and clock() - began < budget_ns):
+        start = clock()
+        engine.run(tensors)
+        taken.append(clock() - start)
+    return taken
+
+
+def summary(durations_ns: Sequence[int]) -> Timing:
+    """Median, p99 (never between two runs: the slower one), mean."""
+    values = np.asarray(durations_ns, np.int64)
+    p50, p99 = (int(np.quantile(values, q, method="higher")) for q in (0.5, 0.99))
+    return Timing(p50, p99, int(values.mean()), len(values))
+
+
+def random_inputs(engine: Engine, arrays: Mapping[str, Array] | None = None) -> Callable[[int], Tensors]:
+    """Makes inputs of a batch size out of nothing, except for those given (a head's weight and bias)."""
+    given = dict(arrays or {})
+
+    def make(batch: int) -> Tensors:
+        random = np.random.default_rng(batch)
+        tensors = dict(given)
+        for spec in engine.inputs:
+            shape = [batch if at == 0 and dim is None else dim or 1 for at, dim in enumerate(spec.shape)]
+            values = random.random(shape) * (255 if np.dtype(spec.dtype).kind in "ui" else 1)
+            tensors.setdefault(spec.name, values.astype(spec.dtype))
+        return tensors
+
+    return make
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds, in bytes; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def table_of(device: str, graphs: Mapping[str, tuple[Mapping[int, Timing], int]]) -> dict[str, Any]:
+    """What the repository stores: by graph the timings and the memory in bytes, and the machine they hold for."""
+    return {
+        "device": device,
+        "machine": fingerprint(),
+        "graphs": {
+            graph: {"batches": {str(b): asdict(t) for b, t in timings.items()}, "memory_bytes": memory}
+            for graph, (timings, memory) in graphs.items()
+        },
+    }
