@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.panel import Panel
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-JOURNAL_MAX = 6
+JOURNAL_MAX = 5
 LINE_EVERY_S = 5.0
 SHARES = {"inference": "blue", "training": "green", "labelling": "magenta", "loading": "yellow", "idle": "bright_black"}
 STATES = {"stable": "green", "watching": "green", "calibrating": "cyan", "frozen": "bright_black"}
@@ -30,7 +31,7 @@ class LiveView:
     journal: tuple[str, ...] = ()
     late: int = 0
     answered: int = 0
-    start_s: float | None = None  # unix time of the first message that had one
+    elapsed_s: float = 0.0  # when the screen was last drawn; dates the journal
 
     def message(self, kind: str, table: Message) -> None:
         """Any message of the box; kinds that are not shown are let pass."""
@@ -43,11 +44,9 @@ class LiveView:
                 self.result(table)
 
     def stats(self, table: Message) -> None:
-        self._begin(table)
         self.seen = table
 
     def event(self, table: Message) -> None:
-        self._begin(table)
         self.journal = (*self.journal, self._line_of(table))[-JOURNAL_MAX:]
 
     def result(self, table: Message) -> None:
@@ -59,13 +58,15 @@ class LiveView:
 
     def render(self, elapsed_s: float) -> RenderableType:
         """The whole screen at `elapsed_s` seconds after the start."""
-        models, streams = models_table(self), streams_table(self)
-        parts = [self._head(elapsed_s), streams, models, time_bar(_table(self.seen, "time_share_recent", "time_share"))]
-        queues = queue_words(_table(self.seen, "queues"))
-        journal = Text("\n".join(self.journal) or "nothing happened yet", style="" if self.journal else "dim")
-        return Group(
-            *parts, *([Text(f"waiting  {queues}", style="dim")] if queues else []), Panel(journal, title="journal")
-        )
+        journal = Text("\n".join(self.journal) or "nothing happened yet", no_wrap=True, overflow="ellipsis")
+        parts: list[RenderableType] = [
+            self._head(elapsed_s),
+            streams_table(self),
+            models_table(self),
+            time_bar(_table(self.seen, "time_share_recent", "time_share")),
+            Text(f"waiting  {queue_words(_table(self.seen, 'queues')) or 'nothing'}", style="dim"),
+        ]
+        return Group(*parts, Rule("journal", style="dim"), journal)
 
     def line(self, elapsed_s: float) -> str:
         """The same in one line, for a log."""
@@ -73,8 +74,8 @@ class LiveView:
         spent = (_number(share.get("training")) or 0.0) + (_number(share.get("labelling")) or 0.0)
         variants = ", ".join(f"{n} {m.get('variant', '?')} {m.get('state', '')}".rstrip() for n, m in self._models())
         return (
-            f"{elapsed_s:4.0f} s  {_whole(frames.get('answered'))} answered, {_dropped(frames.get('dropped'))} dropped, "
-            f"p99 {_ms(_table(self.seen, 'latency_ms').get('p99'))}, adapting {100 * spent:.0f} % of the time"
+            f"{elapsed_s:4.0f} s  {_whole(frames.get('answered'))} answered, {_dropped(frames.get('dropped'))} dropped,"
+            f" p99 {_ms(_table(self.seen, 'latency_ms').get('p99'))}, adapting {100 * spent:.0f} % of the time"
             + (f"; {variants}" if variants else "")
         )
 
@@ -94,25 +95,18 @@ class LiveView:
         )
         return table
 
-    def _begin(self, table: Message) -> None:
-        at = _number(table.get("time"))
-        if self.start_s is None and at is not None:
-            self.start_s = at
-
     def _line_of(self, event: Message) -> str:
-        at, begun = _number(event.get("time")), self.start_s
-        when = f"{at - begun:5.1f} s  " if at is not None and begun is not None else ""
         kind, model = str(event.get("kind", "event")), str(event.get("model", ""))
         known = {"kind", "model", "time", "at", "topic", "node"}
         evidence = ", ".join(f"{k} {_short(v)}" for k, v in event.items() if k not in known and v is not None)
-        return f"{when}{kind:<10} {model:<10} {evidence}".rstrip()
+        return f"{self.elapsed_s:5.0f} s  {kind:<10} {model:<10} {evidence}".rstrip()
 
 
 # ---- pieces of the screen ------------------------------------------------------------------------------------------
 
 
 def streams_table(view: LiveView) -> Table:
-    table = Table(expand=True, padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, expand=True, show_edge=False, padding=(0, 1))
     for name in ("stream", "fps", "in", "answered", "dropped", "p99"):
         table.add_column(name, justify="left" if name in ("stream", "dropped") else "right", no_wrap=True)
     for name, stream in sorted(_table(view.seen, "streams").items()):
@@ -132,9 +126,9 @@ def streams_table(view: LiveView) -> Table:
 
 
 def models_table(view: LiveView) -> Table:
-    table = Table(expand=True, padding=(0, 1))
-    for name in ("model", "variant", "estimate", "drift", "alarms", "audits", "promoted", "rolled back"):
-        table.add_column(name, justify="left" if name in ("model", "variant", "drift") else "right", no_wrap=True)
+    table = Table(box=SIMPLE_HEAD, expand=True, show_edge=False, padding=(0, 1))
+    for name in ("model", "variant", "estimate", "drift", "so far"):
+        table.add_column(name, justify="right" if name == "estimate" else "left", no_wrap=True)
     for name, model in view._models():
         estimate, state = _number(model.get("accuracy_estimate")), str(model.get("state") or "–")
         table.add_row(
@@ -142,27 +136,33 @@ def models_table(view: LiveView) -> Table:
             str(model.get("variant") or "–"),
             "–" if estimate is None else f"{100 * estimate:.0f} %",
             Text(state, style=STATES.get(state, "yellow" if state != "–" else "")),
-            *(_whole(model.get(what)) for what in ("alarms", "audits", "promotions", "rollbacks")),
+            event_words(model),
         )
     return table
 
 
-def time_bar(shares: Message, width: int = 48) -> Text:
-    """One character is 1/`width` of the device's time; every activity that took any is named."""
-    bar, words, drawn = Text("device   "), Text(), 0
+def time_bar(shares: Message, width: int = 60) -> Text:
+    """One character is 1/`width` of the device's time; under it, every activity that took any."""
+    bar, words, drawn = Text("device   "), Text("\n        "), 0
     for name, style in SHARES.items():
         share = min(1.0, max(0.0, _number(shares.get(name)) or 0.0))
         length = min(round(share * width), width - drawn)
-        bar.append("█" * length, style=style)
+        bar.append(("░" if name == "idle" else "█") * length, style=style)
         drawn += length
-        if share >= 0.0005:
-            words.append(f"  {name} {100 * share:.0f} %", style=style)
+        if share >= 0.005:
+            words.append(f" {name} {100 * share:.0f} %", style=style)
     bar.append("░" * (width - drawn), style="bright_black")
     return bar.append_text(words)
 
 
 def queue_words(queues: Message) -> str:
     return ", ".join(f"{name[:16]} {int(n)}" for name, n in queues.items() if _number(n))
+
+
+def event_words(model: Message) -> str:
+    """`2 alarms, 1 audit`."""
+    some = [(int(_number(model.get(what)) or 0), what) for what in ("alarms", "audits", "promotions", "rollbacks")]
+    return ", ".join(f"{n} {what if n > 1 else what[:-1]}" for n, what in some if n)
 
 
 def drop_words(dropped: object) -> str:
@@ -208,7 +208,12 @@ def screen(view: LiveView, console: Console, quiet: bool = False) -> Iterator[Ca
         yield Lines(view, console).refresh
         return
     with Live(view.render(0.0), console=console, auto_refresh=False, transient=True) as live:
-        yield lambda elapsed_s: live.update(view.render(elapsed_s), refresh=True)
+
+        def refresh(elapsed_s: float) -> None:
+            view.elapsed_s = elapsed_s
+            live.update(view.render(elapsed_s), refresh=True)
+
+        yield refresh
 
 
 @dataclass(slots=True)
@@ -220,6 +225,7 @@ class Lines:
     next_s: float = LINE_EVERY_S
 
     def refresh(self, elapsed_s: float) -> None:
+        self.view.elapsed_s = elapsed_s
         if elapsed_s >= self.next_s:
             self.next_s = (elapsed_s // LINE_EVERY_S + 1) * LINE_EVERY_S
             self.console.print(self.view.line(elapsed_s), highlight=False, soft_wrap=True, markup=False)

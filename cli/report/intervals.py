@@ -52,10 +52,11 @@ def accuracy(tallies: Iterable[Tally]) -> Accuracy:
 
 
 def _worth(share: float, error: float, of: int, blocks: int) -> float:
-    """How many independent looks the counts are worth: no more than there are, or than blocks when all agree."""
-    if error <= 0 or not 0 < share < 1:
+    """How many independent looks the counts are worth, never more than there are. Of nothing but right ones (or none)
+    nothing is learnt about how much blocks differ: each counts as one look."""
+    if not 0 < share < 1:
         return float(min(of, blocks))
-    return min(float(of), share * (1 - share) / error**2)
+    return min(float(of), share * (1 - share) / error**2) if error > 0 else float(of)
 
 
 def wilson(share: float, n: float, z: float) -> tuple[float, float]:

@@ -273,7 +273,7 @@ def _style(**more: Any) -> Any:
     try:
         from matplotlib import rc_context
     except ImportError:
-        raise UserError("report.html: pictures need matplotlib; install it with: pip install matplotlib") from None
+        raise UserError("report.html: pictures need matplotlib (extra `demo`); pip install matplotlib") from None
     wanted: Any = {**STYLE, **more}  # matplotlib types its keys as literals
     return rc_context(wanted)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,8 @@ EVENTS = ("alarms", "audits", "promotions", "rollbacks")
 
 def render(report: Mapping[str, Any]) -> RenderableType:
     """The tables of one run."""
-    return Group(Text(report["headline"], style="bold"), Text(), _promises(report), _models(report), *_notes(report))
+    parts: list[RenderableType] = [Text(report["headline"], style="bold"), Text(), _promises(report), _models(report)]
+    return Group(*parts, *_events(report), *_notes(report))
 
 
 def _promises(report: Mapping[str, Any]) -> Table:
@@ -39,9 +41,9 @@ def _judged(words: str, value: float | None, goal: float) -> Text:
 
 
 def _models(report: Mapping[str, Any]) -> Table:
-    table = Table(padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("model", no_wrap=True)
-    for name in (*PHASES, "regained", "noticed", "repaired", *EVENTS):
+    for name in (*PHASES, "regained", "noticed", "repaired"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, m in report["models"].items():
         regained: str | Text = percent(m["regained_share"])
@@ -49,8 +51,19 @@ def _models(report: Mapping[str, Any]) -> Table:
             regained = _judged(percent(m["regained_share"]), m["regained_share"], REGAINED_GOAL)
         accuracies = [percent(m["accuracy"][phase], 1) for phase in PHASES]
         delays = [_seconds(m["detection_delay_s"]), _seconds(m["repair_delay_s"])]
-        table.add_row(name, *accuracies, regained, *delays, *(str(m[what]) for what in EVENTS))
+        table.add_row(name, *accuracies, regained, *delays)
     return table
+
+
+def _events(report: Mapping[str, Any]) -> list[Text]:
+    """One line for each model that had any: `vehicles: 2 alarms, 1 audit`."""
+    lines = {name: counted(m) for name, m in report["models"].items()}
+    return [Text(f"{name}: {words}") for name, words in lines.items() if words]
+
+
+def counted(model: Mapping[str, Any]) -> str:
+    some = [(int(model.get(what) or 0), what) for what in EVENTS]
+    return ", ".join(f"{n} {what if n > 1 else what[:-1]}" for n, what in some if n)
 
 
 def _seconds(value: float | None) -> str:
@@ -67,7 +80,7 @@ def compare(run_a: Run, run_b: Run) -> Table:
     Raises `UserError` for what is no run folder.
     """
     a, b = sorted((_report(run_a), _report(run_b)), key=lambda report: bool(report["frozen"]))
-    table = Table(padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("")
     names = [_name(a), _name(b)] if _name(a) != _name(b) else ["first", "second"]
     for name in names:

@@ -50,7 +50,7 @@ def write_run(
                 continue
             said = [answer(thing, phase(at_s, drift_s, promotions), dice) for thing in objects if dice.random() < 0.96]
             results.append(result_of(camera, seq, at_s, said, total_ms=22 + dice.expovariate(1 / 14)))
-    events = journal(drift_s, promotions)
+    events = [] if frozen else journal(drift_s, promotions)
     write_lines(path / "results.jsonl", results)
     write_lines(path / "truth.jsonl", truth)
     write_lines(path / "events.jsonl", events)
