@@ -1,0 +1,112 @@
+"""Every moment as one line of JSON, and the way back: `replay` feeds the events again and compares the actions."""
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, get_args
+
+from edge.events import Arrived, Event, Failed, Finished, Plan, Planned, Request, Run, Served, StepResult, Time
+from edge.protocols import Answer, Moment, Policy
+from edge.scheduler import Scheduler
+from edge.state import Estimator, State
+from porting.variant import stage_from_json, variant_from_json
+
+KINDS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
+
+
+class Diverged(AssertionError):
+    """The same event led to other actions. Names the line and shows both."""
+
+
+class Trace:
+    """Writes `{"now", "event": [kind, fields], "actions": [[kind, fields], …]}` per moment, times in ns."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = path.open("w")
+
+    def observe(self, moment: Moment) -> Iterable[Event]:
+        self.file.write(line_of(moment) + "\n")
+        return ()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class Digest:
+    """SHA-256 of the lines that `Trace` would write: two runs are the same, or they are not."""
+
+    def __init__(self) -> None:
+        self.hash = sha256()
+
+    def observe(self, moment: Moment) -> Iterable[Event]:
+        self.hash.update(line_of(moment).encode() + b"\n")
+        return ()
+
+    def hexdigest(self) -> str:
+        return self.hash.hexdigest()
+
+
+def replay(source: Path | Iterable[str], policy: Policy, answers: Mapping[str, Answer], estimator: Estimator) -> int:
+    """Feed a trace's events to a fresh core of this make. Returns how many moments agreed, byte by byte.
+
+    Raises `Diverged` at the first that does not.
+    """
+    scheduler = Scheduler(State(estimator), policy, answers)
+    moments = 0
+    lines = source.read_text().splitlines() if isinstance(source, Path) else source
+    for number, line in enumerate(lines, 1):
+        now, event = moment_of(line)
+        got = line_of(Moment(now, event, scheduler.handle(event, now), scheduler.state))
+        if got != line.rstrip("\n"):
+            raise Diverged(f"line {number}\n expected {line.strip()}\n      got {got}")
+        moments += 1
+    return moments
+
+
+def line_of(moment: Moment) -> str:
+    event, actions = moment.event, moment.actions
+    return encode(
+        {
+            "now": moment.now,
+            "event": (type(event).__name__, event),
+            "actions": [(type(action).__name__, action) for action in actions],
+        }
+    )
+
+
+def table_of(value: Any) -> Any:
+    """A frozen value as a table of its fields; tasks of a run by their ids, since the core made them itself."""
+    if type(value) is Run:
+        tasks = [task.id for task in value.tasks]
+        return {"work_id": value.work_id, "lane": value.lane, "stages": value.stages, "tasks": tasks,
+                "background": value.background}  # fmt: skip
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+encode = json.JSONEncoder(default=table_of, separators=(",", ":"), check_circular=False).encode
+
+
+def moment_of(line: str) -> tuple[Time, Event]:
+    """Time and event of a line."""
+    table = json.loads(line)
+    return table["now"], event_of(*table["event"])
+
+
+def event_of(kind: str, table: dict[str, Any]) -> Event:
+    """An event from its kind and its fields."""
+    match kind:
+        case "Arrived":
+            return Arrived(Request(**table["request"]))
+        case "Finished":
+            results = {int(task): StepResult(**result) for task, result in table["results"].items()}
+            return Finished(table["work_id"], results, table["took_ns"])
+        case "Failed":
+            return Failed(table["work_id"], table["reason"], tuple(table["tasks"]))
+        case "Served":
+            return Served(variant_from_json(table["variant"]), tuple(map(stage_from_json, table["stages"])))
+        case "Planned":
+            return Planned(Plan(**table["plan"]))
+        case _:
+            return KINDS[kind](**table)
