@@ -100,7 +100,8 @@ class Adaptation:
         self.incumbent = self.incumbent.changed(name, episode.candidate)
         episode.promotions += 1
         self._count_and_note("promotion", variant=name, response=episode.candidate.kind)
-        self._renew([])
+        known = [guards for stored, guards in self._stored if stored.same_as(self.incumbent)]
+        self._renew(known[-1] if known else [])  # a variant that returns knows its worlds
         self.state, self._since_ns = "probation", 0
 
     def rolled_back(self) -> None:
@@ -264,10 +265,14 @@ class Adaptation:
 
     def _begun(self, episode: Episode, response: Response) -> bool:
         """Start a response, unless its labels are still open or it does not apply (then the next rung is due)."""
-        if response.labels_min and not self._labels.settled(self._now_ns):
-            return False
         situation = self._situation(episode)
         why_not = response.applies(situation)
+        if not why_not and response.labels_min:
+            if not self._labels.settled(self._now_ns):
+                return False
+            have = len(situation.labelled)
+            if have < response.labels_min:
+                why_not = f"only {have} labels of the new world, {response.labels_min} needed"
         if why_not:
             self._note("response", response=response.name, outcome="not applied", reason=why_not)
             episode.rung += 1

@@ -23,7 +23,7 @@ class Rule:
     confidence: float = 0.95
     old_tolerance: float = 0.02
     new_share: float = 0.8
-    old_loss_max: float = 0.5
+    old_loss_max: float = 1.0
     collapse: float = 0.35  # how far one class's share of the answers may exceed its share of the labels
 
 

@@ -1,4 +1,4 @@
-"""What drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a replay of the old world."""
+"""What drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a replay."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -102,7 +102,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """The world that the model was ported in: what the repository's `reference.npz` holds, rows in time order per stream.
+    """The world that the model was ported in: what `reference.npz` holds, rows in time order per stream.
 
     probs: float32 [n, K]; features: float32 [n, D]; stream, block: int64 [n]; the rest as in `Labelled`.
     """

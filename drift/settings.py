@@ -63,7 +63,7 @@ class DriftSettings(BaseModel):
 
     # repair
     train_labels: Count = 200
-    fresh_samples: Count = 220  # of the new world, before a repair begins
+    fresh_samples: Count = 180  # of the new world, before a repair begins
     gather_s: Seconds = 8  # or this long, whichever comes first
     held_out: Share = 0.4  # newest part of them, for the judge alone
     gap_ms: Seconds = 1000  # dropped between the two parts
@@ -73,7 +73,7 @@ class DriftSettings(BaseModel):
     confidence: Share = 0.95
     old_tolerance: Share = 0.02
     new_share: Share = 0.8
-    old_loss_max: Share = 0.5
+    old_loss_max: Share = 1.0  # the old variant stays a recall away
 
     # probation
     probation_s: Seconds = 5

@@ -1,4 +1,4 @@
-"""Mean confidence: how far the mean of max softmax fell below the reference's. The best label-free proxy of harm."""
+"""Mean confidence: how far the mean of max softmax is from the reference's. The best label-free proxy of harm."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class MeanConfidence:
-    """One-sided difference of confidences (Guillory et al., ICCV 2021). Score -1..1; positive: less sure."""
+    """Difference of confidences (Guillory et al., ICCV 2021), score 0..1. Either way: in the dark some models grow sure."""
 
     name = "mean_confidence"
 
@@ -15,4 +15,4 @@ class MeanConfidence:
         self.expected = float(np.mean(np.max(reference, axis=1)))
 
     def score(self, probs: NDArray[Any]) -> float:
-        return self.expected - float(np.mean(np.max(probs, axis=1)))
+        return abs(self.expected - float(np.mean(np.max(probs, axis=1))))

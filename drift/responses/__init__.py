@@ -42,7 +42,7 @@ class Response(Protocol):
     labels_min: int  # labelled training samples that it needs
 
     def applies(self, situation: Situation) -> str:
-        """Empty, or why it is of no use here. Cheap."""
+        """Empty, or why it is of no use here. Cheap; asked before the labels are in."""
 
     def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
         """Yields between slices of a few milliseconds; returns a candidate, or None if it found nothing to change."""

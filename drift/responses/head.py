@@ -40,10 +40,7 @@ class HeadRetraining:
         self.rate, self.pull, self.smoothing = rate, pull, smoothing
 
     def applies(self, situation: Situation) -> str:
-        if situation.alarm.kind == "prior":
-            return "only the class mix changed"
-        have = len(situation.labelled)
-        return "" if have >= self.labels_min else f"only {have} labels of the new world, {self.labels_min} needed"
+        return "only the class mix changed" if situation.alarm.kind == "prior" else ""
 
     def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
         graph, forward = situation.incumbent.graph, situation.forward
