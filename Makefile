@@ -8,6 +8,9 @@ ARGS     ?=
 READY    := $(VENV)/.ready-$(EXTRAS)
 PIP      := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Two ONNX Runtimes share one folder and break each other: setting up one takes the other away (docs/decisions/0002).
+ifneq ($(and $(findstring cpu,$(EXTRAS)),$(findstring gpu,$(EXTRAS))),)
+  $(error EXTRAS=$(EXTRAS): name cpu or gpu, not both)
+endif
 OTHER_RUNTIME := $(if $(findstring gpu,$(EXTRAS)),onnxruntime,onnxruntime-gpu)
 
 .DEFAULT_GOAL := help
