@@ -1,10 +1,10 @@
 """One event in, actions out; the only writer of the state. No clock, no thread, no I/O, no chance."""
 
-from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 
 from edge import serving
 from edge.answers.single import Single
+from edge.checks import check_evict, check_load, check_reply, check_run, check_stop, check_wake
 from edge.events import (
     NEVER,
     Action,
@@ -12,20 +12,14 @@ from edge.events import (
     Closing,
     Event,
     Evict,
-    Evicted,
     Failed,
     Finished,
-    LaneDown,
-    LaneUp,
     Load,
-    Loaded,
-    LoadFailed,
     Outcome,
     Planned,
     Reply,
     Request,
     Run,
-    Served,
     StepResult,
     Stop,
     Stopped,
@@ -36,8 +30,8 @@ from edge.events import (
     Woke,
 )
 from edge.protocols import Answer, Opening, Policy
-from edge.residency import Residency
-from edge.state import WINDOW_NS, Lane, Open, Queues, State
+from edge.state import WINDOW_NS, Lane, Open, State
+from edge.waiting import leave, moved, open_requests, retire, trouble_ahead, wait
 
 ATTEMPTS_MAX = 2  # works that may fail with a task in them: the second time it was alone, so it is the one at fault
 
@@ -96,12 +90,7 @@ class Scheduler:
             if action is None:
                 return
             self._apply(action)
-        raise AssertionError(f"{self.who} never settles")
-
-    @property
-    def who(self) -> str:
-        """The policy's name, for assertions: wrappers show what they wrap."""
-        return repr(self.policy)
+        raise AssertionError(f"{self.policy} never settles")
 
     # ---- requests and tasks --------------------------------------------------------------------------------------
 
@@ -144,47 +133,12 @@ class Scheduler:
         opened.tasks.append(task_id)
         opened.unfinished += 1
         state.flights[chain] = state.flights.get(chain, 0) + 1
-        self._wait(
-            Task(
-                task_id, (request.id,), opening.model, chain, 0,
-                request.arrived_ns, deadline_ns, request.priority, opening.parent, opening.item,
-            )
+        task = Task(
+            task_id, (request.id,), opening.model, chain, 0,
+            request.arrived_ns, deadline_ns, request.priority, opening.parent, opening.item,
         )  # fmt: skip
+        wait(state, task, self.policy.order)
         return ""
-
-    def _queues(self, task: Task) -> Queues:
-        return self.state.background if task.deadline_ns is None else self.state.queues
-
-    def _wait(self, task: Task) -> None:
-        queues, digest = self._queues(task), task.chain[task.at]
-        entry = (self.policy.order(task), task.id, task)
-        if (queue := queues.get(digest)) is None:
-            queues[digest] = [entry]
-        else:
-            insort(queue, entry)
-        for request_id in task.requests:
-            if opened := self.state.requests.get(request_id):
-                opened.waiting[task.id] = task
-
-    def _leave(self, task: Task) -> None:
-        """Out of its queue, whether to run or to be given up."""
-        queues, digest = self._queues(task), task.chain[task.at]
-        queue = queues[digest]
-        at = bisect_left(queue, (self.policy.order(task), task.id))
-        assert queue[at][2] is task, f"{self.who}: order of {task} has changed"
-        del queue[at]
-        if not queue:
-            del queues[digest]
-        for request_id in task.requests:
-            if opened := self.state.requests.get(request_id):
-                opened.waiting.pop(task.id, None)
-
-    def _retire(self, task: Task) -> None:
-        """Nothing will be done for it any more."""
-        flights = self.state.flights
-        flights[task.chain] -= 1
-        if not flights[task.chain]:
-            del flights[task.chain]
 
     def _reply(self, opened: Open, outcome: Outcome, detail: str = "", tasks: tuple[int, ...] = ()) -> None:
         """Answer a request: exactly once, since this takes it out of the state."""
@@ -192,8 +146,8 @@ class Scheduler:
         del requests[opened.request.id]
         for task in [*opened.waiting.values()]:
             if not any(request_id in requests for request_id in task.requests):
-                self._leave(task)
-                self._retire(task)
+                leave(self.state, task, self.policy.order)
+                retire(self.state, task)
         self.actions.append(Reply(opened.request.id, outcome, tasks, detail))
 
     def _withdraw(self, request_id: int, reason: Outcome) -> None:
@@ -243,8 +197,8 @@ class Scheduler:
             assert at >= 0, f"{task}: stage {at} of its chain"
             self._back(task if at == task.at else moved(task, at, 0))
             return
-        self._retire(task)
-        for opened in self._open_requests(task):
+        retire(self.state, task)
+        for opened in open_requests(self.state, task):
             opened.unfinished -= 1
             if opened.request.id in self.state.requests:
                 self._progress(opened, task, result)
@@ -280,80 +234,30 @@ class Scheduler:
     def _back(self, task: Task) -> None:
         """Into the queue of its stage, if anybody still wants it and a lane can ever run it."""
         state = self.state
-        if not self._open_requests(task):
-            self._retire(task)
+        if not open_requests(self.state, task):
+            retire(self.state, task)
         elif state.closing:
             self._give_up(task, "stopped")
-        elif state.impossible and (trouble := self._trouble(task)):
+        elif state.impossible and (trouble := trouble_ahead(self.state, task)):
             self._give_up(task, "refused", trouble)
         else:
-            self._wait(task)
+            wait(state, task, self.policy.order)
 
     def _give_up(self, task: Task, outcome: Outcome, detail: str = "") -> None:
-        self._retire(task)
-        for opened in self._open_requests(task):
+        retire(self.state, task)
+        for opened in open_requests(self.state, task):
             self._reply(opened, outcome, detail)
 
-    def _open_requests(self, task: Task) -> list[Open]:
-        requests = self.state.requests
-        return [requests[request_id] for request_id in task.requests if request_id in requests]
-
-    def _trouble(self, task: Task) -> str:
-        return next((self.state.impossible[at] for at in task.chain[task.at :] if at in self.state.impossible), "")
-
-    # ---- lanes, memory, models -----------------------------------------------------------------------------------
-
     def _change(self, event: Event) -> None:
-        state = self.state
-        match event:
-            case LaneUp(name, kind, memory_bytes, share):
-                assert name not in state.lanes, f"lane {name} came up twice"
-                state.lanes[name] = Lane(name, kind, Residency(memory_bytes), share)
-            case LaneDown(name, _):
-                self._lane_down(name)
-            case Loaded(name, digest):
-                if lane := self._loaded(name, digest):
-                    lane.residency.arrive(digest, state.stages[digest])
-                    lane.failures.pop(digest, None)
-            case LoadFailed(name, digest, reason):
-                if lane := self._loaded(name, digest):
-                    lane.residency.release(state.stages[digest])
-                    lane.failures[digest] = lane.failures.get(digest, 0) + 1
-                    serving.give_up(state, digest, reason)
-            case Evicted(name, digest):  # ours left the books when it was ordered; here: memory that a lane lost
-                if (lost := state.lanes.get(name)) and lost.residency.holds(digest):
-                    lost.residency.evict(digest)
-            case Served(variant, stages):
-                serving.serve(state, variant, stages)
-            case _:
-                raise AssertionError(f"unknown event {event}")
-        serving.settle(state)
-        serving.survey(state)
-        if state.impossible:
-            self._refuse_impossible()
-
-    def _lane_down(self, name: str) -> None:
-        lane = self.state.lanes.pop(name, None)
-        if lane is not None and lane.running is not None:
-            del self.state.works[lane.running.work_id]
-            for task in lane.running.tasks:
-                self._back(task)
-
-    def _loaded(self, name: str, digest: str) -> Lane | None:
-        """The lane whose load has ended. None: a late event of a lane that was down meanwhile."""
-        lane = self.state.lanes.get(name)
-        if lane is None or lane.loading != digest:
-            self.state.ignored += 1
-            return None
-        lane.loading = None
-        lane.loading_ns += self.state.now - lane.loading_since_ns
-        return lane
-
-    def _refuse_impossible(self) -> None:
-        for opened in [*self.state.requests.values()]:
-            trouble = next((text for task in opened.waiting.values() if (text := self._trouble(task))), "")
-            if trouble:
-                self._reply(opened, "refused", trouble)
+        """Lanes, memory or models are others now: so may be what is possible."""
+        for task in serving.change(self.state, event):
+            self._back(task)
+        if self.state.impossible:
+            for opened in [*self.state.requests.values()]:
+                if trouble := next(
+                    (text for task in opened.waiting.values() if (text := trouble_ahead(self.state, task))), ""
+                ):
+                    self._reply(opened, "refused", trouble)
 
     def _close(self) -> None:
         self.state.closing = True
@@ -367,71 +271,37 @@ class Scheduler:
         state = self.state
         match action:
             case Run():
-                self._begin(action)
-                return
+                check_run(state, action, self.policy)
+                action = self._begin(action)
             case Reply(request_id, outcome, _, detail):
-                assert request_id in state.requests, f"{self.who}: request {request_id} is not open"
-                assert outcome != "ok", f"{self.who}: only an answer says ok"
+                check_reply(state, action, self.policy)
                 self._reply(state.requests[request_id], outcome, detail)
                 return
-            case Load(name, digest):
-                self._begin_load(name, digest)
-            case Evict(name, digest):
-                lane = state.lanes[name]
-                assert lane.residency.holds(digest), f"{self.who}: {digest} is not on {name}"
-                busy = lane.running is not None and digest in lane.running.stages
-                assert not busy, f"{self.who}: {digest} is running on {name}"
-                lane.residency.evict(digest)
-                serving.survey(state)
             case WakeAt(time_ns):
-                assert state.now < time_ns < state.wake_ns, f"{self.who}: WakeAt({time_ns}) is of no use"
+                check_wake(state, action, self.policy)
                 state.wake_ns = time_ns
-            case Stop(work_id):
-                assert work_id in state.works, f"{self.who}: work {work_id} is over"
+            case Load():
+                check_load(state, action, self.policy)
+                serving.begin_load(state, action)
+            case Evict():
+                check_evict(state, action, self.policy)
+                serving.evict(state, action)
+            case Stop():
+                check_stop(state, action, self.policy)
         self.actions.append(action)
 
-    def _begin(self, run: Run) -> None:
-        state, tasks, batch = self.state, run.tasks, len(run.tasks)
-        lane = state.lanes.get(run.lane)
-        assert lane is not None, f"{self.who}: there is no lane {run.lane}"
-        assert lane.running is None, f"{self.who}: {run.lane} is busy"
-        assert run.stages, f"{self.who}: a run of no stage"
-        assert tasks, f"{self.who}: a run of no task"
-        for digest in run.stages:
-            assert lane.residency.holds(digest), f"{self.who}: {digest} is not on {run.lane}"
-            assert batch in state.stages[digest].batches, f"{self.who}: {digest} takes no batch of {batch}"
+    def _begin(self, proposed: Run) -> Run:
+        state, tasks = self.state, proposed.tasks
         for task in tasks:
-            walked = task.chain[task.at : task.at + len(run.stages)]
-            assert walked == run.stages, f"{self.who}: {run.stages} is not what follows for {task}"
-            assert run.background == (task.deadline_ns is None), f"{self.who}: background or not? {run}"
-            assert batch == 1 or not task.attempts, f"{self.who}: {task} has failed before, it goes alone"
-            self._leave(task)
-            for opened in self._open_requests(task):
+            leave(self.state, task, self.policy.order)
+            for opened in open_requests(self.state, task):
                 opened.begun = True
-        run = Run(state.next_work, run.lane, run.stages, tasks, run.background)
+        run = Run(state.next_work, proposed.lane, proposed.stages, tasks, proposed.background)
         state.next_work += 1
         state.works[run.work_id] = run.lane
-        lane.running, lane.began_ns = run, state.now
-        lane.free_at_ns = state.now
+        lane = state.lanes[run.lane]
+        lane.running, lane.began_ns, lane.free_at_ns = run, state.now, state.now
         for digest in run.stages:
             lane.residency.touch(digest)
-            lane.free_at_ns += state.duration_ns(digest, batch, lane)
-        self.actions.append(run)
-
-    def _begin_load(self, name: str, digest: str) -> None:
-        lane, stage = self.state.lanes[name], self.state.stages[digest]
-        assert lane.loading is None, f"{self.who}: {name} is loading {lane.loading}"
-        assert not lane.residency.holds(digest), f"{self.who}: {digest} is on {name} already"
-        assert lane.can_hold(digest, stage), f"{self.who}: {digest} cannot be loaded on {name}"
-        assert lane.residency.fits(stage), f"{self.who}: no room for {digest} on {name}"
-        lane.residency.reserve(stage)
-        lane.loading, lane.loading_since_ns = digest, self.state.now
-        serving.survey(self.state)
-
-
-def moved(task: Task, at: int, attempts: int) -> Task:
-    """The same task, waiting for stage `at` of its chain."""
-    return Task(
-        task.id, task.requests, task.model, task.chain, at,
-        task.arrived_ns, task.deadline_ns, task.priority, task.parent, task.item, attempts,
-    )  # fmt: skip
+            lane.free_at_ns += state.duration_ns(digest, len(tasks), lane)
+        return run

@@ -1,9 +1,73 @@
-"""Which variants serve, what that needs in memory, what no lane can ever take. Called by the scheduler only."""
+"""Which variants serve, what lanes hold for it, what no lane can ever take. Called by the scheduler only."""
 
 from collections.abc import Sequence
 
+from edge.events import Event, Evict, Evicted, LaneDown, LaneUp, Load, Loaded, LoadFailed, Served, Task
+from edge.residency import Residency
 from edge.state import Lane, Model, State
 from porting.variant import Stage, Variant
+
+
+def change(state: State, event: Event) -> Sequence[Task]:
+    """Take over what happened to lanes, memory or models. Returns the tasks that a lost lane was running."""
+    lost: Sequence[Task] = ()
+    match event:
+        case LaneUp(name, kind, memory_bytes, share):
+            assert name not in state.lanes, f"lane {name} came up twice"
+            state.lanes[name] = Lane(name, kind, Residency(memory_bytes), share)
+        case LaneDown(name, _):
+            lost = lane_down(state, name)
+        case Loaded(name, digest):
+            if lane := load_ended(state, name, digest):
+                lane.residency.arrive(digest, state.stages[digest])
+                lane.failures.pop(digest, None)
+        case LoadFailed(name, digest, reason):
+            if lane := load_ended(state, name, digest):
+                lane.residency.release(state.stages[digest])
+                lane.failures[digest] = lane.failures.get(digest, 0) + 1
+                give_up(state, digest, reason)
+        case Evicted(name, digest):  # ours left the books when it was ordered; here: memory that a lane lost
+            if (loser := state.lanes.get(name)) and loser.residency.holds(digest):
+                loser.residency.evict(digest)
+        case Served(variant, stages):
+            serve(state, variant, stages)
+        case _:
+            raise AssertionError(f"unknown event {event}")
+    settle(state)
+    survey(state)
+    return lost
+
+
+def lane_down(state: State, name: str) -> Sequence[Task]:
+    lane = state.lanes.pop(name, None)
+    if lane is None or lane.running is None:
+        return ()
+    del state.works[lane.running.work_id]
+    return lane.running.tasks
+
+
+def begin_load(state: State, load: Load) -> None:
+    lane = state.lanes[load.lane]
+    lane.residency.reserve(state.stages[load.stage])
+    lane.loading, lane.loading_since_ns = load.stage, state.now
+    survey(state)
+
+
+def load_ended(state: State, name: str, digest: str) -> Lane | None:
+    """The lane whose load has ended. None: a late event of a lane that was down meanwhile."""
+    lane = state.lanes.get(name)
+    if lane is None or lane.loading != digest:
+        state.ignored += 1
+        return None
+    lane.loading = None
+    lane.loading_ns += state.now - lane.loading_since_ns
+    return lane
+
+
+def evict(state: State, eviction: Evict) -> None:
+    """Its room is free at once: a lane evicts and loads in the order it is told."""
+    state.lanes[eviction.lane].residency.evict(eviction.stage)
+    survey(state)
 
 
 def serve(state: State, variant: Variant, stages: Sequence[Stage]) -> None:

@@ -96,8 +96,10 @@ class Virtual:
         self.heap: list[tuple[Time, int, str, int, Event]] = []
         self.pushed = 0
         self.arriving = next(self.arrivals, None)
-        for event in (*lanes, *served):
-            self.post(event)
+        for up in lanes:
+            self.post(up)
+        for pointer in served:
+            self.post(pointer)
 
     # ---- the loop's three calls ------------------------------------------------------------------------------------
 

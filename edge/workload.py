@@ -1,4 +1,4 @@
-"""Cameras at a junction without pictures: models as stages with durations, arrivals by seed. For tests, benchmarks, search."""
+"""Cameras at a junction without pictures: models as stages with durations, arrivals by seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +28,18 @@ ANSWERS: Mapping[str, Answer] = {
 }
 FINDS = {"detector": {"vehicle": 4, "person": 3}}
 ALL_FAULTS = Faults(
-    failed=0.03, stopped=0.02, slow=0.02, lane_down=0.02, late=0.5, load_failed=0.1, evicted=0.02, withdrawn=0.1, served=0.1
+    failed=0.03, stopped=0.02, slow=0.02, lane_down=0.02, late=0.5, load_failed=0.1, evicted=0.02, withdrawn=0.1,
+    served=0.1,
 )  # fmt: skip
 
 
-def stage(graph: str, ms: float, bytes_: int = 1000, head: str | None = None, batches: Sequence[int] = BATCHES) -> Stage:
+def stage(
+    graph: str, ms: float, bytes_: int = 1000, head: str | None = None, batches: Sequence[int] = BATCHES
+) -> Stage:
     """A stage that takes `ms` alone and 40 % more for every further task of its batch."""
-    durations_ns = {batch: round(ms * MS * (0.6 + 0.4 * batch)) for batch in batches}
+    durations_ns = {batch: round(ms * MS * (0.6 + 0.4 * batch)) for batch in BATCHES}
     blobs = {graph: bytes_} | ({head: bytes_ // 10} if head else {})
-    return Stage("onnx", graph, head, None, tuple(batches), blobs, durations_ns)
+    return Stage("onnx", graph, head, None, BATCHES, blobs, durations_ns)
 
 
 def served(model: str, *stages: Stage, name: str = "fp32") -> Served:

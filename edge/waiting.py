@@ -1,0 +1,66 @@
+"""Tasks into and out of the sorted queues of their stages. Called by the scheduler only."""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from typing import Any
+
+from edge.events import Task
+from edge.state import Open, Queues, State
+
+Order = Callable[[Task], tuple[Any, ...]]
+
+
+def queues_of(state: State, task: Task) -> Queues:
+    return state.background if task.deadline_ns is None else state.queues
+
+
+def wait(state: State, task: Task, order: Order) -> None:
+    """Into the queue of its stage."""
+    queues, digest = queues_of(state, task), task.chain[task.at]
+    entry = (order(task), task.id, task)
+    if (queue := queues.get(digest)) is None:
+        queues[digest] = [entry]
+    else:
+        insort(queue, entry)
+    for opened in open_requests(state, task):
+        opened.waiting[task.id] = task
+
+
+def leave(state: State, task: Task, order: Order) -> None:
+    """Out of its queue, whether to run or to be given up."""
+    queues, digest = queues_of(state, task), task.chain[task.at]
+    queue = queues[digest]
+    at = bisect_left(queue, (order(task), task.id))
+    assert queue[at][2] is task, f"the order of {task} has changed while it waited"
+    del queue[at]
+    if not queue:
+        del queues[digest]
+    for opened in open_requests(state, task):
+        opened.waiting.pop(task.id, None)
+
+
+def retire(state: State, task: Task) -> None:
+    """Nothing will be done for it any more."""
+    flights = state.flights
+    flights[task.chain] -= 1
+    if not flights[task.chain]:
+        del flights[task.chain]
+
+
+def open_requests(state: State, task: Task) -> list[Open]:
+    """Those it serves that are not answered yet."""
+    requests = state.requests
+    return [requests[request_id] for request_id in task.requests if request_id in requests]
+
+
+def trouble_ahead(state: State, task: Task) -> str:
+    """Why no lane can ever take the rest of its chain; empty where one can."""
+    return next((state.impossible[digest] for digest in task.chain[task.at :] if digest in state.impossible), "")
+
+
+def moved(task: Task, at: int, attempts: int) -> Task:
+    """The same task, to wait for stage `at` of its chain."""
+    return Task(
+        task.id, task.requests, task.model, task.chain, at,
+        task.arrived_ns, task.deadline_ns, task.priority, task.parent, task.item, attempts,
+    )  # fmt: skip
