@@ -31,7 +31,7 @@ from edge.events import (
 )
 from edge.protocols import Answer, Opening, Policy
 from edge.state import WINDOW_NS, Lane, Open, State
-from edge.waiting import leave, moved, open_requests, retire, trouble_ahead, wait
+from edge.waiting import leave, moved, open_requests, opened_task, retire, trouble_ahead, wait
 
 ATTEMPTS_MAX = 2  # works that may fail with a task in them: the second time it was alone, so it is the one at fault
 
@@ -124,20 +124,10 @@ class Scheduler:
         chain = model.serving.stages
         if state.impossible and (bad := next((stage for stage in chain if stage in state.impossible), None)):
             return f"{opening.model}: {state.impossible[bad]}"
-        deadline_ns = request.deadline_ns
-        if deadline_ns is not None and not model.foreground:
+        if request.deadline_ns is not None and not model.foreground:
             model.foreground = True
             serving.survey(state)
-        task_id = state.next_task
-        state.next_task += 1
-        opened.tasks.append(task_id)
-        opened.unfinished += 1
-        state.flights[chain] = state.flights.get(chain, 0) + 1
-        task = Task(
-            task_id, (request.id,), opening.model, chain, 0,
-            request.arrived_ns, deadline_ns, request.priority, opening.parent, opening.item,
-        )  # fmt: skip
-        wait(state, task, self.policy.order)
+        wait(state, opened_task(state, opened, opening, chain), self.policy.order)
         return ""
 
     def _reply(self, opened: Open, outcome: Outcome, detail: str = "", tasks: tuple[int, ...] = ()) -> None:
@@ -252,12 +242,10 @@ class Scheduler:
         """Lanes, memory or models are others now: so may be what is possible."""
         for task in serving.change(self.state, event):
             self._back(task)
-        if self.state.impossible:
-            for opened in [*self.state.requests.values()]:
-                if trouble := next(
-                    (text for task in opened.waiting.values() if (text := trouble_ahead(self.state, task))), ""
-                ):
-                    self._reply(opened, "refused", trouble)
+        for opened in [*self.state.requests.values()] if self.state.impossible else ():
+            troubles = filter(None, [trouble_ahead(self.state, task) for task in opened.waiting.values()])
+            if trouble := next(troubles, ""):
+                self._reply(opened, "refused", trouble)
 
     def _close(self) -> None:
         self.state.closing = True

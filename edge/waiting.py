@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge.events import Task
+from edge.protocols import Opening
 from edge.state import Open, Queues, State
 
 Order = Callable[[Task], tuple[Any, ...]]
@@ -12,6 +13,20 @@ Order = Callable[[Task], tuple[Any, ...]]
 
 def queues_of(state: State, task: Task) -> Queues:
     return state.background if task.deadline_ns is None else state.queues
+
+
+def opened_task(state: State, opened: Open, opening: Opening, chain: tuple[str, ...]) -> Task:
+    """A new task at the begin of its chain. It has the request's times: one end-to-end deadline for all of them."""
+    request = opened.request
+    task = Task(
+        state.next_task, (request.id,), opening.model, chain, 0,
+        request.arrived_ns, request.deadline_ns, request.priority, opening.parent, opening.item,
+    )  # fmt: skip
+    state.next_task += 1
+    opened.tasks.append(task.id)
+    opened.unfinished += 1
+    state.flights[chain] = state.flights.get(chain, 0) + 1
+    return task
 
 
 def wait(state: State, task: Task, order: Order) -> None:

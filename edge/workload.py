@@ -11,8 +11,8 @@ from edge.estimators.rolling import Rolling
 from edge.events import LaneUp, Reply, Request, Served, Time
 from edge.loop import run
 from edge.observers.trace import Digest
+from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.policies.resident import complete
 from edge.protocols import Answer, Observer, Policy
 from edge.scheduler import Scheduler
 from edge.state import Estimator, State

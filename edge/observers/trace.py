@@ -30,7 +30,10 @@ class Trace:
         self.file.write(line_of(moment) + "\n")
         return ()
 
-    def close(self) -> None:
+    def __enter__(self) -> "Trace":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.file.close()
 
 

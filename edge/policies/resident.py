@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.events import Action, Evict, Load, Reply, Task, Time
-from edge.policies.background import Background
 from edge.protocols import Policy
 from edge.state import Entry, Lane, Queues, State
 
@@ -74,14 +73,6 @@ class Resident:
             if len(unused) > self.keep:
                 return Evict(lane.name, unused[0])
         return None
-
-
-def complete(inner: Policy, keep: int = 4, step_ms: float = 10.0) -> Policy:
-    """The wiring of a whole system around a policy that only orders foreground work: what the daemon runs.
-
-    Residency is inside: a load for a frame that waits goes before another background step of what it would evict.
-    """
-    return Background(Resident(inner, keep=keep), step_ms=step_ms)
 
 
 def coming(state: State, digest: str) -> bool:
