@@ -184,10 +184,10 @@ def check_runtime() -> None:
     if len(found) > 1:
         raise DeviceError(
             f"{' and '.join(found)} are both installed and break each other: pip uninstall -y {' '.join(found)}; "
-            "then pip install 'leeway[cpu]' or 'leeway[gpu]'"
+            "then pip install the one that fits this machine"
         )
     if ort is None:
-        raise DeviceError("ONNX Runtime is missing: pip install 'leeway[cpu]' (or 'leeway[gpu]' with an NVIDIA GPU)")
+        raise DeviceError("ONNX Runtime is missing: pip install onnxruntime (or onnxruntime-gpu with an NVIDIA GPU)")
 
 
 def installed_runtimes() -> list[str]:

@@ -40,18 +40,18 @@ def probe() -> list[Finding]:
 
 # distribution, what for, how to get it, needed
 PACKAGES = [
-    ("onnx", "reads and cuts models", "pip install leeway", True),
-    ("opencv-python-headless", "resizes frames, opens videos", "pip install leeway", True),
-    ("simplejpeg", "decodes frames", "pip install leeway", True),
-    ("paho-mqtt", "MQTT client", "pip install leeway", True),
-    ("amqtt", "embedded broker of the demo", "pip install 'leeway[demo]'", False),
-    ("matplotlib", "pictures of the report", "pip install 'leeway[demo]'", False),
-    ("torch", "trains the example models anew", "pip install 'leeway[train]'", False),
+    ("onnx", "reads and cuts models", "pip install onnx", True),
+    ("opencv-python-headless", "resizes frames, opens videos", "pip install opencv-python-headless", True),
+    ("simplejpeg", "decodes frames", "pip install simplejpeg", True),
+    ("paho-mqtt", "MQTT client", "pip install paho-mqtt", True),
+    ("amqtt", "embedded broker of the demo", "pip install amqtt", False),
+    ("matplotlib", "pictures of the report", "pip install matplotlib", False),
+    ("torch", "trains the example models anew", "pip install torch", False),
 ]
 GPU_PACKAGES = [
-    ("tensorrt", "NVIDIA engine", "pip install 'leeway[gpu]'", False),
-    ("pycuda", "CUDA from Python", "pip install 'leeway[gpu]'", False),
-    ("tensorrt_rtx_cu13_bindings", "NVIDIA RTX engine", "pip install 'leeway[rtx]'", False),
+    ("tensorrt", "NVIDIA engine", "pip install tensorrt", False),
+    ("pycuda", "CUDA from Python", "pip install pycuda", False),
+    ("tensorrt_rtx_cu13_bindings", "NVIDIA RTX engine", "pip install tensorrt_rtx_cu13_bindings", False),
 ]
 
 
@@ -99,10 +99,10 @@ def _idle_class() -> Finding:
 def _runtime() -> Finding:
     found = installed_runtimes()
     if len(found) > 1:
-        remedy = f"pip uninstall -y {' '.join(found)} && pip install 'leeway[cpu]'"
+        remedy = f"pip uninstall -y {' '.join(found)} && pip install onnxruntime"
         return Finding("onnxruntime", "broken", f"{' and '.join(found)} break each other", remedy, needed=True)
     if not found:
-        return Finding("onnxruntime", "missing", "runs models on the CPU", "pip install 'leeway[cpu]'", needed=True)
+        return Finding("onnxruntime", "missing", "runs models on the CPU", "pip install onnxruntime", needed=True)
     return Finding("onnxruntime", "ok", f"{found[0]} {_version(found[0])}", needed=True)
 
 

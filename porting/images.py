@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from porting.errors import BadImage
+from porting.errors import BadImage as BadImage
 from porting.variant import InputSpec
 
 Image = NDArray[np.uint8]  # [h, w, 3], RGB

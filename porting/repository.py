@@ -4,6 +4,7 @@ Every file is written beside its place, synced, and renamed into it: a reader se
 `sha256sum` verifies it, `cat` reads it. Killed at any moment, it still serves what it served.
 """
 
+import glob
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from porting.errors import CorruptBlob as CorruptBlob
 from porting.errors import UserError
 from porting.files import check_blob, digest_of_file, lock, npz_bytes, read_json, write_durably, write_json
 from porting.variant import Stage, Variant, stage_from_json, variant_from_json
@@ -141,6 +143,11 @@ class Repository:
         """What was measured, or None."""
         path = self._profile_path(model, variant, device_name)
         return read_json(path) if path.exists() else None
+
+    def profiles(self, model: str, variant: str) -> dict[str, dict[str, Any]]:
+        """All that was measured of a variant, by device."""
+        files = sorted(self._folder(model).glob(f"profiles/{glob.escape(variant)}@*.json"))
+        return {path.stem.partition("@")[2]: read_json(path) for path in files}
 
     # ---- what serves
 
