@@ -1,0 +1,112 @@
+"""The core alone: µs per event with 100 tasks waiting, events per second of the virtual world. Medians over repeats."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from statistics import median
+from time import perf_counter, perf_counter_ns
+
+from edge.estimators.rolling import Rolling
+from edge.events import Action, Arrived, Event, Finished, LaneUp, Load, Loaded, Request, Run, StepResult
+from edge.loop import run
+from edge.observers.trace import Digest
+from edge.policies.complete import complete
+from edge.policies.edf import EarliestDeadlineFirst
+from edge.scheduler import Scheduler
+from edge.state import State
+from edge.virtual import Virtual
+from edge.workload import ANSWERS, FINDS, MS, cameras, models
+
+WAITING = 100
+REPEATS = 7
+EVENT_US_MAX = 40.0
+VIRTUAL_PER_S_MIN = 20_000.0
+
+
+@dataclass
+class Crowd:
+    """A core with all models loaded and `WAITING` tasks in its queues, of which none can become late."""
+
+    scheduler: Scheduler
+    ids: Iterator[int]
+    now: int = 0
+
+    def arrive(self) -> Arrived:
+        number = next(self.ids)
+        app = ("vehicles", "persons", "detector", "junction")[number % 4]
+        return Arrived(Request(number, app, f"camera-{number % 4}", self.now, self.now + 10**13 + number))
+
+    def handle(self, event: Event) -> list[Action]:
+        self.now += 1000
+        actions = self.scheduler.handle(event, self.now)
+        for action in actions:
+            if isinstance(action, Load):
+                actions += self.handle(Loaded(action.lane, action.stage))
+        return actions
+
+
+def crowd() -> Crowd:
+    scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), ANSWERS)
+    made = Crowd(scheduler, count(1))
+    for event in (LaneUp("cpu0", "cpu", 10**9), *models()):
+        made.handle(event)
+    while sum(map(len, scheduler.state.queues.values())) < WAITING:
+        made.handle(made.arrive())
+    return made
+
+
+def event_us(events: int = 2000) -> float:
+    """Median time of `handle`, over arrivals and ends of works as they alternate while the crowd stays as it is."""
+    made = crowd()
+    state = made.scheduler.state
+    lane = state.lanes["cpu0"]
+    took = []
+    for _ in range(events):
+        waiting = sum(map(len, state.queues.values()))
+        event: Event = made.arrive() if waiting < WAITING else finished(lane.running, state)
+        made.now += 1000
+        begun = perf_counter_ns()
+        made.scheduler.handle(event, made.now)
+        took.append(perf_counter_ns() - begun)
+    return median(took) / 1e3
+
+
+def finished(running: Run | None, state: State) -> Finished:
+    assert running is not None
+    last = running.tasks[0].at + len(running.stages) == len(running.tasks[0].chain)
+    return Finished(running.work_id, {task.id: StepResult(done=last) for task in running.tasks}, 1 * MS)
+
+
+def virtual_per_s(traced: bool, requests: int = 2000) -> float:
+    """Events through loop, core and virtual world per second; `traced`: each moment also serialised and hashed."""
+    arrivals = list(cameras(7, requests, fps=12))
+    ups = [LaneUp("sim0", "simulated", 10**9)]
+    world = Virtual(7, arrivals, ups, models(), FINDS)
+    scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), ANSWERS)
+    begun = perf_counter()
+    run(scheduler, world, [Digest()] if traced else [])
+    return world.events / (perf_counter() - begun)
+
+
+def measure() -> dict[str, float]:
+    """The figures, as medians over `REPEATS`."""
+    return {
+        "event_us": round(median(event_us() for _ in range(REPEATS)), 1),
+        "virtual_events_per_s": round(median(virtual_per_s(False) for _ in range(REPEATS))),
+        "virtual_events_per_s_traced": round(median(virtual_per_s(True) for _ in range(REPEATS))),
+    }
+
+
+def main() -> dict[str, float]:
+    figures = measure()
+    print(f"{'figure':<44}{'measured':>12}  aim")
+    print(f"{'one event, 100 tasks waiting, median µs':<44}{figures['event_us']:>12}  < {EVENT_US_MAX:.0f}")
+    print(f"{'virtual world, events/s':<44}{figures['virtual_events_per_s']:>12}  >= {VIRTUAL_PER_S_MIN:.0f}")
+    print(f"{'virtual world with hashed trace, events/s':<44}{figures['virtual_events_per_s_traced']:>12}")
+    print(json.dumps(figures))
+    return figures
+
+
+if __name__ == "__main__":
+    main()
