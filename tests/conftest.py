@@ -34,16 +34,15 @@ class Mosquitto:
         self._config, self.log = folder / "mosquitto.conf", folder / "mosquitto.log"
         self._config.write_text(
             f"listener {self.port} {LOOPBACK}\nallow_anonymous true\npersistence false\n"
-            f"log_dest file {self.log}\nlog_type all\nset_tcp_nodelay true\n"
+            f"log_dest stderr\nlog_type all\nset_tcp_nodelay true\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         executable = shutil.which("mosquitto", path=PATH)
         assert executable is not None
-        self._process = subprocess.Popen(
-            [executable, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with self.log.open("ab") as log:  # not by itself: started by root it becomes another user first
+            self._process = subprocess.Popen([executable, "-c", str(self._config)], stdout=log, stderr=log)
         assert eventually(self._listening), f"mosquitto does not listen; see {self.log}"
 
     def stop(self) -> None:
@@ -64,7 +63,6 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
         pytest.skip("mosquitto is not installed (Debian: apt-get install mosquitto)")
     folder = tmp_path / "mosquitto"
     folder.mkdir()
-    folder.chmod(0o777)  # started by root, Mosquitto becomes its own user before it opens its log
     broker = Mosquitto(folder)
     broker.start()
     yield broker
