@@ -11,14 +11,16 @@ from cli.output import AsJson, emit, table
 
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The edge.yaml to serve.")] = Path("edge.yaml"),
-    duration: Annotated[float, typer.Option(help="Stop by itself after this many seconds; 0: run until told to.")] = 0.0,
+    duration: Annotated[
+        float, typer.Option(help="Stop by itself after this many seconds; 0: run until told to.")
+    ] = 0.0,
     trace: Annotated[Path | None, typer.Option(help="Write every event and action as JSON lines to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve the models of an edge.yaml until told to stop (Ctrl-C or SIGTERM), then print the books.
 
-    Frames come from the topic PREFIX/NODE/CAMERA/frame, answers go to PREFIX/NODE/CAMERA/APP/result, and the state of the
-    box to PREFIX/NODE/stats every second. A frame that is not answered is counted with its reason.
+    Frames come from the topic PREFIX/NODE/CAMERA/frame, answers go to PREFIX/NODE/CAMERA/APP/result, and the state of
+    the box to PREFIX/NODE/stats every second. A frame that is not answered is counted with its reason.
 
     [bold]Example[/bold]: mosquitto -p 1883 &  leeway run --config examples/junction/edge.yaml
     """

@@ -1,4 +1,4 @@
-"""`edge.yaml` as frozen, strict values. An unknown key is an error; the environment is read only where a value asks for it."""
+"""`edge.yaml` as frozen, strict values. An unknown key is an error; the environment is read on request only."""
 
 import os
 import pkgutil
@@ -44,7 +44,9 @@ class Stream(Strict):
     """One camera, or `*` for every camera that has no entry of its own."""
 
     apps: tuple[str, ...] = Field(min_length=1, description="names of `apps` that each frame goes through")
-    waiting_max: int = Field(1, ge=1, description="frames of this stream that may wait; a newer one takes the oldest's place")
+    waiting_max: int = Field(
+        1, ge=1, description="frames of this stream that may wait; a newer one takes the oldest's place"
+    )
     enabled: bool = True
 
 
@@ -59,7 +61,7 @@ class Config(Strict):
     """The whole of `edge.yaml`."""
 
     models: Path = Field(description="the model repository; relative to this file")
-    mqtt: MqttSettings = MqttSettings()
+    mqtt: MqttSettings = Field(default_factory=lambda: MqttSettings.model_validate({}))
     devices: dict[str, PlugIn] = Field(
         default_factory=lambda: {"cpu0": PlugIn(use="devices.cpu:Cpu")}, min_length=1, description="lanes by name"
     )
@@ -67,7 +69,7 @@ class Config(Strict):
     estimator: PlugIn = PlugIn(use="edge.estimators.rolling:Rolling")
     apps: dict[str, App] = Field(min_length=1)
     streams: dict[str, Stream] = Field(min_length=1)
-    background: Background = Background()
+    background: Background = Field(default_factory=lambda: Background.model_validate({}))
     drift: DriftSettings | None = Field(None, description="leave out to serve frozen models")
     trace: Path | None = Field(None, description="write every event and action as JSON lines to this file")
     journal: Path | None = Field(None, description="write alarms, audits, promotions as JSON lines to this file")
@@ -168,7 +170,9 @@ def check_names(config: Config, path: Path) -> None:
 
 def anchored(config: Config, folder: Path) -> Config:
     """Paths in the file are relative to the file, not to where the command was typed."""
-    paths = {key: folder / value for key in ("models", "trace", "journal") if (value := getattr(config, key)) is not None}
+    paths = {
+        key: folder / value for key in ("models", "trace", "journal") if (value := getattr(config, key)) is not None
+    }
     return config.model_copy(update=paths)
 
 

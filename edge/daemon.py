@@ -1,10 +1,10 @@
-"""Wires the daemon and runs it. `serve` is the map of the running system."""
+"""Wires the daemon and runs it. `serve` and `wire` are the map of the running system."""
 
 import gc
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns, time
@@ -12,20 +12,24 @@ from typing import Any
 
 from devices.interface import Device
 from edge.config import Config
-from edge.events import Plan, Planned, Served
+from edge.events import Served
 from edge.lane import LaneThreads
-from edge.live import Live
+from edge.live import Listener, Live
 from edge.loop import run
+from edge.observers.adapt import STEPS, Adapt
+from edge.observers.adaptations import background_answers, step_models, teachers, watched_models
 from edge.observers.journal import Journal
+from edge.observers.labels import Labeller, People, Teacher
 from edge.observers.metrics import Metrics
 from edge.observers.results import Results
 from edge.observers.stats import Stats
+from edge.observers.trace import Trace
 from edge.observers.watch import Watch, served
 from edge.policies.complete import complete
+from edge.protocols import Observer
 from edge.scheduler import Scheduler
-from edge.sources.mqtt import MqttSource
+from edge.sources.mqtt import Answer, MqttSource
 from edge.state import State
-from porting.errors import UserError
 from porting.repository import Repository
 
 log = logging.getLogger("leeway")
@@ -33,55 +37,139 @@ log = logging.getLogger("leeway")
 
 @dataclass(slots=True)
 class Parts:
-    """What `serve` has wired, for whoever looks on: the benchmarks, the tests."""
+    """The wired daemon."""
 
+    config: Config
+    repository: Repository
     world: Live
     scheduler: Scheduler
-    metrics: Metrics
     source: MqttSource
+    metrics: Metrics
     stats: Stats
+    observers: list[Observer]
+    traces: list[Trace]
+
+    def served(self) -> list[Served]:
+        """What serves now, of every model that this box may be asked for."""
+        kind = next(iter(self.world.lanes.values())).device.kind
+        return [served(self.repository, model, kind) for model in models_of(self.scheduler.answers)]
 
 
-def serve(config: Config, on_ready: Callable[[Parts], None] = lambda parts: None) -> dict[str, Any]:
-    """Run until told to stop; returns the last statistics. Raises `UserError` where the box cannot serve what is asked."""
-    parts, observers, adaptation_served = wire(config)
-    repository = Repository(config.models)
-    kind = next(iter(parts.world.lanes.values())).device.kind
-    begin = [served(repository, model, kind) for model in models_of(config)] + adaptation_served
+def serve(
+    config: Config, duration_s: float | None = None, on_ready: Callable[[Parts], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run until told to stop; returns the last statistics. Raises `UserError` where the box cannot serve that."""
+    parts = wire(config)
+    world, source = parts.world, parts.source
     with ExitStack() as stack:
-        stack.enter_context(parts.world)
-        stack.enter_context(stopped_by_signals(parts.world.ask_to_stop))
-        parts.world.start(begin)
-        parts.world.ready.append(Planned(Plan(background=config.background.share)))
-        parts.source.start()
-        stack.callback(parts.source.stop)
+        stack.enter_context(world)
+        for trace in parts.traces:
+            stack.enter_context(trace)
+        stack.enter_context(stopped_by_signals(world.ask_to_stop))
+        stack.enter_context(stopped_after(duration_s, world.ask_to_stop))
+        world.start([*parts.served(), *step_models(config)], config.background.share)
+        source.start()
+        stack.callback(source.stop)
+        gc.collect()
         gc.freeze()  # what is loaded by now stays: the collector need not walk it while frames wait
         on_ready(parts)
-        run(parts.scheduler, parts.world, observers)
+        run(parts.scheduler, world, parts.observers)
         last = parts.stats.table(monotonic_ns(), parts.scheduler.state, final=True)
         parts.stats.report(last)
     return last
 
 
-def wire(config: Config) -> tuple[Parts, list[Any], list[Served]]:
+def wire(config: Config) -> Parts:
+    """Every part, made and connected; nothing runs yet."""
     repository = Repository(config.models)
     devices: dict[str, Device] = {name: table.build(name=name) for name, table in config.devices.items()}
-    metrics = Metrics(labelling=frozenset({config.drift.teacher} if config.drift and config.drift.teacher else ()))
-    listeners: list[Any] = [metrics]
+    main = next(iter(devices.values()))
+    listeners: list[Listener] = []
     lanes: dict[str, LaneThreads] = {}
     world = Live(config, lanes, listeners)
     step_ns = round(config.background.step_ms * 1e6)
     lanes.update({name: LaneThreads(device, repository, world.post, step_ns) for name, device in devices.items()})
-    source = MqttSource(config.mqtt, world.receive, on_answer_of(config, world, listeners))
-    listeners.append(Results(source))
+
+    people = People() if config.drift is not None and not teachers(config) else None
+    source = MqttSource(config.mqtt, world.receive, hears(world, people) if people else None)
     journal = Journal(source, time, config.journal, log.warning)
-    adapt, steps = wire_adaptation(config, world, repository, source, devices, journal)
-    if adapt is not None:
-        listeners.append(adapt)
+    if people is not None:
+        people.ask_label = source.ask_label
+    labeller: Labeller = people or Teacher(world, config.drift.teacher_of if config.drift else lambda model: None)
+    adapt = Adapt(world, repository, labeller, watched_models(config, repository, main), journal)
+
+    metrics = Metrics(labelling=frozenset(teachers(config)))
+    listeners += [metrics, Results(source), adapt]
     answers = {name: app.build() for name, app in config.apps.items()} | background_answers(config)
-    scheduler = Scheduler(State(config.estimator.build()), complete(config.policy.build(), config), answers)
-    stats = Stats(metrics, publish_stats(source), told_models(adapt), lambda: source.counters, time, period_ns(config))
-    kind = next(iter(devices.values())).kind
-    watch = Watch(repository, models_of(config), kind, lambda model, why: journal("trouble", model, {"reason": why}))
-    observers = [metrics, watch, *([adapt] if adapt else []), stats]
-    return Parts(world, scheduler, metrics, source, stats), observers, steps
+    policy = complete(config.policy.build(), step_ms=config.background.step_ms)
+    scheduler = Scheduler(State(config.estimator.build()), policy, answers)
+    stats = Stats(
+        metrics,
+        report=lambda table: tell(source, table),
+        models=lambda state: model_tables(state, adapt),
+        counters=lambda: source.counters,
+        wall=time,
+        period_ns=round(config.stats_period_s * 1e9),
+    )
+    watch = Watch(
+        repository, models_of(answers), main.kind, lambda model, why: journal("trouble", model, {"reason": why})
+    )
+    traces = [Trace(config.trace)] if config.trace else []
+    observers: list[Observer] = [metrics, watch, adapt, stats, *traces]
+    return Parts(config, repository, world, scheduler, source, metrics, stats, observers, traces)
+
+
+def tell(source: MqttSource, table: Mapping[str, Any]) -> None:
+    source.publish("stats", table, retain=True, qos=1 if table["final"] else 0)
+
+
+def hears(world: Live, people: People) -> Callable[[Answer], None]:
+    """People's answers come on the network thread and belong on the loop's."""
+    return lambda answer: world.call(lambda: people.answered(answer.id, answer.label))
+
+
+def models_of(answers: Mapping[str, Any]) -> list[str]:
+    """Every model that an answer may ask for, but the steps of adaptations."""
+    named = [model for answer in answers.values() for model in answer.models()]
+    return [model for model in dict.fromkeys(named) if not model.startswith(STEPS)]
+
+
+def model_tables(state: State, adapt: Adapt) -> dict[str, dict[str, Any]]:
+    """Per model: which variant serves, and how its adaptation stands."""
+    tables = adapt.tables()
+    return {
+        name: {
+            **tables.get(name, {}),
+            "variant": model.serving.name if model.serving else None,
+            "trouble": model.trouble,
+        }
+        for name, model in state.models.items()
+        if not name.startswith(STEPS)
+    }
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and Ctrl-C drain the daemon. Only the main thread may set handlers; elsewhere somebody else stops it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stopped_after(seconds: float | None, stop: Callable[[], None]) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

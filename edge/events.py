@@ -1,4 +1,4 @@
-"""What can happen and what can be ordered: frozen values, integer nanoseconds of one monotonic clock, ids and sizes only."""
+"""What can happen and what can be ordered: frozen values, ids and sizes, integer nanoseconds of one monotonic clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -14,8 +14,9 @@ from devices.interface import Stopped as EngineStopped
 from edge.codecs.outputs import Outcome, read
 from edge.codecs.picture import Picture
 from edge.events import Event, Evicted, Failed, Finished, Loaded, LoadFailed, Run, StepResult, Stopped
-from porting.images import BadImage, prepare
-from porting.repository import CorruptBlob, Repository
+from porting.errors import BadImage, CorruptBlob
+from porting.images import prepare
+from porting.repository import Repository
 from porting.variant import Stage, Variant
 
 Step = Callable[[int], bool]  # background work: takes a budget in ns, says whether it is done
@@ -84,14 +85,18 @@ class LaneThreads:
     The scheduler gives a lane one work at a time, so the first two never run together.
     """
 
-    def __init__(self, device: Device, repository: Repository, post: Callable[[Event | BaseException], None], step_ns: int):
+    def __init__(
+        self, device: Device, repository: Repository, post: Callable[[Event | BaseException], None], step_ns: int
+    ):
         self.name = device.name
         self.device, self.post, self.step_ns = device, post, step_ns
         self.shelf = Shelf(device, repository)
         self.orders: tuple[SimpleQueue[Any], ...] = tuple(SimpleQueue() for _ in range(3))
         self.running: Engine | None = None
         self.threads = [
-            threading.Thread(target=self._serve, args=(queue, label == "idle"), name=f"{self.name}/{label}", daemon=True)
+            threading.Thread(
+                target=self._serve, args=(queue, label == "idle"), name=f"{self.name}/{label}", daemon=True
+            )
             for queue, label in zip(self.orders, ("run", "idle", "load"), strict=True)
         ]
 
@@ -124,7 +129,9 @@ class LaneThreads:
         while (work := queue.get()) is not None:
             try:
                 self.post(work())
-            except BaseException as bug:  # anything not foreseen is ours: the loop thread raises it and the daemon stops
+            except (
+                BaseException
+            ) as bug:  # anything not foreseen is ours: the loop thread raises it and the daemon stops
                 self.post(bug)
                 return
 

@@ -17,10 +17,12 @@ from edge.events import (
     Action,
     Arrived,
     Closing,
-    Evict,
     Event,
+    Evict,
     LaneUp,
     Load,
+    Plan,
+    Planned,
     Reply,
     Request,
     Run,
@@ -110,8 +112,8 @@ class Live:
             case Evict(lane, stage):
                 self.lanes[lane].evict(stage)
             case Stop():
-                for lane in self.lanes.values():
-                    lane.stop_running()
+                for threads in self.lanes.values():
+                    threads.stop_running()
 
     def post(self, event: Event | BaseException) -> None:
         """From any thread."""
@@ -255,7 +257,9 @@ class Live:
 
     # ---- begin and end -----------------------------------------------------------------------------------------
 
-    def start(self, served: Iterable[Served]) -> None:
+    def start(self, served: Iterable[Served], background: float) -> None:
+        """Lanes come up, models are loaded; `background` is the share for work without a deadline."""
+        self.ready.append(Planned(Plan(background)))
         for name, lane in self.lanes.items():
             lane.start()
             self.ready.append(LaneUp(name, lane.device.kind, lane.device.memory_bytes))

@@ -38,6 +38,9 @@ class Progress:
 class Answer(Protocol):
     """Which tasks a request opens, and when it may be answered. Keeps nothing: the core keeps `Open` for it."""
 
+    def models(self) -> Sequence[str]:
+        """Every model that it may open a task for: what the daemon loads and keeps an eye on."""
+
     def opened(self, request: Request) -> Sequence[Opening]:
         """The tasks a request begins with; at least one."""
 

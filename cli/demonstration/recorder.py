@@ -1,4 +1,4 @@
-"""Writes down what goes over the broker: results, truth, events, statistics, now and then a frame. Reads nothing else."""
+"""Writes down what goes over the broker: results, truth, events, statistics, now and then a frame."""
 
 import json
 import threading

@@ -85,7 +85,9 @@ class Show:
             config = self._write_config(port)
             topics = Topics(config["mqtt"].get("prefix", "leeway"), config["mqtt"].get("node", "box"))
             self.recorder = stack.enter_context(Recorder(folder, topics, port, self._heard))
-            daemon = stack.enter_context(Child("daemon", ["run", "--config", str(folder / "edge.yaml")], folder / "daemon.log"))
+            daemon = stack.enter_context(
+                Child("daemon", ["run", "--config", str(folder / "edge.yaml")], folder / "daemon.log")
+            )
             self._await_daemon(daemon)
             arguments = ["camera", *self.scene.cameras(self.settings), *self._broker_arguments(port, topics)]
             cameras = stack.enter_context(Child("cameras", arguments, folder / "cameras.log"))
@@ -102,7 +104,9 @@ class Show:
         from edge.sources.broker import free_port
 
         port = free_port()
-        broker = stack.enter_context(Child("broker", ["broker", "--port", str(port)], self.settings.folder / "broker.log"))
+        broker = stack.enter_context(
+            Child("broker", ["broker", "--port", str(port)], self.settings.folder / "broker.log")
+        )
         self._until(lambda: listening(port), broker, 20.0, "the broker did not open its port")
         return port
 

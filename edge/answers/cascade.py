@@ -10,7 +10,8 @@ from edge.state import Open
 
 @dataclass(frozen=True)
 class Cascade:
-    """Items of kind k go to the model `classify[k]`, numbered from 0 within their kind; other kinds to none.
+    """Items of kind k go to the model `classify[k]`; other kinds to none. An item's number counts all that were found,
+    kind after kind in the order of `StepResult.children`.
 
     `items_max` bounds the items of each kind, so that one crowded frame cannot take the time of all others.
     """
@@ -18,6 +19,9 @@ class Cascade:
     detect: str
     classify: Mapping[str, str] = field(default_factory=dict)  # kind of item -> model
     items_max: int = 16
+
+    def models(self) -> tuple[str, ...]:
+        return (self.detect, *self.classify.values())
 
     def opened(self, request: Request) -> Sequence[Opening]:
         return (Opening(self.detect),)
@@ -28,8 +32,10 @@ class Cascade:
         return Progress(answered=() if opened.unfinished else (opened.request.id,))
 
     def _children(self, task: Task, result: StepResult) -> list[Opening]:
-        return [
-            Opening(model, task.id, item)
-            for kind, model in self.classify.items()
-            for item in range(min(result.children.get(kind, 0), self.items_max))
-        ]
+        openings, first = [], 0
+        for kind, count in result.children.items():
+            if kind in self.classify:
+                items = range(first, first + min(count, self.items_max))
+                openings += [Opening(self.classify[kind], task.id, item) for item in items]
+            first += count
+        return openings

@@ -14,6 +14,9 @@ class Single:
 
     model: str
 
+    def models(self) -> tuple[str, ...]:
+        return (self.model,)
+
     def opened(self, request: Request) -> Sequence[Opening]:
         return (Opening(self.model),)
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge.codecs.picture import Pixels, crop
@@ -34,11 +33,13 @@ class Outcome:
 
     found: list[Found] = field(default_factory=list)
     crops: list[Pixels] = field(default_factory=list)
-    probs: NDArray[np.float32] | None = None  # [K]
-    features: NDArray[np.float32] | None = None  # [D]
+    probs: NDArray[Any] | None = None  # [K]
+    features: NDArray[Any] | None = None  # [D]
 
 
-def read(output: OutputSpec, input_: InputSpec, model: str, tensors: dict[str, Any], pixels: Pixels) -> tuple[StepResult, Outcome]:
+def read(
+    output: OutputSpec, input_: InputSpec, model: str, tensors: dict[str, Any], pixels: Pixels
+) -> tuple[StepResult, Outcome]:
     """Read the outputs of one task (no batch axis)."""
     if output.kind == "classification":
         return read_label(output, model, tensors)
@@ -53,7 +54,9 @@ def read_label(output: OutputSpec, model: str, tensors: dict[str, Any]) -> tuple
     return StepResult(confidence=score), Outcome([Found(model, output.labels[best], score)], [], probs, features)
 
 
-def read_boxes(output: OutputSpec, input_: InputSpec, tensors: dict[str, Any], pixels: Pixels) -> tuple[StepResult, Outcome]:
+def read_boxes(
+    output: OutputSpec, input_: InputSpec, tensors: dict[str, Any], pixels: Pixels
+) -> tuple[StepResult, Outcome]:
     """Objects are numbered kind by kind, in the order of the labels: the numbering that child tasks refer to."""
     height, width = pixels.shape[:2]
     across, down = width / input_.width, height / input_.height

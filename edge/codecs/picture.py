@@ -1,4 +1,4 @@
-"""A frame's pixels: decoded on first use, on the lane that needs them, and then shared by every model that looks at it."""
+"""A frame's pixels: decoded on first use, on a lane, then shared by every model that looks at it."""
 
 from time import perf_counter_ns
 

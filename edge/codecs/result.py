@@ -1,4 +1,4 @@
-"""The message that a frame's answer becomes: names as camera people know them from Frigate, times and SLO verdict inside."""
+"""The message that a frame's answer becomes: Frigate's names, times and SLO verdict inside."""
 
 from typing import Any
 
@@ -10,7 +10,9 @@ from edge.live import Open
 def objects(opened: Open, reply: Reply) -> list[Found]:
     """What the request's tasks found; an object that a classifier looked at takes the classifier's word for it."""
     named = {
-        (job.parent, job.item): job.outcome.found[0] for task in reply.tasks if (job := opened.jobs[task]).parent is not None
+        (job.parent, job.item): job.outcome.found[0]
+        for task in reply.tasks
+        if (job := opened.jobs[task]).parent is not None
     }
     found = []
     for task in reply.tasks:

@@ -1,21 +1,21 @@
 """Drift adaptation in the running daemon: hands it the samples that come free, carries out what it orders."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import numpy as np
 
 from drift.adaptation import Adaptation
+from drift.incumbent import Head, Incumbent
 from drift.orders import Ask, Note, Promote, Rollback, Work
 from drift.samples import Sample
 from edge.events import Event, Reply, Served, Time
 from edge.lane import Job
 from edge.live import Live, Open
-from edge.loop import Moment
 from edge.observers.labels import Labeller
+from edge.protocols import Moment
 from porting.errors import UserError
 from porting.images import resize
 from porting.pipeline import derive
@@ -23,14 +23,13 @@ from porting.repository import Repository
 from porting.variant import InputSpec, Stage, Variant
 
 PERIOD_NS = 100_000_000
-COUNTED = {"alarm": "alarms", "audit": "audits", "promotion": "promotions", "rollback": "rollbacks"}
-
+STEPS = "adapt/"
 Journal = Callable[[str, str, Mapping[str, Any]], None]  # kind, model, evidence
 
 
 def step_app(model: str) -> str:
     """Name under which a model's adaptation waits for its time."""
-    return f"adapt/{model}"
+    return f"{STEPS}{model}"
 
 
 def step_served(model: str, step_ns: int) -> Served:
@@ -46,14 +45,33 @@ class Watched:
     adaptation: Adaptation
     labels: tuple[str, ...]
     input: InputSpec
-    counts: Counter[str] = field(default_factory=Counter)
     broken: str | None = None  # a step of ours failed: adaptation is off, serving goes on
+
+    def labelled(self, sample_id: int, label: str | None, confidence: float) -> None:
+        index = self.labels.index(label) if label in self.labels else None
+        self.adaptation.labelled(sample_id, index, confidence)
+
+
+def incumbent(repository: Repository, variant: Variant, like: Head) -> Incumbent:
+    """What serves, as drift sees it; its head lies the same way round as another one of the same model."""
+    backbone, head = repository.stages(variant, "")
+    assert head.head is not None
+    arrays = repository.arrays(head.head)
+    weight = arrays[like.names[0]]
+    bias = arrays.get(like.names[1], like.bias)
+    return Incumbent(
+        variant.name,
+        repository.blob_bytes(backbone.graph),
+        like.with_(weight.T if like.transposed else weight, bias),
+    )
 
 
 class Adapt:
-    """Observer of the loop and listener of the live world. Everything runs on the loop thread but the steps themselves."""
+    """Observer of the loop and listener of the live world. All but the steps themselves runs on the loop thread."""
 
-    def __init__(self, world: Live, repository: Repository, labeller: Labeller, watched: dict[str, Watched], journal: Journal):
+    def __init__(
+        self, world: Live, repository: Repository, labeller: Labeller, watched: dict[str, Watched], journal: Journal
+    ):
         self.world, self.repository, self.labeller = world, repository, labeller
         self.watched, self.journal = watched, journal
         self.sample_ids = count(1)
@@ -78,6 +96,7 @@ class Adapt:
         if job.outcome.features is None or not watched.adaptation.wants(request.stream, request.arrived_ns):
             return
         assert job.picture is not None
+        assert job.outcome.probs is not None
         image = np.ascontiguousarray(resize(job.picture.pixels(), watched.input.width, watched.input.height))
         sample_id = next(self.sample_ids)
         watched.adaptation.observe(
@@ -95,6 +114,8 @@ class Adapt:
     # ---- what is ordered -------------------------------------------------------------------------------------------
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
+        if isinstance(moment.event, Served):
+            self._served(moment.event.variant)
         if moment.now - self.looked_ns >= PERIOD_NS and not self.world.draining:
             self.looked_ns = moment.now
             for model, watched in self.watched.items():
@@ -103,15 +124,26 @@ class Adapt:
                         self._carry_out(model, watched, order)
         return ()
 
+    def _served(self, variant: Variant) -> None:
+        """Somebody moved the pointer. When it was us, the adaptation knows already, or is about to."""
+        watched = self.watched.get(variant.model)
+        if watched is None or watched.adaptation.state in ("promoting", "rolling_back"):
+            return
+        if variant.name != watched.adaptation.incumbent.name:
+            watched.adaptation.served(incumbent(self.repository, variant, watched.adaptation.incumbent.head))
+            self.journal("served", variant.model, {"variant": variant.name})
+
     def _carry_out(self, model: str, watched: Watched, order: Any) -> None:
         match order:
             case Ask(samples=samples):
                 for sample in samples:
-                    self.labeller.ask(model, watched.labels, sample, watched.adaptation.labelled)
+                    self.labeller.ask(model, watched.labels, sample, watched.labelled)
             case Work(job=job):
                 self._steps(model, watched, job.step, lambda: None)
             case Promote(candidate=candidate, evidence=evidence):
-                self._in_background(model, watched, lambda: self._store(model, candidate, evidence), watched.adaptation.promoted)
+                self._in_background(
+                    model, watched, lambda: self._store(model, candidate, evidence), watched.adaptation.promoted
+                )
             case Rollback(to=to, reason=reason):
                 self._in_background(
                     model,
@@ -120,8 +152,6 @@ class Adapt:
                     lambda _: watched.adaptation.rolled_back(),
                 )
             case Note(kind=kind, fields=fields):
-                if kind in COUNTED:
-                    watched.counts[COUNTED[kind]] += 1
                 self.journal(kind, model, fields)
 
     def _store(self, model: str, candidate: Any, evidence: Mapping[str, Any]) -> str:
@@ -131,6 +161,7 @@ class Adapt:
         variant = derive(
             self.repository,
             self.repository.variant(model, parent),
+            name=f"{candidate.kind}-{len(self.repository.variants(model))}",
             head=candidate.head,
             graph=candidate.graph,
             made_by={"response": candidate.kind, "evidence": dict(evidence)},
@@ -138,9 +169,7 @@ class Adapt:
         self.repository.serve(model, variant.name, {"response": candidate.kind, **evidence})
         return variant.name
 
-    def _in_background(
-        self, model: str, watched: Watched, act: Callable[[], str], done: Callable[[str], None]
-    ) -> None:
+    def _in_background(self, model: str, watched: Watched, act: Callable[[], str], done: Callable[[str], None]) -> None:
         """File work on the lane's idle thread, its end told on the loop thread; a full disk is weather."""
         said: list[str | Exception] = []
 
@@ -174,11 +203,6 @@ class Adapt:
 
     def tables(self) -> dict[str, dict[str, Any]]:
         return {
-            model: {
-                **{name: watched.counts[name] for name in COUNTED.values()},
-                "state": "broken" if watched.broken else watched.adaptation.state,
-                "accuracy_estimate": watched.adaptation.accuracy_estimate,
-            }
+            model: {**watched.adaptation.status(), **({"state": "broken"} if watched.broken else {})}
             for model, watched in self.watched.items()
         }
-

@@ -19,17 +19,19 @@ class Labeller(Protocol):
 
 
 class Teacher:
-    """A bigger model of the repository. Its labels may be more than the student's: the best of the student's is taken."""
+    """A bigger model of the repository. It may know more labels: the best of the student's is taken."""
 
-    def __init__(self, world: Live, app: str):
-        self.world, self.app = world, app
+    def __init__(self, world: Live, teacher_of: Callable[[str], str | None]):
+        self.world, self.teacher_of = world, teacher_of
 
     def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
         def answer(opened: Open, reply: Reply) -> None:
             label, confidence = best(opened, reply, labels) if reply.outcome == "ok" else (None, 0.0)
             say(sample.id, label, confidence)
 
-        self.world.submit(self.app, answer, Picture(pixels=sample.image))
+        teacher = self.teacher_of(model)
+        assert teacher is not None
+        self.world.submit(teacher, answer, Picture(pixels=sample.image))
 
 
 def best(opened: Open, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
@@ -50,12 +52,12 @@ class AskLabel(Protocol):
 
 
 class People:
-    """Questions go out on `label/request`; whoever can tell answers on `label/answer`. Bounded: the oldest are forgotten."""
+    """Questions go out on `label/request`, answers come on `label/answer`. Bounded: the oldest are forgotten."""
 
     OPEN_MAX = 2_000
 
-    def __init__(self, ask_label: AskLabel):
-        self.ask_label = ask_label
+    def __init__(self) -> None:
+        self.ask_label: AskLabel | None = None  # set once there is a connection to ask over
         self.open: dict[str, tuple[int, Say]] = {}
 
     def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
@@ -64,6 +66,7 @@ class People:
             self.open.pop(next(iter(self.open)))
         self.open[name] = (sample.id, say)
         jpeg = simplejpeg.encode_jpeg(sample.image.copy(order="C"), quality=95, colorspace="RGB")
+        assert self.ask_label is not None
         self.ask_label(name, model, jpeg)
 
     def answered(self, name: str, label: str | None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.events import Event, Failed, Finished, Loaded, LoadFailed, Reply, Run, Stopped, Time
 from edge.live import Open
-from edge.loop import Moment
+from edge.protocols import Moment
 
 LATENCIES_KEPT = 2_000  # per stream; p99 of fewer than some 500 is a rough word
 STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together

@@ -9,7 +9,7 @@ from edge.live import Open
 
 
 class Publisher(Protocol):
-    def publish_result(self, camera: str, app: str, table: dict[str, Any]) -> None: ...
+    def publish_result(self, camera: str, app: str, result: dict[str, Any]) -> bool: ...
 
 
 class Results:

@@ -1,11 +1,11 @@
-"""Publishes the state of the box every second, retained: what came in, what went out, who is late, where the time goes."""
+"""Publishes the state of the box every second, retained: what came in and went out, who is late."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.events import Event, Time
-from edge.loop import Moment
 from edge.observers.metrics import Metrics
+from edge.protocols import Moment
 from edge.state import State
 
 Report = Callable[[Mapping[str, Any]], None]

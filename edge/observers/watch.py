@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from edge.events import Event, Served, Time
-from edge.loop import Moment
+from edge.protocols import Moment
 from porting.errors import UserError
 from porting.repository import Repository
 
