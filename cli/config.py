@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 import typer
 
 from cli.output import AsJson, emit, table
+from porting.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 
@@ -15,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 def check(
     path: Annotated[Path, typer.Argument(help="The file to check.")] = Path("edge.yaml"), as_json: AsJson = False
 ) -> None:
-    """Read the file as the daemon would and build nothing. Exit code 2 names the first thing wrong.
+    """Read the file as the daemon would and find every class it names. Exit code 2 tells the first thing wrong.
 
     [bold]Example[/bold]
 
@@ -24,6 +26,7 @@ def check(
     from edge.config import load
 
     config = load(path)
+    find_classes(path, config)
     found = {"path": path, "ok": True, **summary(config)}
     emit(found, table(["key", "value"], ((key, value) for key, value in rows(found))), as_json)
 
@@ -41,6 +44,18 @@ def schema() -> None:
     from edge.config import schema as of_config
 
     print(json.dumps(of_config(), indent=2, ensure_ascii=False))
+
+
+def find_classes(path: Path, config: Any) -> None:
+    """Raises `UserError` for the first `use:` that names nothing."""
+    named = {"policy": config.policy, "estimator": config.estimator}
+    named |= {f"devices.{name}": device for name, device in config.devices.items()}
+    named |= {f"apps.{name}": app for name, app in config.apps.items()}
+    for place, plug_in in named.items():
+        try:
+            resolve_name(plug_in.use)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"{path}: {place}.use: {error}; expected package.module:Class") from error
 
 
 def summary(config: Any) -> dict[str, Any]:
@@ -62,7 +77,10 @@ def rows(found: dict[str, Any]) -> list[tuple[str, object]]:
     lines: list[tuple[str, object]] = []
     for key, value in found.items():
         if isinstance(value, dict):
-            lines += [(f"{key}.{name}", inner) for name, inner in value.items()]
+            lines += [
+                (f"{key}.{name}", inner if isinstance(inner, str) else ", ".join(inner))
+                for name, inner in value.items()
+            ]
         else:
             lines.append((key, {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value))
     return lines

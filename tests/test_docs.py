@@ -100,6 +100,21 @@ def test_commands_exist_and_so_do_their_options(command: str):
     assert [option for option in sorted(options) if option not in said] == [], f"{command}: unknown options"
 
 
+def runnable() -> list[str]:
+    """Commands of ours in blocks under `<!-- runs -->`: quick ones that need nothing but the repository."""
+    marked = re.compile(r"<!-- runs -->\n+```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    lines = [line for page in PAGES for block in marked.findall(page.read_text()) for line in block.splitlines()]
+    return [line.split(" #")[0].strip() for line in lines if line.startswith("leeway ")]
+
+
+@pytest.mark.parametrize("command", runnable())
+def test_marked_commands_run(command: str):
+    call = [sys.executable, "-m", "cli.main", *shlex.split(command)[1:]]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip()
+
+
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_configs_load(text: str, tmp_path: Path):
     """A whole file loads; an excerpt (no `apps:` at its start) must at least be YAML with known keys."""

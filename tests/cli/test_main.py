@@ -1,5 +1,6 @@
 """The command: quick help, one verb imported at a time, one line and an exit code for every slip."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,21 @@ def test_config_check_confirms_the_example():
     checked = leeway("config", "check", "examples/junction/edge.yaml", "--json")
     assert checked.returncode == 0, checked.stderr
     assert '"ok": true' in checked.stdout
+
+
+def test_config_check_finds_a_class_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = (ROOT / "examples/junction/edge.yaml").read_text()
+    (tmp_path / "edge.yaml").write_text(text.replace("edf:EarliestDeadlineFirst", "edf:EarliestDeadlineLast"))
+    code, out, err = called(["config", "check", str(tmp_path / "edge.yaml")], capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "policy.use" in err
+    assert "EarliestDeadlineLast" in err
+
+
+def test_config_schema_is_json_schema(capsys: pytest.CaptureFixture[str]):
+    command.app(["config", "schema"], standalone_mode=False)
+    schema = json.loads(capsys.readouterr().out)
+    assert {"models", "apps", "streams"} <= set(schema["required"])
 
 
 def test_no_colour_in_a_pipe():
