@@ -14,7 +14,7 @@ endif
 OTHER_RUNTIME := $(if $(findstring gpu,$(EXTRAS)),onnxruntime,onnxruntime-gpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check docs bench clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): .*## */\1\t/p' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: setup     ## format, lint, types, architecture: seconds
 	$(BIN)/ruff check .
 	$(BIN)/mypy edge drift porting devices cli
 	$(BIN)/python -m pytest tests/test_architecture.py tests/test_docs.py tests/test_contributing.py
+
+docs: setup      ## pages that are made from the code
+	$(BIN)/leeway config schema --markdown > docs/configuration.md
 
 bench: setup     ## speed and memory, as ratios in one run; tables and JSON under runs/bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -32,7 +32,9 @@ def check(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a page for people: docs/configuration.md.")] = False,
+) -> None:
     """Print the JSON schema of edge.yaml: every key, its meaning, its limits.
 
     [bold]Example[/bold]  (then name it in the first line of the file for an editor to complete and check keys)
@@ -41,9 +43,10 @@ def schema() -> None:
 
       # yaml-language-server: $schema=edge.schema.json
     """
+    from cli.reference import page
     from edge.config import schema as of_config
 
-    print(json.dumps(of_config(), indent=2, ensure_ascii=False))
+    print(page(of_config()), end="") if markdown else print(json.dumps(of_config(), indent=2, ensure_ascii=False))
 
 
 def find_classes(path: Path, config: Any) -> None:

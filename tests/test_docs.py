@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from cli.main import VERBS
-from edge.config import load
+from cli.reference import page
+from edge.config import load, schema
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -123,6 +124,11 @@ def test_configs_load(text: str, tmp_path: Path):
         assert load(tmp_path / "edge.yaml").apps
     else:
         assert yaml.safe_load(text)
+
+
+def test_the_reference_of_the_config_is_up_to_date():
+    written = (ROOT / "docs/configuration.md").read_text()
+    assert written == page(schema()), "docs/configuration.md is older than edge/config.py: make docs"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("edge*.yaml")), ids=page_id)
