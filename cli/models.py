@@ -74,7 +74,7 @@ def share(value: float | None) -> str:
 @app.command()
 def show(
     model: Model,
-    variant: Annotated[str, typer.Argument(help="One of its variants.  [default: what serves]")] = "",
+    variant: Annotated[str, typer.Argument(help="One of its variants (default: what serves).")] = "",
     repository: Folder = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -209,7 +209,7 @@ def serve(
 @app.command()
 def rollback(
     model: Model,
-    to: Annotated[str, typer.Option(help="A variant.  [default: the one that served before]")] = "",
+    to: Annotated[str, typer.Option(help="A variant (default: the one that served before).")] = "",
     repository: Folder = HERE,
     as_json: AsJson = False,
 ) -> None:

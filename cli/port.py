@@ -18,7 +18,7 @@ DEVICES = {"cpu": "devices.cpu:Cpu", "simulated": "devices.simulated:Simulated"}
 
 def port(
     path: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="External weights lie beside it.")],
-    name: Annotated[str, typer.Option(help="Name in the repository.  [default: the file's]")] = "",
+    name: Annotated[str, typer.Option(help="Name in the repository (default: the file's).")] = "",
     repository: Annotated[Path, typer.Option("--repository", "-r", help="Made when it is not there.")] = Path(
         "repository"
     ),
@@ -27,14 +27,14 @@ def port(
         typer.Option(help="Labelled pictures: zip or folder of class folders. Accuracy and drift need them."),
     ] = None,
     labels: Annotated[
-        str, typer.Option(metavar="A,B,…|FILE", help="In the model's order.  [default: the samples' folders, sorted]")
+        str, typer.Option(metavar="A,B,…|FILE", help="In the model's order (default: the samples' folders, sorted).")
     ] = "",
     kind: Annotated[
-        str, typer.Option(help="classification or detection.  [default: by the output's shape]", show_default=False)
+        str, typer.Option(help="classification or detection (default: by the output's shape).", show_default=False)
     ] = "",
     input_size: Annotated[str, typer.Option(metavar="WxH", help="For models that leave their size open.")] = "",
-    color: Annotated[str, typer.Option(help="rgb, bgr or gray.  [default: rgb, gray for one channel]")] = "",
-    layout: Annotated[str, typer.Option(help="NCHW or NHWC.  [default: by the input's shape]")] = "",
+    color: Annotated[str, typer.Option(help="rgb, bgr or gray (default: rgb, gray for one channel).")] = "",
+    layout: Annotated[str, typer.Option(help="NCHW or NHWC (default: by the input's shape).")] = "",
     scale: Annotated[str, typer.Option(help="(x * scale - mean) / std, x in 0..255; 1/255 may be written so.")] = "",
     mean: Annotated[str, typer.Option(metavar="M[,M,M]", help="One number, or one a channel.")] = "",
     std: Annotated[str, typer.Option(metavar="S[,S,S]", help="One number, or one a channel.")] = "",

@@ -46,16 +46,19 @@ def check_given(given: Mapping[str, Any]) -> None:
         raise UserError(f"input: unknown key {unknown[0]!r}; expected one of {', '.join(known)}")
 
 
-def best_scaling(spec: InputSpec, accuracy: Callable[[InputSpec], float]) -> tuple[InputSpec, str]:
+def best_scaling(spec: InputSpec, accuracy: Callable[[InputSpec], float], margin: float = 0.0) -> tuple[InputSpec, str]:
     """The scaling under which the model does best on labelled samples, and a note that says so.
 
-    Only called when the user gave none and the input is not integer. On a draw the commoner one stays.
+    Only called when the user gave none and the input is not integer. A rarer one must be better than a commoner one by
+    more than the margin: what chance does on few samples is no evidence.
     """
     usable = {name: s for name, s in SCALINGS.items() if spec.color != "gray" or len(s["mean"]) == 1}
     found = {name: accuracy(replace(spec, **scaling)) for name, scaling in usable.items()}
-    best = max(found, key=lambda name: found[name])
+    best = next(iter(found))
+    for name, value in found.items():
+        best = name if value > found[best] + margin else best
     others = ", ".join(f"{name}: {value:.3f}" for name, value in found.items() if name != best)
-    note = f"input scaling was not given: tried out, '{best}' is best (accuracy {found[best]:.3f}; {others})"
+    note = f"input scaling was not given: tried out, '{best}' is taken (accuracy {found[best]:.3f}; {others})"
     return replace(spec, **SCALINGS[best]), note
 
 

@@ -95,7 +95,9 @@ def port(
         answer = replace(answer, **dict(output or {}), name=found.parts.output, features=_features(found.parts))
 
         original = opened.enter_context(Chain([(load_model(device, whole), {})]))
-        pieces = [opened.enter_context(piece) for piece in _loaded(found.parts, device)]
+        pieces = [
+            opened.enter_context(piece) for piece in _loaded(found.parts, device, taken.batches or tuple(batches))
+        ]
         ported = Chain([(piece.engine, piece.arrays) for piece in pieces])
         labelled = _labelled(samples, kind, taken)
         spec = _input(taken, given, original, labelled)
@@ -158,7 +160,7 @@ def _features(parts: Parts) -> str | None:
 
 def _cut(taken: Taken, kind: str, cut: bool) -> Cut:
     if kind != "classification":
-        return Cut(Parts(taken.model, note="one stage: a detector has no head that is retrained"), None)
+        return Cut(Parts(taken.model, note="one stage"), None)
     stripped = strip_softmax(taken.model)
     if stripped:
         taken.notes.append(f"{stripped} taken off the end: the stored model gives logits")
@@ -170,7 +172,7 @@ def _cut(taken: Taken, kind: str, cut: bool) -> Cut:
     return Cut(parts, stripped)
 
 
-def _loaded(parts: Parts, device: Device) -> Iterator[Piece]:
+def _loaded(parts: Parts, device: Device, sizes: Sequence[int]) -> Iterator[Piece]:
     rows: list[tuple[str, onnx.ModelProto, dict[str, Array]]] = []
     rows.append(("whole" if parts.head is None else "backbone", parts.backbone, {}))
     if parts.head is not None:
@@ -178,7 +180,8 @@ def _loaded(parts: Parts, device: Device) -> Iterator[Piece]:
     for name, graph, arrays in rows:
         before = resident_bytes()
         engine: Engine = load_model(device, graph)
-        yield Piece(name, graph, arrays, engine, before)
+        engine.run(random_inputs(engine, arrays)(max(sizes)))  # buffers are grown now, as they will be when it serves
+        yield Piece(name, graph, arrays, engine, resident_bytes() - before)
 
 
 def _labelled(samples: Samples | tuple[Any, ...] | None, kind: str, taken: Taken) -> Samples | None:
@@ -204,7 +207,7 @@ def _input(taken: Taken, given: Mapping[str, Any], original: Chain, samples: Sam
     def accuracy(candidate: InputSpec) -> float:
         return original.classify(few.images, candidate, taken.output.name, batch=_rows(taken)).accuracy(few.labels)
 
-    spec, note = guess.best_scaling(spec, accuracy)
+    spec, note = guess.best_scaling(spec, accuracy, margin=len(few.labels) ** -0.5)  # two standard errors
     taken.notes.append(note)
     return spec
 
@@ -250,7 +253,7 @@ def _measure(report: Report, pieces: Sequence[Piece], sizes: Sequence[int], budg
             budget_ns=budget_ns,
             progress=lambda share, step=step: progress(step, share),  # type: ignore[misc]
         )
-        memory = max(resident_bytes() - piece.memory_before, piece.size_bytes)
+        memory = max(piece.memory_grown, piece.size_bytes)
         report.stages.append(StageReport(piece.name, "", "", piece.size_bytes, memory, timings))
 
 

@@ -27,7 +27,7 @@ class Piece:
     graph: onnx.ModelProto
     arrays: Mapping[str, Array]
     engine: Engine
-    memory_before: int  # bytes that the process held before it was loaded
+    memory_grown: int  # bytes by which the process grew while it was loaded and run
 
     @property
     def size_bytes(self) -> int:
