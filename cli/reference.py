@@ -8,7 +8,7 @@ Schema = dict[str, Any]
 INTRODUCTION = """\
 # edge.yaml
 
-Every key of the daemon's configuration. This page is made from the code by `make docs`; a test says when it is out of date.
+Every key of the daemon's configuration. `make docs` makes this page from the code; a test says when it is out of date.
 
 An unknown key is an error. Paths are relative to the file. `{LEEWAY_NAME}` in a text is replaced by the environment
 variable of that name, so that passwords stay out of files. `leeway config check edge.yaml` reads a file as the daemon
