@@ -255,6 +255,7 @@ class Link:
             self._wake_in.recv(4096)
         if pending or connection in readable:
             client.loop_read()
+            wire.acknowledge_at_once(connection)
         if connection in writable:
             client.loop_write()
         client.loop_misc()

@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -42,6 +43,16 @@ def fresh_client(settings: MqttSettings, protocol: MQTTProtocolVersion, will: Me
 def _without_delay(_: paho.Client, __: Any, connection: Any) -> None:
     # A small packet after another one would wait for the other side's acknowledgement: some 40 ms.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def acknowledge_at_once(connection: Any) -> None:
+    """Do not let a broker that has Nagle's algorithm on (Mosquitto's default) wait for our delayed acknowledgement.
+
+    Measured at 100 frames/s of 15 kB over loopback: it costs some 15 ms at the median. Linux forgets it; set it often.
+    """
+    if quick := getattr(socket, "TCP_QUICKACK", None):
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, quick, 1)
 
 
 def connect_options(protocol: MQTTProtocolVersion, packet_bytes_max: int | None) -> dict[str, Any]:
