@@ -64,3 +64,21 @@ def test_the_wheel_takes_every_package_along():
 def test_the_command_exists():
     module, _, function = PROJECT["project"]["scripts"]["leeway"].partition(":")
     assert f"def {function}(" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
+
+
+def test_nobody_is_sent_to_the_other_project_of_our_name():
+    """`leeway` on the public package index is not ours: no message and no page may say `pip install leeway`."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    code = [
+        path
+        for package in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    wrong = re.compile(r"pip install (?:-\S+ )*['\"]?leeway\b")
+    said = {
+        path.relative_to(ROOT): line
+        for path in [*pages, *code]
+        for line in path.read_text().splitlines()
+        if wrong.search(line)
+    }
+    assert [path for path, line in said.items() if "never say" not in line] == []
