@@ -1,7 +1,6 @@
 """What a demo shows while it runs. State is fed with the box's own messages; drawing is a pure function of it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +14,7 @@ from rich.text import Text
 JOURNAL_MAX = 5
 LINE_EVERY_S = 5.0
 SHARES = {"inference": "blue", "training": "green", "labelling": "magenta", "loading": "yellow", "idle": "bright_black"}
-STATES = {"stable": "green", "watching": "green", "calibrating": "cyan", "frozen": "bright_black"}
-MARKS = {"alarm": "yellow", "audit": "magenta", "promotion": "green", "rollback": "red"}
+STATES = {"watching": "green", "starting": "cyan", "settling": "cyan"}  # anything else: at work, yellow
 Message = Mapping[str, Any]
 
 
@@ -201,28 +199,45 @@ def _short(value: object, most: int = 40) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-@contextmanager
-def screen(view: LiveView, console: Console, quiet: bool = False) -> Iterator[Callable[[float], None]]:
-    """Hands out `refresh(elapsed_s)`. A terminal gets the live view; a pipe or a log a line every few seconds."""
-    if not console.is_terminal or quiet:
-        yield Lines(view, console).refresh
-        return
-    with Live(view.render(0.0), console=console, auto_refresh=False, transient=True) as live:
-
-        def refresh(elapsed_s: float) -> None:
-            view.elapsed_s = elapsed_s
-            live.update(view.render(elapsed_s), refresh=True)
-
-        yield refresh
+# ---- who draws it --------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+def viewer(view: LiveView, console: Console, quiet: bool = False) -> "Screen | Lines":
+    """A terminal gets the live view; a pipe, a log or `quiet` a line every few seconds."""
+    return Lines(view, console) if quiet or not console.is_terminal else Screen(view, console)
+
+
+class Screen:
+    """Draws the view on a terminal while it is entered; leaves the terminal as it was."""
+
+    def __init__(self, view: LiveView, console: Console):
+        self.view, self.message = view, view.message
+        self.live = Live(view.render(0.0), console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "Screen":
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def refresh(self, elapsed_s: float) -> None:
+        self.view.elapsed_s = elapsed_s
+        self.live.update(self.view.render(elapsed_s), refresh=True)
+
+
 class Lines:
     """The view of those who have no screen."""
 
-    view: LiveView
-    console: Console
-    next_s: float = LINE_EVERY_S
+    def __init__(self, view: LiveView, console: Console):
+        self.view, self.message, self.console = view, view.message, console
+        self.next_s = LINE_EVERY_S
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def refresh(self, elapsed_s: float) -> None:
         self.view.elapsed_s = elapsed_s

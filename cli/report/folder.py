@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from cli.report.shapes import SETTINGS, fits, is_message, is_number
 from porting.errors import UserError
 
 Message = Mapping[str, Any]
@@ -45,7 +46,7 @@ class RunFolder:
     def drift_s(self) -> float | None:
         """Seconds from the start to the drift; None where nothing was to drift."""
         at = number(self.settings.get("drift_time"))
-        return None if at is None else at - self.start
+        return None if at is None or self.settings.get("drift") == "none" else at - self.start
 
     @property
     def slo_ms(self) -> float | None:
@@ -60,8 +61,8 @@ class RunFolder:
 
 
 def number(value: object) -> float | None:
-    """The value as a float, or None for what is not a number (a bool is not)."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """The value as a float, or None for what is no finite number (a bool is none)."""
+    return float(cast(float, value)) if is_number(value) else None
 
 
 def time_of(message: Message) -> float | None:
@@ -75,11 +76,10 @@ def time_of(message: Message) -> float | None:
 
 def read_run(path: Path) -> RunFolder:
     """Raises `UserError` when the folder or its demo.json is missing or is not one; what else is missing is noted."""
-    settings = _settings(path)
+    settings, notes = _settings(path)
     lines: dict[str, tuple[Message, ...]] = {}
-    notes: list[str] = []
     for stream in STREAMS:
-        lines[stream], torn = _lines(path / f"{stream}.jsonl")
+        lines[stream], torn = _lines(path, stream)
         if torn:
             notes.append(f"{stream}.jsonl: {torn} unreadable line{'s' * (torn > 1)} left out")
         if not lines[stream]:
@@ -87,7 +87,7 @@ def read_run(path: Path) -> RunFolder:
     return RunFolder(path=path, settings=settings, notes=tuple(notes), **lines)
 
 
-def _settings(path: Path) -> Message:
+def _settings(path: Path) -> tuple[Message, list[str]]:
     file = path / "demo.json"
     if not file.is_file():
         raise UserError(f"{path}: no demo.json in it; name a folder that `leeway demo` wrote, such as runs/<time>")
@@ -97,11 +97,16 @@ def _settings(path: Path) -> Message:
         raise UserError(f"{file}: cannot be read as JSON ({trouble}); run the demo again") from None
     if not isinstance(settings, dict):
         raise UserError(f"{file}: holds {type(settings).__name__}, expected an object; run the demo again")
-    return settings
+    strange = sorted(
+        key for key, shape in SETTINGS.items() if settings.get(key) is not None and not fits(settings[key], shape)
+    )
+    kept = {key: value for key, value in settings.items() if key not in strange}
+    return kept, [f"demo.json: {key} makes no sense ({settings[key]!r:.40}) and is left out" for key in strange]
 
 
-def _lines(file: Path) -> tuple[tuple[Message, ...], int]:
+def _lines(path: Path, stream: str) -> tuple[tuple[Message, ...], int]:
     """The messages and the number of lines that were none: a killed writer leaves its last line half-written."""
+    file = path / f"{stream}.jsonl"
     if not file.is_file():
         return (), 0
     good, torn = [], 0
@@ -111,8 +116,8 @@ def _lines(file: Path) -> tuple[tuple[Message, ...], int]:
         try:
             message = json.loads(line)
         except ValueError:
-            message = None
-        if isinstance(message, dict):
+            message = None  # no JSON; neither of the shape
+        if is_message(stream, message):
             good.append(message)
         else:
             torn += 1

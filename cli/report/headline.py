@@ -49,18 +49,24 @@ def headline(report: Report) -> str:
     if model is None:
         return f"No model lost accuracy worth the name; {kept}"
     facts = report["models"][model]
-    accuracy, drift = facts["accuracy"], report["drift"]["kind"]
-    cause = drift if isinstance(drift, str) else "the drift"
+    accuracy = facts["accuracy"]
     unit = " F1" if facts["role"] == "detector" else " right"
-    fell = f"Under {cause}, {model} fell from {percent(accuracy['before'])} to {percent(accuracy['drifted'])}{unit}"
+    way = f"from {percent(accuracy['before'])} to {percent(accuracy['drifted'])}{unit}"
+    fell = f"Under {_cause(report)}, {model} fell {way}"
     if report["frozen"]:
         return f"Frozen: {fell[0].lower()}{fell[1:]} and ended at {percent(accuracy['after'])}; {kept}"
     if not facts["promotions"]:
         return f"{fell}, and no repair was promoted; {kept}"
     share = facts["regained_share"]
     back = f"came back to {percent(accuracy['after'])}" if share is None or share > 0 else "did not come back"
-    worth = f", {percent(share)} of the loss" if share is not None and share > 0 else ""
+    worth = f" ({percent(share)} of the loss)" if share is not None and share > 0 else ""
     return f"{fell}; repaired on the device, it {back}{worth}, while {kept}"
+
+
+def _cause(report: Report) -> str:
+    """What the scene turned into, as the truth names it."""
+    conditions = report["drift"]["conditions"]
+    return " and ".join(conditions) if 0 < len(conditions) <= 2 else "the drift"
 
 
 def tiles(report: Report) -> list[Tile]:

@@ -84,9 +84,8 @@ def _picture(name: str, scene: Scene) -> str:
     return f'<h2>{title}</h2><p class="hint">{hint}</p><div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool]) -> str:
-    """Cells are HTML already."""
-    kinds = ["n" if is_number else "name" for is_number in numeric]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kinds: Sequence[str]) -> str:
+    """Cells are HTML already. A column's kind is its class: `n`umbers, a `name`, `words` that may wrap."""
     top = "".join(f'<th class="{kind}">{name}</th>' for kind, name in zip(kinds, head, strict=True))
     body = "".join(
         "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
@@ -118,7 +117,7 @@ def _models(models: Mapping[str, Json]) -> str:
         )
         for name, m in models.items()
     ]
-    return table(head, rows, [False] + [True] * 10) if rows else ""
+    return table(head, rows, ["name", *["n"] * 10]) if rows else ""
 
 
 def _share(value: float | None, interval: Sequence[float | None] | None) -> str:
@@ -150,7 +149,7 @@ def _streams(frames: Json) -> str:
     ]
     sums = f"{frames['in']:,} in = {frames['answered']:,} answered + {frames['dropped_total']:,} dropped"
     hint = f"{sums}; {frames['published']:,} published by the cameras, {frames['scored']:,} scored against the truth."
-    return f'<h2>Frames</h2><p class="hint">{hint}</p>' + table(head, rows, [False, *[True] * (len(head) - 2), False])
+    return f'<h2>Frames</h2><p class="hint">{hint}</p>' + table(head, rows, ["name", *["n"] * (len(head) - 2), "name"])
 
 
 def _bar(stream: Json) -> str:
@@ -170,7 +169,7 @@ def _journal(scene: Scene, report: Json) -> str:
         (f"{at:.1f} s", f'<span class="kind {escape(kind)}">{escape(kind)}</span>', escape(model), _evidence(what))
         for at, kind, model, what in lines
     ]
-    told = table(("at", "what", "model", "evidence"), rows, [True, False, False, False])
+    told = table(("at", "what", "model", "evidence"), rows, ["n", "name", "name", "words"])
     return "<h2>Journal</h2>" + (told if rows else '<p class="hint">Nothing happened.</p>')
 
 

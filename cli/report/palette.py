@@ -1,4 +1,4 @@
-"""The report's colours, by role. Pictures are drawn with the light values; a page swaps them for CSS variables."""
+"""The report's colours, by role, and how a picture drawn in the light ones becomes a part of a page of either kind."""
 
 LIGHT = {
     "ink": "#1c2733",
@@ -43,6 +43,16 @@ def themed(svg: str) -> str:
     for role, value in LIGHT.items():
         svg = svg.replace(value, f"var(--{role})")
     return svg
+
+
+def inline(document: str) -> str:
+    """Without prologue, and scaled by the page: only the view box says how big it is."""
+    body = document[document.index("<svg") :]
+    head, rest = body.split(">", 1)
+    kept = [part for part in head.split('"') if part]
+    pairs = dict(zip((k.strip().rstrip("=") for k in kept[0::2]), kept[1::2], strict=False))
+    box = pairs.get("viewBox", "0 0 1 1")
+    return f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" role="img">{rest}'
 
 
 def css(colours: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from cli.report import series
 from cli.report.folder import RunFolder
 from cli.report.intervals import Accuracy
 from cli.report.matching import Score, models
-from cli.report.palette import LIGHT, themed
+from cli.report.palette import LIGHT, inline, themed
 from cli.report.phases import PHASES, measure, times_of
 from cli.report.summary import model_spans
 from porting.errors import UserError
@@ -78,7 +78,7 @@ def _model_row(axes: Any, scene: Scene, name: str) -> None:
     if scene.beside is not None:
         floor = _curve(axes, *scene.beside, name, LIGHT["second"], dashed=True)
     floor = min(floor, _curve(axes, run, scene.score, name, LIGHT["line"]))
-    low = max(0.0, math.floor((floor - 0.04) * 10) / 10)
+    low = max(0.0, math.floor((floor - 0.02) * 10) / 10)
     axes.set_ylim(low, 1.0 + (1.0 - low) * 0.16)
     axes.set_yticks([low, (1 + low) / 2, 1.0], [f"{100 * y:.0f} %" for y in (low, (1 + low) / 2, 1.0)])
     for kind, shape in MARKS.items():
@@ -171,7 +171,7 @@ def latency_over_time(scene: Scene, width_in: float) -> Any:
             [a.at_s for a in late], [a.total_ms for a in late], "o", ms=4, color=LIGHT["rollback"], label="late", ls=""
         )
     lost = series.drops(run)
-    top = _latency_top(run, found)
+    top = series.latency_top(run.slo_ms, found)
     if lost:
         size = [12 + 6 * math.sqrt(n) for _, n in lost]
         axes.scatter(
@@ -199,13 +199,6 @@ def latency_over_time(scene: Scene, width_in: float) -> Any:
     _time_axis(axes, run)
     _legend(figure, axes.get_legend_handles_labels()[0])
     return figure
-
-
-def _latency_top(run: RunFolder, found: Sequence[series.Answer]) -> float:
-    """Room for all but absurd stragglers: they would flatten everything else, and sit at the edge instead."""
-    worst = max(a.total_ms for a in found)
-    usual = series.quantile([a.total_ms for a in found], 0.99) or worst
-    return max(1.0, 1.12 * max(run.slo_ms or 0.0, min(worst, 3 * max(usual, run.slo_ms or usual))))
 
 
 def time_of_device(scene: Scene, width_in: float) -> Any:
@@ -264,6 +257,7 @@ def _legend(figure: Any, handles: Sequence[Any]) -> None:
 
 
 def _nothing(figure: Any, axes: Any, why: str) -> Any:
+    figure.set_size_inches(figure.get_figwidth(), 0.7)
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"no data: {why}", ha="center", va="center", color=LIGHT["muted"], transform=axes.transAxes)
     return figure
@@ -284,17 +278,7 @@ def svg(name: str, scene: Scene, width_in: float) -> str:
         figure = PICTURES[name](scene, width_in)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return themed(_inline(out.getvalue()))
-
-
-def _inline(document: str) -> str:
-    """Without prologue, and scaled by the page: only the view box says how big it is."""
-    body = document[document.index("<svg") :]
-    head, rest = body.split(">", 1)
-    kept = [part for part in head.split('"') if part]
-    pairs = dict(zip((k.strip().rstrip("=") for k in kept[0::2]), kept[1::2], strict=False))
-    box = pairs.get("viewBox", "0 0 1 1")
-    return f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" role="img">{rest}'
+    return themed(inline(out.getvalue()))
 
 
 def write_images(scene: Scene, folder: Path, names: Sequence[str] = ("accuracy", "latency")) -> list[Path]:

@@ -126,7 +126,7 @@ def _box(pair: Pair, labelled: set[str], sample: Sample) -> str:
     what = verdict(pair, labelled)
     said, true = (str((thing or {}).get("label", "")) for thing in (pair.said, pair.true))
     text = {"right": said, "wrong": f"{said} ≠ {true}", "missed": "missed", "false": f"{said}?"}[what]
-    width = 0.56 * FONT * len(text) + 4
+    width = 0.66 * FONT * len(text) + 4
     x = min(max(0.0, x1), max(0.0, sample.width - width))
     y = y1 - FONT - 3 if y1 > FONT + 3 else min(y2, sample.height - FONT - 3)
     return (

@@ -88,6 +88,13 @@ def latency(found: Sequence[Answer], bin_s: float = BIN_S) -> list[Bin]:
     ]
 
 
+def latency_top(slo_ms: float | None, found: Sequence[Answer]) -> float:
+    """Where the latency axis ends (ms): room for all but absurd stragglers, who would flatten everything else."""
+    worst = max(a.total_ms for a in found)
+    usual = quantile([a.total_ms for a in found], 0.99) or worst
+    return max(1.0, 1.12 * max(slo_ms or 0.0, min(worst, 3 * max(usual, slo_ms or usual))))
+
+
 def drops(run: RunFolder) -> list[tuple[float, int]]:
     """Seconds from the start and how many frames were dropped since the stats message before."""
     found, before = [], 0

@@ -27,7 +27,7 @@ def summarize(run: RunFolder, score: Score) -> Json:
         "latency_ms": _latency([a.total_ms for a in found]),
         "models": {name: model_summary(run, score, name) for name in names},
         "time_share": _time_share(run),
-        "drift": {"kind": run.settings.get("drift"), "at_s": _round(run.drift_s)},
+        "drift": {"kind": run.settings.get("drift"), "at_s": _round(run.drift_s), "conditions": conditions(run)},
         "duration_s": _round(run.duration_s),
         "frozen": run.frozen,
         "seed": run.settings.get("seed"),
@@ -39,6 +39,15 @@ def summarize(run: RunFolder, score: Score) -> Json:
     report["slo"] = _slo(run, found, report["frames"])
     report["headline"] = headline(report)
     return report
+
+
+def conditions(run: RunFolder) -> list[str]:
+    """What the truth calls the scene after the drift, in order of appearance."""
+    if run.drift_s is None:
+        return []
+    after = run.start + run.drift_s
+    named = (t.get("condition") for t in run.truth if (time_of(t) or 0.0) >= after)
+    return list(dict.fromkeys(str(name) for name in named if name))
 
 
 def model_spans(run: RunFolder, model: str) -> Spans:

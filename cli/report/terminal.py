@@ -18,7 +18,7 @@ Run = Path | Mapping[str, Any]  # a run folder, or its report.json
 EVENTS = ("alarms", "audits", "promotions", "rollbacks")
 
 
-def render(report: Mapping[str, Any]) -> RenderableType:
+def report_table(report: Mapping[str, Any]) -> RenderableType:
     """The tables of one run."""
     parts: list[RenderableType] = [Text(report["headline"], style="bold"), Text(), _promises(report), _models(report)]
     return Group(*parts, *_events(report), *_notes(report))

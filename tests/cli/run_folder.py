@@ -203,7 +203,7 @@ def model_stats(events: list[dict[str, Any]], at: float) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for model in ("detector", "vehicles", "persons"):
         counts = {f"{kind}s": count(model, kind) for kind in ("alarm", "audit", "promotion", "rollback")}
-        state = "stable" if counts["alarms"] <= counts["promotions"] else "adapting"
+        state = "watching" if counts["alarms"] <= counts["promotions"] else "repairing"
         variant = "statistics-1" if counts["promotions"] else "fp32"
         table[model] = {"variant": variant, **counts, "state": state, "accuracy_estimate": 0.9}
     return table

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from cli.liveview import JOURNAL_MAX, LiveView, drop_words, screen, time_bar
+from cli.liveview import JOURNAL_MAX, LiveView, drop_words, time_bar, viewer
 
 STATS = {
     "frames": {"in": 1210, "answered": 1200, "dropped": {"late": 7, "superseded": 3}, "waiting": 0},
@@ -125,9 +125,9 @@ def test_drops_by_reason_largest_first():
 def test_a_log_gets_a_line_every_five_seconds():
     console = Console(file=io.StringIO(), width=200)
     view = fed()
-    with screen(view, console) as refresh:
+    with viewer(view, console) as shown:
         for quarter in range(70):
-            refresh(quarter / 4)
+            shown.refresh(quarter / 4)
     lines = console.file.getvalue().splitlines()
     assert [line.split(" s ")[0].strip() for line in lines] == ["5", "10", "15"]
     assert lines[0] == (
@@ -137,7 +137,8 @@ def test_a_log_gets_a_line_every_five_seconds():
 
 def test_a_terminal_gets_the_screen_and_is_left_clean():
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=30, color_system=None)
-    with screen(fed(), console) as refresh:
-        refresh(41.0)
+    with viewer(fed(), console) as shown:
+        shown.message("stats", STATS)
+        shown.refresh(41.0)
     assert "41 s, 49 s to go" in console.file.getvalue()
     assert console.file.getvalue().rstrip().endswith("\x1b[2K")

@@ -1,6 +1,7 @@
 """report.json, report.html and the tables of a made-up run whose truth is known."""
 
 import json
+import random
 import re
 import sys
 
@@ -14,7 +15,7 @@ from cli.report.phases import DEFINITIONS
 from cli.report.samples import choose, jpeg_size
 from cli.report.series import curve, latency, quantile, slices
 from cli.report.summary import summarize
-from cli.report.terminal import compare, comparison, render
+from cli.report.terminal import compare, comparison, report_table
 from cli.report.write import report_of, write_images, write_report
 from porting.errors import UserError
 from tests.cli.run_folder import CHANCES, write_lines, write_run
@@ -184,7 +185,34 @@ def test_a_run_that_broke_off_still_gets_a_page(tmp_path, missing):
     html = (tmp_path / "report.html").read_text()
     assert ("no data" in html) == (missing != ("events.jsonl",))
     assert "nan" not in html.lower().split("<svg")[0]
-    text_of(render(told))
+    text_of(report_table(told))
+
+
+RUBBISH = [None, True, -1, 3.5, 1e308, float("nan"), "x", "", [], [1], {}, {"a": None}, [["b"]]]
+
+
+def spoilt(value, dice):
+    """The same message with some of its parts replaced by rubbish."""
+    if dice.random() < 0.08:
+        return dice.choice(RUBBISH)
+    if isinstance(value, dict):
+        return {key: spoilt(part, dice) for key, part in value.items()}
+    return [spoilt(part, dice) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rubbish_in_any_field_is_no_traceback(tmp_path, seed):
+    dice = random.Random(seed)
+    write_run(tmp_path, duration_s=4, fps=2, pictures=False)
+    for name in STREAMS:
+        lines = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        write_lines(tmp_path / f"{name}.jsonl", [spoilt(line, dice) for line in lines])
+    settings = json.loads((tmp_path / "demo.json").read_text())
+    (tmp_path / "demo.json").write_text(json.dumps({key: spoilt(value, dice) for key, value in settings.items()}))
+    told = write_report(tmp_path) if seed % 10 == 0 else report_of(tmp_path)
+    assert told["frames"]["in"] == told["frames"]["answered"] + told["frames"]["dropped_total"]
+    text_of(report_table(told))
+    text_of(compare(told, told))
 
 
 def test_no_answer_at_all_is_said_plainly(tmp_path):
@@ -240,7 +268,7 @@ def test_images_for_a_readme(folder, frozen, tmp_path):
 
 
 def test_the_table_says_the_same_in_short(report):
-    text = text_of(render(report))
+    text = text_of(report_table(report))
     vehicles = report["models"]["vehicles"]
     assert re.search(rf"vehicles +{100 * vehicles['accuracy']['before']:.1f} %", text)
     assert "vehicles: 1 alarm, 1 audit, 1 promotion" in text
