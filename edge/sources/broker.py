@@ -91,7 +91,7 @@ def _make_broker() -> Any:
         from amqtt.broker import Broker
     except ImportError as error:
         raise UserError(
-            f"the embedded broker needs {error.name}; pip install 'leeway[demo]', or use Mosquitto"
+            f"the embedded broker needs {error.name}; pip install amqtt, or use Mosquitto"
         ) from error
     for name in ("amqtt", "transitions"):  # every lost connection is a warning there: weather, not news
         logging.getLogger(name).setLevel(logging.CRITICAL)

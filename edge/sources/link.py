@@ -22,7 +22,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.sources import wire
 from edge.sources.attempts import Attempts
 from edge.sources.counters import Counters
-from edge.sources.outbox import OVERHEAD_BYTES, Message, Outbox
+from edge.sources.feeder import Feeder
+from edge.sources.outbox import Message, Outbox
 from edge.sources.settings import MqttSettings
 from edge.sources.takeover import Takeovers
 from edge.sources.wire import V5, V311
@@ -30,7 +31,6 @@ from edge.sources.wire import V5, V311
 NAMES = {V5: "5", V311: "3.1.1"}
 UNSUPPORTED_PROTOCOL = 132
 TAKEN_OVER = 142
-INFLIGHT = 20  # QoS > 0 messages on their way at once
 CONNACK_S = 5.0  # for the broker's answer
 CONNACK_V5_S = 1.5  # to MQTT 5 where 3.1.1 will do: old brokers wait for ever for the rest of a packet they misread
 FLUSH_S = 2.0  # for what still waits at a clean stop
@@ -123,9 +123,8 @@ class Link:
         self._wake()
         return True
 
-    def _dropped(self, reason: str, n: int = 1) -> bool:
-        if n:
-            self.counters.add(reason, n)
+    def _dropped(self, reason: str) -> bool:
+        self.counters.add(reason)
         return False
 
     def _wake(self) -> None:
@@ -166,12 +165,11 @@ class Link:
 
     def _reset(self) -> None:
         self._ready.clear()
-        self._in_hand: dict[int, Message] = {}  # given to the client, not yet written (QoS 0) or acknowledged
+        self._feeder = Feeder(self.outbox, self.counters, self._report)
         self._accepted_s: float | None = None
         self._refused: ReasonCode | None = None
         self._mute = False  # the other side took the connection and said nothing in time
         self._taken_over = False
-        self._broker_packet_max: int | None = None
 
     def _fresh_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
         self._protocol = protocol
@@ -184,12 +182,7 @@ class Link:
     def _over(self) -> bool:
         """The connection has ended: sort out what was on its way, and learn for the next attempt."""
         self._ready.clear()
-        lost = [message for message in self._in_hand.values() if message.qos == 0 or message.retain]
-        for message in lost:
-            self.outbox.release(message)
-        self._dropped("dropped_disconnected", sum(not message.retain for message in lost))
-        self.outbox.back([message for message in self._in_hand.values() if message not in lost])
-        self._dropped("dropped_disconnected", self.outbox.forget_stale())
+        self._feeder.give_back()
         if self._accepted_s is not None:
             self._learn_from_loss(time.monotonic())
             return False
@@ -244,10 +237,9 @@ class Link:
         assert connection is not None
         pending = getattr(connection, "pending", int)()  # bytes that TLS has decrypted already: select cannot see them
         writing = [connection] if client.want_write() else []
+        busy = pending or (self.connected and self._feeder.ready(client))
         try:
-            readable, writable, _ = select.select(
-                [connection, self._wake_in], writing, [], 0.0 if pending or self._feedable(client) else TURN_S
-            )
+            readable, writable, _ = select.select([connection, self._wake_in], writing, [], 0.0 if busy else TURN_S)
         except (OSError, ValueError):  # closed under us
             client.loop_misc()
             return
@@ -259,37 +251,14 @@ class Link:
         if connection in writable:
             client.loop_write()
         client.loop_misc()
-        while self._feedable(client):
-            self._feed(client)
-
-    def _feedable(self, client: paho.Client) -> bool:
-        """The client gets the next message only when it has written the last one: so the bound is ours."""
-        return bool(len(self.outbox)) and self.connected and not client.want_write() and len(self._in_hand) < INFLIGHT
-
-    def _feed(self, client: paho.Client) -> None:
-        message = self.outbox.take()
-        if message is None:
-            return
-        if self._broker_packet_max and message.bytes + OVERHEAD_BYTES > self._broker_packet_max:
-            self.outbox.release(message)
-            self._dropped("dropped_oversize")
-            self._report(f"a message of {message.bytes} bytes is more than the broker at {self._where} takes; dropped")
-            return
-        info = wire.send(client, message)
-        if info.rc == paho.MQTT_ERR_SUCCESS and info.is_published():
-            self._delivered(message)
-        else:
-            self._in_hand[info.mid] = message
-
-    def _delivered(self, message: Message) -> None:
-        self.outbox.release(message)
-        self.counters.add("sent")
+        while self.connected and self._feeder.ready(client):
+            self._feeder.feed(client)
 
     def _leave(self, client: paho.Client) -> None:
         """End the connection from our side; a clean stop first sends what waits."""
         until_s = time.monotonic() + FLUSH_S
         while client.socket() is not None and self.connected and time.monotonic() < until_s:
-            if not (len(self.outbox) or self._in_hand or client.want_write()):
+            if self._feeder.empty and not client.want_write():
                 break
             self._turn(client)
         if client.socket() is not None:
@@ -304,9 +273,9 @@ class Link:
             self._refused = reason
             return
         self._accepted_s = time.monotonic()
-        self._broker_packet_max = getattr(properties, "MaximumPacketSize", None)
+        self._feeder.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
         self.counters.add("connects")
-        self._dropped("dropped_disconnected", self.outbox.forget_stale())
+        self._feeder.give_back()  # what slipped in between the loss and now
         for message in (*self._births, *self._retained.copy().values()):
             if not self.outbox.put(message):
                 self._dropped("dropped_backlog")
@@ -330,9 +299,7 @@ class Link:
         self._taken_over = flags.is_disconnect_packet_from_server and reason.value == TAKEN_OVER
 
     def _written(self, _: paho.Client, __: Any, mid: int, ___: Any, ____: Any) -> None:
-        message = self._in_hand.pop(mid, None)
-        if message is not None:  # None: written at once, inside `_feed`
-            self._delivered(message)
+        self._feeder.written(mid)
 
     def _received(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         if self._on_message is not None:

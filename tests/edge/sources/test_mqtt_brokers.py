@@ -292,7 +292,8 @@ def test_two_daemons_with_one_client_id_are_told_so(mosquitto, rig, eventually, 
 class Deaf:
     """Accepts MQTT connections and then never reads again, as a peer on a broken network does."""
 
-    def __init__(self):
+    def __init__(self, properties=b""):
+        self.properties = properties  # of its CONNACK
         self.server = socket.create_server(("127.0.0.1", 0))
         self.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.port = self.server.getsockname()[1]
@@ -304,7 +305,8 @@ class Deaf:
             while True:
                 peer, _ = self.server.accept()
                 peer.recv(1000)
-                peer.sendall(bytes([0x20, 3, 0, 0, 0]))
+                size = len(self.properties)
+                peer.sendall(bytes([0x20, 3 + size, 0, 0, size]) + self.properties)
                 self.peers.append(peer)
         except OSError:
             return
@@ -322,6 +324,17 @@ def test_what_waits_for_a_deaf_broker_is_bounded(rig):
     assert link.outbox.bytes <= 1_000_000
     assert link.counters["dropped_backlog"] == 300 - accepted
     assert accepted < 200
+
+
+def test_what_the_broker_would_hang_up_on_is_not_sent(rig, eventually):
+    small = Deaf(properties=b"\x27" + (2_000).to_bytes(4, "big"))  # maximum packet size, as Mosquitto 2.1 states one
+    rig.stack.callback(small.close)
+    link = rig.link(small.port, "camera", protocol="5")
+    for size in (100, 5_000, 100):
+        link.publish(Message("t", bytes(size)))
+    assert eventually(lambda: link.counters["sent"] == 2)
+    assert link.counters["dropped_oversize"] == 1
+    assert len(rig.lines) == 1
 
 
 @contextmanager
