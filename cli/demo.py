@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.output import AsJson, complain, console
+from cli.output import AsJson, emit
 
 RUNS = Path("runs")
 
@@ -28,12 +28,12 @@ def demo(
     teacher: Annotated[
         Path | None, typer.Option(help="A bigger model that labels (ONNX); else the folders' names do.")
     ] = None,
-    input_size: Annotated[str | None, typer.Option(help="Pictures are resized to WxH; guessed from the model.")] = None,
-    color: Annotated[str, typer.Option(help="rgb, bgr or gray.")] = "rgb",
-    scale: Annotated[float, typer.Option(help="Factor on 0..255 pixels.")] = 1 / 255,
-    mean: Annotated[str, typer.Option(help="Subtracted after scaling: one number, or one per channel.")] = "0",
-    std: Annotated[str, typer.Option(help="Divided by after that.")] = "1",
-    layout: Annotated[str | None, typer.Option(help="NCHW or NHWC; guessed from the model.")] = None,
+    input_size: Annotated[str, typer.Option(metavar="WxH", help="For models that leave their size open.")] = "",
+    color: Annotated[str, typer.Option(help="rgb, bgr or gray (default: rgb, gray for one channel).")] = "",
+    scale: Annotated[str, typer.Option(help="(x * scale - mean) / std, x in 0..255 (default: tried out).")] = "",
+    mean: Annotated[str, typer.Option(metavar="M[,M,M]", help="One number, or one a channel.")] = "",
+    std: Annotated[str, typer.Option(metavar="S[,S,S]", help="One number, or one a channel.")] = "",
+    layout: Annotated[str, typer.Option(help="NCHW or NHWC (default: by the input's shape).")] = "",
     label_delay: Annotated[float, typer.Option(help="Without a teacher: seconds until a label comes.")] = 1.0,
     label_errors: Annotated[float, typer.Option(min=0, max=1, help="Without a teacher: share of wrong labels.")] = 0.05,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<date and time>.")] = None,
@@ -41,8 +41,8 @@ def demo(
 ) -> None:
     """Start a broker, cameras and the daemon, let the scene drift, watch it being repaired, and write a report.
 
-    Everything is real and runs here: frames travel as JPEG over MQTT, the models are ported to this machine first, and the
-    ground truth goes to the report alone.
+    Everything is real and runs here: frames travel as JPEG over MQTT, the models are ported to this machine first, and
+    the ground truth goes to the report alone.
 
     [bold]Examples[/bold]
 
@@ -52,28 +52,50 @@ def demo(
 
       leeway demo --images photos.zip --model mine.onnx --drift night,blur
     """
+    from rich.console import Console
+
     from cli.demonstration.show import Settings, Show
+    from cli.liveview import LiveView, viewer
+    from cli.port import input_options
     from cli.report import write_report
     from cli.report.terminal import report_table
 
+    spec = input_options(input_size, color, layout, scale, mean, std)
+    scene = scene_of(images, model, teacher, spec, label_delay, label_errors)
     settings = Settings(
         folder=(out or RUNS / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).resolve(),
         duration_s=duration,
         seed=seed,
-        drift=drift or "",
+        drift=drift or scene.drift,
         drift_at=drift_at,
         frozen=frozen,
         cameras=cameras,
         fps=fps,
     )
-    scene = _scene(images, model, teacher, locals())
-    say = complain if as_json else console().print
-    view = _view(settings, as_json)
-    with view:
-        folder = Show(scene, settings, view, say).run()
+    said = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    view = LiveView(duration)
+    shown = viewer(view, said, quiet=as_json)
+    folder = Show(scene, settings, shown, said.print).run()
     report = write_report(folder)
-    if as_json:
-        print((folder / "report.json").read_text())
-    else:
-        console().print(report_table(report))
-        console().print(f"report: {folder / 'report.html'}")
+    emit(report, report_table(report), as_json)
+    said.print(f"report: {folder / 'report.html'}")
+
+
+def scene_of(
+    images: Path | None,
+    model: Path | None,
+    teacher: Path | None,
+    spec: dict[str, Any],
+    label_delay_s: float,
+    label_errors: float,
+) -> Any:
+    """The junction, or a person's own pictures."""
+    from cli.demonstration.images import Images
+    from cli.demonstration.junction import Junction
+    from porting.errors import UserError
+
+    if (images is None) != (model is None):
+        raise UserError("--images and --model go together: pictures in class folders, and the classifier for them")
+    if images is None or model is None:
+        return Junction()
+    return Images(images, model, teacher, spec, label_delay_s, label_errors)

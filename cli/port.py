@@ -68,14 +68,7 @@ def port(
     from porting.pipeline import port as port_model
     from porting.repository import Repository
 
-    given = {
-        **size_of(input_size),
-        "color": chosen("--color", color, ("rgb", "bgr", "gray")),
-        "layout": chosen("--layout", layout, ("NCHW", "NHWC")),
-        "scale": number("--scale", scale),
-        "mean": numbers("--mean", mean),
-        "std": numbers("--std", std),
-    }
+    given = input_options(input_size, color, layout, scale, mean, std)
     thresholds = {"score_min": score_min, "overlap_max": overlap_max}
     known = labels_of(labels)
     with Steps(shown=not as_json) as steps:
@@ -122,6 +115,18 @@ class Steps:
 
     def __call__(self, step: str, share: float) -> None:
         self.bar.update(self.task, description=step, completed=share)
+
+
+def input_options(size: str, color: str, layout: str, scale: str, mean: str, std: str) -> dict[str, Any]:
+    """What was said of the model's input, as fields of `InputSpec`; None where nothing was."""
+    return {
+        **size_of(size),
+        "color": chosen("--color", color, ("rgb", "bgr", "gray")),
+        "layout": chosen("--layout", layout, ("NCHW", "NHWC")),
+        "scale": number("--scale", scale),
+        "mean": numbers("--mean", mean),
+        "std": numbers("--std", std),
+    }
 
 
 def read(

@@ -57,16 +57,16 @@ def read_samples(
         UserError: no such file, no class folders, a folder that is no label, a picture that cannot be decoded.
     """
     with _opened(path) as (names, read):
-        rows = sorted((_key(name), name) for name in names if _is_picture(name))
+        rows = sorted((_key(name), name) for name in names if is_picture(name))
         if not rows:
             raise UserError(f"{path}: no JPEG or PNG files in class folders")
-        classes = sorted({_class_of(name) for _, name in rows})
+        classes = sorted({class_of(name) for _, name in rows})
         labels = tuple(labels or classes)
         if unknown := sorted(set(classes) - set(labels)):
             raise UserError(f"{path}: folder {unknown[0]!r} is none of the labels {', '.join(labels)}")
         rows = _spread(rows, limit)
         images = [_image(path, name, read, size) for _, name in rows]
-    index = np.array([labels.index(_class_of(name)) for _, name in rows], np.int64)
+    index = np.array([labels.index(class_of(name)) for _, name in rows], np.int64)
     stream = np.array([key[0] for key, _ in rows], np.int64)
     return Samples(images, index, blocks_of(stream), stream), labels
 
@@ -117,12 +117,12 @@ def _image(path: Path, name: str, read: Read, size: tuple[int, int] | None) -> I
     return image if size is None else resize(image, *size)
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
     file = PurePosixPath(name)
     return file.suffix.lower() in SUFFIXES and len(file.parts) >= 2 and "__MACOSX" not in file.parts
 
 
-def _class_of(name: str) -> str:
+def class_of(name: str) -> str:
     return PurePosixPath(name).parent.name
 
 

@@ -8,6 +8,7 @@ from time import monotonic, time
 from typing import IO, Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.sources.envelope import BadEnvelope, opened
 from edge.sources.topics import Topics
@@ -27,7 +28,7 @@ class Recorder:
         self.ended = threading.Event()  # the daemon's last statistics came
         self.files: dict[str, IO[str]] = {}
         self.frame_times: dict[str, float] = {}
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="leeway-demo-recorder")
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="leeway-demo-recorder")
         self.client.on_connect = self._on_connect
         self.client.on_message = self._on_message
 
@@ -59,9 +60,9 @@ class Recorder:
                 if message.payload == b"online":
                     self.available.set()
             case [camera, "frame"]:
-                self._keep_frame(camera, message.payload)
+                self._keep_frame(camera, bytes(message.payload))
             case _:
-                self._keep_table(levels, message.payload)
+                self._keep_table(levels, bytes(message.payload))
 
     def _keep_table(self, levels: list[str], payload: bytes) -> None:
         try:

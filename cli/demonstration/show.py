@@ -3,7 +3,7 @@
 import json
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -38,9 +38,17 @@ class Settings:
     def drift_s(self) -> float:
         return self.duration_s * self.drift_at
 
+    def schedule(self) -> str:
+        """Conditions with the second that each begins at: `day@0,night@30,fog@60`."""
+        drifts = [word.strip() for word in self.drift.split(",") if word.strip()]
+        each_s = (self.duration_s - self.drift_s) / max(1, len(drifts))
+        return ",".join(["day@0", *(f"{word}@{self.drift_s + at * each_s:g}" for at, word in enumerate(drifts))])
+
 
 class Scene(Protocol):
     """What differs from one demo to the other."""
+
+    drift: str  # conditions to drift to, where the person names none
 
     def port(self, settings: Settings, progress: Callable[[str], None]) -> None:
         """Fill `<folder>/repository`."""
@@ -55,10 +63,13 @@ class Scene(Protocol):
         """Lines of demo.json that the report wants: what classifies what, labels, notes."""
 
     def heard(self, kind: str, table: dict[str, Any], recorder: Recorder) -> None:
-        """Every message of the box: a scene may answer questions for labels."""
+        """Every message of the box, on the network thread."""
+
+    def tick(self, recorder: Recorder) -> None:
+        """Now and then: a scene may answer questions for labels."""
 
 
-class Viewer(Protocol):
+class Viewer(AbstractContextManager[Any], Protocol):
     def message(self, kind: str, table: dict[str, Any]) -> None: ...
     def refresh(self, elapsed_s: float) -> None: ...
 
@@ -91,7 +102,8 @@ class Show:
             self._await_daemon(daemon)
             arguments = ["camera", *self.scene.cameras(self.settings), *self._broker_arguments(port, topics)]
             cameras = stack.enter_context(Child("cameras", arguments, folder / "cameras.log"))
-            self._watch(daemon, cameras, config)
+            with self.viewer:
+                self._watch(daemon, cameras, config)
             cameras.stop()
             sleep(DRAIN_S)
             daemon.stop()
@@ -123,7 +135,8 @@ class Show:
             sleep(0.05)
 
     def _broker_arguments(self, port: int, topics: Topics) -> list[str]:
-        return ["--host", "127.0.0.1", "--port", str(port), "--prefix", topics.prefix, "--node", topics.node]
+        rate = ["--cameras", str(self.settings.cameras), "--fps", str(self.settings.fps)]
+        return [*rate, "--host", "127.0.0.1", "--port", str(port), "--prefix", topics.prefix, "--node", topics.node]
 
     def _write_config(self, port: int) -> dict[str, Any]:
         config = self.scene.config(self.settings)
@@ -135,6 +148,7 @@ class Show:
         return config
 
     def _watch(self, daemon: Child, cameras: Child, config: dict[str, Any]) -> None:
+        assert self.recorder is not None
         began, wall = monotonic(), time()
         self._write_about(wall, config)
         while (elapsed := monotonic() - began) < self.settings.duration_s and not self.stopped:
@@ -142,6 +156,7 @@ class Show:
             if elapsed < self.settings.duration_s - 2.0:
                 cameras.must_run()
             self.viewer.refresh(elapsed)
+            self.scene.tick(self.recorder)
             sleep(LOOK_S)
 
     def _write_about(self, wall: float, config: dict[str, Any]) -> None:

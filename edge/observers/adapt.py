@@ -24,6 +24,7 @@ from porting.variant import InputSpec, Stage, Variant
 
 PERIOD_NS = 100_000_000
 STEPS = "adapt/"
+ORIGINS_MAX = 4_000
 Journal = Callable[[str, str, Mapping[str, Any]], None]  # kind, model, evidence
 
 
@@ -75,6 +76,7 @@ class Adapt:
         self.world, self.repository, self.labeller = world, repository, labeller
         self.watched, self.journal = watched, journal
         self.sample_ids = count(1)
+        self.origins: dict[int, dict[str, str]] = {}  # where a sample came from, for the people who label it
         self.looked_ns: Time = 0
 
     # ---- what comes free with each result --------------------------------------------------------------------------
@@ -99,6 +101,7 @@ class Adapt:
         assert job.outcome.probs is not None
         image = np.ascontiguousarray(resize(job.picture.pixels(), watched.input.width, watched.input.height))
         sample_id = next(self.sample_ids)
+        self._remember(sample_id, opened)
         watched.adaptation.observe(
             Sample(
                 sample_id,
@@ -110,6 +113,12 @@ class Adapt:
                 job.variant.name,
             )
         )
+
+    def _remember(self, sample_id: int, opened: Open) -> None:
+        assert opened.frame is not None
+        self.origins[sample_id] = {"camera": opened.frame.camera, "seq": str(opened.frame.seq)}
+        if len(self.origins) > ORIGINS_MAX:
+            self.origins.pop(next(iter(self.origins)))
 
     # ---- what is ordered -------------------------------------------------------------------------------------------
 
@@ -137,7 +146,7 @@ class Adapt:
         match order:
             case Ask(samples=samples):
                 for sample in samples:
-                    self.labeller.ask(model, watched.labels, sample, watched.labelled)
+                    self.labeller.ask(model, watched.labels, sample, self.origins.get(sample.id, {}), watched.labelled)
             case Work(job=job):
                 self._steps(model, watched, job.step, lambda: None)
             case Promote(candidate=candidate, evidence=evidence):

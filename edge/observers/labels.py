@@ -1,6 +1,6 @@
 """Who says what a sample shows: a teacher of the repository, as background work of the core, or people over MQTT."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import simplejpeg
@@ -14,7 +14,7 @@ Say = Callable[[int, str | None, float], None]  # sample id, label or None for "
 
 
 class Labeller(Protocol):
-    def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
+    def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
         """Answer by `say` on the loop thread: now, later, or never."""
 
 
@@ -24,7 +24,7 @@ class Teacher:
     def __init__(self, world: Live, teacher_of: Callable[[str], str | None]):
         self.world, self.teacher_of = world, teacher_of
 
-    def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
+    def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
         def answer(opened: Open, reply: Reply) -> None:
             label, confidence = best(opened, reply, labels) if reply.outcome == "ok" else (None, 0.0)
             say(sample.id, label, confidence)
@@ -48,7 +48,7 @@ def best(opened: Open, reply: Reply, labels: Sequence[str]) -> tuple[str | None,
 
 
 class AskLabel(Protocol):
-    def __call__(self, id: str, model: str, jpeg: bytes) -> bool: ...
+    def __call__(self, id: str, model: str, jpeg: bytes, about: Mapping[str, str]) -> bool: ...
 
 
 class People:
@@ -60,14 +60,14 @@ class People:
         self.ask_label: AskLabel | None = None  # set once there is a connection to ask over
         self.open: dict[str, tuple[int, Say]] = {}
 
-    def ask(self, model: str, labels: Sequence[str], sample: Sample, say: Say) -> None:
+    def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
         name = f"{model}-{sample.id}"
         while len(self.open) >= self.OPEN_MAX:
             self.open.pop(next(iter(self.open)))
         self.open[name] = (sample.id, say)
         jpeg = simplejpeg.encode_jpeg(sample.image.copy(order="C"), quality=95, colorspace="RGB")
         assert self.ask_label is not None
-        self.ask_label(name, model, jpeg)
+        self.ask_label(name, model, jpeg, about)
 
     def answered(self, name: str, label: str | None) -> None:
         """On the loop thread."""

@@ -133,9 +133,9 @@ class MqttSource:
         kind = "application/json" if isinstance(payload, Mapping) else None
         return self.link.publish(Message(self.topics.under(topic_suffix), body, qos, retain, content_type=kind))
 
-    def ask_label(self, id: str, model: str, jpeg: bytes) -> bool:
-        """Ask the operators what `jpeg` shows; `on_answer` gets the answer with the same id."""
-        user = {"id": id, "model": model}
+    def ask_label(self, id: str, model: str, jpeg: bytes, about: Mapping[str, str] = {}) -> bool:
+        """Ask the operators what `jpeg` shows; `on_answer` gets the answer with the same id. `about`: camera, seq, …"""
+        user = {"id": id, "model": model, **about}
         return self.link.publish(
             Message(
                 self.topics.label_request,
