@@ -20,7 +20,6 @@ from edge.events import (
     Run,
     Served,
     StepResult,
-    WakeAt,
 )  # fmt: skip
 from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
@@ -113,7 +112,3 @@ def core() -> Callable[..., Core]:
         return made
 
     return build
-
-
-def kinds(actions: list[Action]) -> list[str]:
-    return [type(action).__name__ for action in actions if not isinstance(action, WakeAt)]

@@ -90,7 +90,7 @@ def test_a_cascade_is_answered_when_its_last_task_is(core: Build) -> None:
     assert [task.item for task in box.running().tasks] == [
         2,
         3,
-    ]  # items of all kinds are numbered on; batches: 1, 2, 4, 8
+    ]  # numbered on over all kinds; batches: 1, 2, 4
     box.finish()
     assert [task.item for task in box.running().tasks] == [4]  # of five persons, three
     box.finish()
@@ -110,7 +110,7 @@ def test_a_child_that_fails_for_good_fails_the_frame_once(core: Build) -> None:
     box = core(*MODELS, answers={"junction": JUNCTION})
     request = box.ask("junction")
     box.finish(children={"vehicle": 2, "person": 2})
-    first, second = box.running().tasks
+    _, second = box.running().tasks
     box.do(Failed(box.running().work_id, "bad crop", (second.id,)))
     assert box.replies[request] == Reply(request, "failed", (), "bad crop")
     assert box.clean()
@@ -347,5 +347,5 @@ def test_a_policy_that_never_settles_is_a_bug() -> None:
     rogue = Rogue()
     rogue.proposal = lambda state: WakeAt(state.wake_ns - 1)
     scheduler = Scheduler(State(Table()), rogue, {})
-    with pytest.raises(AssertionError, match="Rogue.* never settles"):
+    with pytest.raises(AssertionError, match=r"Rogue.* never settles"):
         scheduler.handle(Planned(Plan()), 0)

@@ -1,0 +1,66 @@
+"""What the table interpolates, and what is learnt from the last runs."""
+
+import pytest
+
+from edge.estimators.rolling import Rolling
+from edge.estimators.table import Table
+from edge.workload import stage
+from porting.variant import Stage
+
+PROFILED = Stage("onnx", "g", batches=(1, 2, 4, 8), durations_ns={1: 100, 4: 220, 8: 400})
+
+
+@pytest.mark.parametrize(("batch", "ns"), [(1, 100), (2, 140), (3, 180), (4, 220), (6, 310), (8, 400), (16, 800)])
+def test_between_and_beyond_the_profile(batch: int, ns: int) -> None:
+    assert Table().duration_ns(PROFILED, batch, "cpu0") == ns
+
+
+def test_noise_of_the_profile_is_levelled() -> None:
+    noisy = Stage("onnx", "g", durations_ns={1: 100, 2: 90, 4: 300})
+    assert [Table().duration_ns(noisy, batch, "cpu0") for batch in (1, 2, 3, 4)] == [100, 100, 200, 300]
+
+
+def test_what_nobody_profiled() -> None:
+    assert Table(unknown_ns=7).duration_ns(Stage("onnx", "g"), 3, "cpu0") == 21
+
+
+def test_a_new_profile_of_the_same_graph_counts() -> None:
+    table = Table()
+    assert table.duration_ns(PROFILED, 1, "cpu0") == 100
+    assert table.duration_ns(Stage("onnx", "g", durations_ns={1: 50}), 1, "cpu0") == 50
+
+
+def learnt(took_ns: list[int], **options: float) -> int:
+    rolling = Rolling(**options)  # type: ignore[arg-type]
+    for took in took_ns:
+        rolling.learn(PROFILED, 1, "cpu0", took)
+    return rolling.duration_ns(PROFILED, 1, "cpu0")
+
+
+def test_the_table_until_there_is_enough() -> None:
+    assert learnt([500] * 7) == 100
+    assert learnt([500] * 8) == 500
+
+
+def test_the_last_runs_count() -> None:
+    assert learnt([500] * 64 + [50] * 64) == 50
+
+
+def test_a_high_quantile() -> None:
+    assert learnt(list(range(1, 101)), runs=100, outliers=0) == 99
+    assert learnt(list(range(1, 101)), runs=100, outliers=0, quantile=0.5) == 50
+
+
+@pytest.mark.parametrize(("outliers", "ns"), [(1, 500), (0, 90_000)])
+def test_one_hiccup(outliers: int, ns: int) -> None:
+    assert learnt([500] * 30 + [90_000] + [500] * 5, outliers=outliers) == ns
+
+
+def test_a_promoted_head_keeps_what_was_learnt() -> None:
+    rolling = Rolling()
+    for _ in range(8):
+        rolling.learn(stage("head", 3, head="h0"), 2, "cpu0", 777)
+    promoted = stage("head", 3, head="h1")
+    assert rolling.duration_ns(promoted, 2, "cpu0") == 777
+    assert rolling.duration_ns(promoted, 2, "gpu0") != 777
+    assert rolling.duration_ns(promoted, 1, "cpu0") == 3_000_000
