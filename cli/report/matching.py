@@ -58,12 +58,15 @@ def iou(a: Box, b: Box) -> float:
 
 
 def pair_up(said: Sequence[Message], true: Sequence[Message]) -> list[Pair]:
-    """Greedy: the pair that overlaps most goes first, within a kind. Objects without a box pair in order of mention."""
+    """Greedy: the pair that overlaps most goes first, within a kind.
+
+    Objects without a box (what a whole picture shows) pair in order of mention, whatever either side calls their kind.
+    """
     options = sorted(
         (-overlap, i, j)
         for i, one in enumerate(said)
         for j, other in enumerate(true)
-        if one.get("kind") == other.get("kind") and (overlap := _overlap(one, other, i, j)) >= IOU_MIN
+        if (overlap := _overlap(one, other, i, j)) >= IOU_MIN
     )
     partner: dict[int, int] = {}
     taken: set[int] = set()
@@ -79,7 +82,7 @@ def _overlap(one: Message, other: Message, i: int, j: int) -> float:
     a, b = box_of(one), box_of(other)
     if a is None or b is None:
         return 1.0 if a is b and i == j else 0.0
-    return iou(a, b)
+    return iou(a, b) if one.get("kind") == other.get("kind") else 0.0
 
 
 def box_of(thing: Message) -> Box | None:

@@ -33,12 +33,21 @@ def summarize(run: RunFolder, score: Score) -> Json:
         "seed": run.settings.get("seed"),
         "settings": dict(run.settings),
         "versions": _versions(run),
-        "definitions": list(DEFINITIONS),
+        "definitions": [*DEFINITIONS, *_who_labelled(run)],
         "notes": list(run.notes),
     }
     report["slo"] = _slo(run, found, report["frames"])
     report["headline"] = headline(report)
     return report
+
+
+def _who_labelled(run: RunFolder) -> list[str]:
+    who = run.settings.get("labels")
+    return (
+        [f"Labels for audits, training and judging came from {who}; the truth went to this report alone."]
+        if who
+        else []
+    )
 
 
 def conditions(run: RunFolder) -> list[str]:

@@ -67,6 +67,7 @@ def write_run(
         "streams": list(dropped),
         "classify": CLASSIFY,
         "detector": "detector",
+        "labels": "the teacher model",
     }
     (path / "demo.json").write_text(json.dumps({**demo, **settings}))
     if pictures:

@@ -86,7 +86,7 @@ def test_an_app_without_the_detector_is_not_blamed_for_what_it_never_looked_for(
 
 
 def test_plain_classification_compares_labels():
-    said, true = {"kind": "cifar", "label": "cat", "score": 0.9}, {"kind": "cifar", "label": "cat"}
+    said, true = {"kind": "cifar", "label": "cat", "score": 0.9}, {"kind": "image", "label": "cat"}
     run = run_of(([said], [true]), ([said], [{**true, "label": "dog"}]), classify={"cifar": "cifar"}, detector=None)
     assert sums(run, "cifar") == (1, 2)
     assert {t.model for t in score(run).tallies} == {"cifar"}
