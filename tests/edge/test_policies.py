@@ -154,7 +154,7 @@ def test_two_lanes_run_two_works(core: Build) -> None:
     assert box.running("cpu0").tasks != box.running("cpu1").tasks
 
 
-# ---- background -------------------------------------------------------------------------------------------------------
+# ---- background ---------------------------------------------------------------------------------------------------
 
 
 def test_background_runs_where_nothing_else_wants_the_lane(core: Build) -> None:

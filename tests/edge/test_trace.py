@@ -85,7 +85,7 @@ def test_replay_agrees_byte_by_byte(tmp_path: Path) -> None:
 
 def test_replay_finds_another_policy_out(tmp_path: Path) -> None:
     path = traced(tmp_path / "trace.jsonl")
-    with pytest.raises(Diverged, match="line [0-9]+"):
+    with pytest.raises(Diverged, match=r"line [0-9]+"):
         replay(path, complete(Fifo(batch_max=1, boundary_ms=0)), ANSWERS, Rolling())
 
 
