@@ -168,6 +168,8 @@ def _check_finite(outputs: dict[str, np.ndarray]) -> None:
 
 
 def _spec(node: Any) -> TensorSpec:
+    if not node.type.startswith("tensor("):
+        raise DeviceError(f"{node.name!r} is a {node.type}, not a tensor")
     kind = node.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(dim if isinstance(dim, int) and dim > 0 else None for dim in node.shape)
     return TensorSpec(node.name, _DTYPES.get(kind, kind), shape)

@@ -62,6 +62,9 @@ def _check_single_input(taken: Taken) -> None:
     if len(graph.output) != 1:
         names = ", ".join(repr(info.name) for info in graph.output) or "none"
         raise UserError(f"{path}: {len(graph.output)} outputs ({names}); export it with the one that matters")
+    if not taken.output.type.HasField("tensor_type"):
+        kind = graphs.dtype_of(taken.output)
+        raise UserError(f"{path}: output {taken.output.name!r} is a {kind}, not a tensor; export it without")
     dtype = graphs.dtype_of(taken.input)
     if dtype not in DTYPES:
         raise UserError(f"{path}: input {taken.input.name!r} is {dtype}; pictures come as {', '.join(DTYPES)}")

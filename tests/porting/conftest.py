@@ -125,7 +125,7 @@ def cpu() -> Cpu:
     return Cpu(threads=1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., Path]:
     """Write a model to a file; returns its path."""
 

@@ -54,7 +54,9 @@ def test_nothing_above_the_threshold_is_an_empty_list():
 @given(st.integers(0, 10**6), st.integers(0, 150), st.sampled_from([0.0, 0.3, 0.6]))
 def test_no_two_boxes_of_a_label_overlap_and_the_best_comes_first(seed, count, overlap_max):
     random = np.random.default_rng(seed)
-    output = np.concatenate([random.random((2, count)) * 40, random.random((2, count)) * 30 - 2, random.random((2, count))])
+    output = np.concatenate(
+        [random.random((2, count)) * 40, random.random((2, count)) * 30 - 2, random.random((2, count))]
+    )
     found = boxes(output.astype(np.float32), spec(overlap_max=overlap_max), boxes_max=20)
     assert len(found) <= 20
     assert [b.score for b in found] == sorted((b.score for b in found), reverse=True)
@@ -67,7 +69,9 @@ def test_no_two_boxes_of_a_label_overlap_and_the_best_comes_first(seed, count, o
 
 @given(hn.arrays(np.float64, (3, 4), elements=st.floats(0, 100)))
 def test_overlap_is_symmetric_and_between_none_and_all(values):
-    corners = np.concatenate([np.minimum(values[:, :2], values[:, 2:]), np.maximum(values[:, :2], values[:, 2:])], axis=1)
+    corners = np.concatenate(
+        [np.minimum(values[:, :2], values[:, 2:]), np.maximum(values[:, :2], values[:, 2:])], axis=1
+    )
     shared = overlap(corners, corners)
     np.testing.assert_allclose(shared, shared.T)
     assert ((shared >= 0) & (shared <= 1 + 1e-9)).all()
