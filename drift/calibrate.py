@@ -14,10 +14,9 @@ Array = NDArray[Any]
 MakeTest = Callable[[Array], WindowTest]
 
 DAY_S = 86_400.0
-FOLDS = 4  # a window is scored against the other folds: what a test was built with says too little about new frames
+HALF_DRAWS = 24  # bootstrap windows for each random halving of the world
 SLICE_DRAWS = 8  # bootstrap windows between two yields
 TAIL_SHARE = 0.10  # part of the scores that the tail is fitted to
-SHAPE = (
     -0.10,
     0.40,
 )  # the fitted tail is kept no lighter than nearly exponential: a bounded fit would promise too much
@@ -74,8 +73,9 @@ def rate_per_test(false_alarms_per_day: float, channels: int, tests_per_day: flo
 def threshold(scores: Array, rate: float) -> float:
     """The score that a window of this world exceeds with probability `rate`.
 
-    Within the data an empirical quantile; beyond it a generalised Pareto tail over the upper tenth, fitted by
-    probability-weighted moments (Hosking and Wallis, Technometrics 1987), with its shape held in `SHAPE`.
+    Within the data an empirical quantile; beyond it a generalised Pareto tail over the upper tenth with shape 0, that is
+    an exponential one. Scores are bounded, so their true tail is lighter; a fitted shape follows the luck of a small
+    reference over five orders of magnitude (measured: it either promised too much or never alarmed).
     """
     scores = np.sort(np.asarray(scores, np.float64))
     n = len(scores)
@@ -83,22 +83,9 @@ def threshold(scores: Array, rate: float) -> float:
         return float(np.quantile(scores, 1 - rate, method="higher"))
     start = scores[int(n * (1 - TAIL_SHARE)) - 1]
     excess = scores[scores > start] - start
-    if len(excess) < 5 or excess[-1] <= 0:
+    if not len(excess):
         return float(scores[-1]) + 1e-9
-    shape, scale = _pareto(excess)
-    ratio = len(excess) / n / rate
-    tail = scale * np.log(ratio) if abs(shape) < 1e-6 else scale / shape * (ratio**shape - 1)
-    return float(max(start + tail, scores[-1]))
-
-
-def _pareto(excess: Array) -> tuple[float, float]:
-    """(shape, scale) of a generalised Pareto with the sample's mean, its shape clipped to `SHAPE`."""
-    n = len(excess)
-    mean = float(excess.mean())
-    weighted = float(np.mean(excess * (n - 0.65 - np.arange(n)) / n))  # excess ascending: weights fall
-    shape = 2 - mean / (mean - 2 * weighted) if mean > 2 * weighted else SHAPE[1]
-    shape = float(np.clip(shape, *SHAPE))
-    return shape, mean * (1 - shape)
+    return float(max(start + excess.mean() * np.log(len(excess) / n / rate), scores[-1]))
 
 
 def calibrate(
@@ -111,59 +98,57 @@ def calibrate(
 ) -> Generator[None, None, Guard]:
     """Fit and calibrate in slices; returns the guard of that world.
 
-    A bootstrap window is made of runs of consecutive samples, a third of a window long, so that the dependence between
-    neighbours stays; a stream's window is made of one stream's runs, so that the difference between streams stays too.
+    The world's chunks (runs of consecutive samples of one stream, a window long) are halved at random, again and again:
+    one half makes the reference, the other the windows. A window is made of long pieces of chunks, so that the dependence
+    between neighbours stays; half of the windows of a stream keep to one stream, so that streams may differ. Scoring
+    against half of the reference is severer than life, and makes up for the luck of a small reference.
     """
-    fold = _folds(world)
     makers = [*make, BbsdsGivenClass]
     tests = {test.name: test for test in (maker(world.probs) for maker in makers)}
     yield
-    apart = []
-    for k in range(FOLDS):
-        others = world.probs[fold != k]
-        apart.append([maker(others if len(others) else world.probs) for maker in makers])
-        yield
     limits = {}
     for channel in channels:
+        chunks = _chunks(world, channel.size)
         scores = np.zeros((draws, len(makers)))
         for draw in range(draws):
-            k = int(rng.integers(FOLDS))
-            window = world.probs[_window(world, np.flatnonzero(fold == k), channel, rng)]
-            scores[draw] = [test.score(window) for test in apart[k]]
+            if draw % HALF_DRAWS == 0:
+                order = rng.permutation(len(chunks))
+                source = [chunks[i] for i in order[: (len(order) + 1) // 2]]
+                others = np.concatenate([chunks[i] for i in order[len(order) // 2 :]])
+                apart = [maker(world.probs[others]) for maker in makers]
+                yield
+            window = world.probs[_window(world, source, channel, rng)]
+            scores[draw] = [test.score(window) for test in apart]
             if draw % SLICE_DRAWS == 0:
                 yield
-        limits[channel.name] = {test.name: max(threshold(scores[:, i], rate), 1e-6) for i, test in enumerate(apart[0])}
+        limits[channel.name] = {
+            test.name: max(threshold(scores[:, i], rate), 1e-6) for i, test in enumerate(apart)
+        }
         yield
     return Guard(tests, limits, tuple(name for name in tests if name != BbsdsGivenClass.name))
 
 
-def _folds(world: World) -> Array:
-    """Fold of each row: each stream's time cut into `FOLDS` pieces of whole blocks."""
-    fold = np.zeros(len(world), np.int64)
+def _chunks(world: World, size: int) -> list[Array]:
+    """Row numbers of runs of about `size` consecutive samples of one stream; at least two chunks."""
+    chunks: list[Array] = []
     for stream in np.unique(world.stream):
         rows = np.flatnonzero(world.stream == stream)
-        place = np.unique(world.block[rows], return_inverse=True)[1]
-        fold[rows] = place * FOLDS // (int(place.max()) + 1)
-    spread = np.unique(fold)
-    # A stream of one block has one fold; then streams take the place of time.
-    return (
-        fold if len(spread) == FOLDS else np.unique(world.stream * 10**9 + world.block, return_inverse=True)[1] % FOLDS
-    )
+        chunks += np.array_split(rows, max(1, round(len(rows) / size)))
+    return chunks if len(chunks) > 1 else np.array_split(np.arange(len(world)), 2)
 
 
-def _window(world: World, rows: Array, channel: Channel, rng: np.random.Generator) -> Array:
-    """Row numbers of one bootstrap window taken from `rows`."""
-    if not len(rows):
-        rows = np.arange(len(world))
-    by_stream = [rows[world.stream[rows] == stream] for stream in np.unique(world.stream[rows])]
-    run = max(1, -(-channel.size // (3 * channel.streams)))
-    one = by_stream[int(rng.integers(len(by_stream)))]
+def _window(world: World, chunks: Sequence[Array], channel: Channel, rng: np.random.Generator) -> Array:
+    """Row numbers of one bootstrap window made of pieces of `chunks`."""
+    piece = max(1, -(-channel.size // max(2, channel.streams)))
+    if channel.streams == 1 and rng.random() < 0.5:
+        stream = world.stream[chunks[int(rng.integers(len(chunks)))][0]]
+        chunks = [chunk for chunk in chunks if world.stream[chunk[0]] == stream]
     parts: list[Array] = []
     taken = 0
     while taken < channel.size:
-        source = one if channel.streams == 1 else by_stream[int(rng.integers(len(by_stream)))]
-        start = int(rng.integers(max(1, len(source) - run + 1)))
-        part = source[start : start + min(run, channel.size - taken)]
+        chunk = chunks[int(rng.integers(len(chunks)))]
+        start = int(rng.integers(max(1, len(chunk) - piece + 1)))
+        part = chunk[start : start + min(piece, channel.size - taken)]
         parts.append(part)
         taken += len(part)
     return np.concatenate(parts)

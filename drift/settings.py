@@ -42,7 +42,7 @@ class DriftSettings(BaseModel):
     window: Count = 48  # samples in a test of one stream
     pooled_window: Count = 144  # samples in a test of all streams together
     streams: Count = 4  # how many are expected, until they are seen
-    test_s: Seconds = 2  # between two tests
+    test_s: Seconds = 1  # between two tests
     block_s: Seconds = 2  # samples of one stream and block depend on each other
 
     # alarms

@@ -1,6 +1,6 @@
 """Looks at one model's answers, by stream and all together, and says when they fit no world known to be harmless."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +14,8 @@ Array = NDArray[Any]
 
 POOLED = "*"  # the channel of all streams together
 GUARDS_MAX = 4  # worlds known to be harmless: the first one and the newest
-TRAIL_MAX = 1200
+TRAIL_MAX = 6000
+CONFIRM = 2  # tests in a row: a single one just beyond the limit is no alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Watch:
         """Forget samples: they were another variant's."""
         self._windows: dict[str, deque[tuple[int, Array]]] = {}
         self._fresh: set[str] = set()
+        self._beyond: Counter[str] = Counter()  # tests in a row beyond every world
         self._trail: deque[tuple[int, str, Array]] = deque(maxlen=TRAIL_MAX)
 
     def know(self, guard: Guard) -> None:
@@ -76,7 +78,8 @@ class Watch:
         kind = "pooled" if channel == POOLED else "stream"
         excesses = [(guard.worst(excess := guard.excess(kind, probs)), excess) for guard in self.guards]
         worst, excess = min(excesses, key=lambda pair: pair[0])
-        if worst <= 1:
+        self._beyond[channel] = self._beyond[channel] + 1 if worst > 1 else 0
+        if self._beyond[channel] < CONFIRM:
             return None
         # The window may have begun before the drift; its newer half is taken for the new world.
         return Alarm(channel, kind_of(excess), excess, now_ns, window[len(window) // 2][0])
