@@ -140,7 +140,7 @@ class Show:
 
     def _write_config(self, port: int) -> dict[str, Any]:
         config = self.scene.config(self.settings)
-        config["mqtt"] = {**config.get("mqtt", {}), "host": "127.0.0.1", "port": port}
+        config["mqtt"] = {**config.get("mqtt", {}), "host": "127.0.0.1", "port": port, "protocol": "3.1.1"}
         config["models"] = "repository"
         if self.settings.frozen:
             config.pop("drift", None)

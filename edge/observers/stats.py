@@ -1,5 +1,6 @@
 """Publishes the state of the box every second, retained: what came in and went out, who is late."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,6 +8,8 @@ from edge.events import Event, Time
 from edge.observers.metrics import Metrics
 from edge.protocols import Moment
 from edge.state import State
+
+NETWORK_DROPS = ("too_large", "bad_envelope", "empty", "stale_retained", "undeliverable")
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -34,14 +37,34 @@ class Stats:
         return ()
 
     def table(self, now: Time, state: State, final: bool = False) -> dict[str, Any]:
+        counters = dict(self.counters())
         return {
             "time": round(self.wall(), 3),
-            **self.metrics.snapshot(now),
+            **with_network_drops(self.metrics.snapshot(now), counters),
             "models": dict(self.models(state)),
-            "network": dict(self.counters()),
+            "network": counters,
+            "queues": {model: waiting for model, waiting in waiting_tasks(state).items() if waiting},
             "memory_bytes": resident_bytes(),
             "final": final,
         }
+
+
+def with_network_drops(table: dict[str, Any], counters: Mapping[str, int]) -> dict[str, Any]:
+    """Frames that the network thread refused came in as well, and were dropped."""
+    refused = {reason: counters[reason] for reason in NETWORK_DROPS if counters.get(reason)}
+    frames = dict(table["frames"])
+    frames["in"] += sum(refused.values())
+    frames["dropped"] = {**frames["dropped"], **refused}
+    return {**table, "frames": frames}
+
+
+def waiting_tasks(state: State) -> dict[str, int]:
+    """By model: tasks that wait, with a deadline or without."""
+    waiting: Counter[str] = Counter()
+    for queues in (state.queues, state.background):
+        for queue in queues.values():
+            waiting.update(entry[2].model for entry in queue)
+    return dict(waiting)
 
 
 def resident_bytes() -> int | None:
