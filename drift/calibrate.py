@@ -17,9 +17,6 @@ DAY_S = 86_400.0
 HALF_DRAWS = 24  # bootstrap windows for each random halving of the world
 SLICE_DRAWS = 8  # bootstrap windows between two yields
 TAIL_SHARE = 0.10  # part of the scores that the tail is fitted to
-    -0.10,
-    0.40,
-)  # the fitted tail is kept no lighter than nearly exponential: a bounded fit would promise too much
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,9 +118,7 @@ def calibrate(
             scores[draw] = [test.score(window) for test in apart]
             if draw % SLICE_DRAWS == 0:
                 yield
-        limits[channel.name] = {
-            test.name: max(threshold(scores[:, i], rate), 1e-6) for i, test in enumerate(apart)
-        }
+        limits[channel.name] = {test.name: max(threshold(scores[:, i], rate), 1e-6) for i, test in enumerate(apart)}
         yield
     return Guard(tests, limits, tuple(name for name in tests if name != BbsdsGivenClass.name))
 
