@@ -146,6 +146,7 @@ def survey(state: State) -> None:
     kept = state.in_flight().union(needed, *(lane.residency.resident for lane in lanes), (at.loading for at in lanes))
     state.stages = {digest: stage for digest, stage in state.stages.items() if digest in kept}
     state.needed = needed
+    state.pending = {digest for model in models if model.pending for digest in model.pending.stages}
     state.wanted = [(lane.name, digest) for digest in needed for lane in lanes if wants(lane, digest, state)]
     state.impossible = {digest: why for digest in state.stages if (why := trouble_with(state, digest))}
 

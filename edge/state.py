@@ -92,6 +92,7 @@ class State:
     ignored: int = 0  # events about works and loads that were over already
     # Derived from models, lanes and stages whenever one of them changes:
     needed: dict[str, bool] = field(default_factory=dict)  # stages that serve or are to serve -> for the foreground?
+    pending: set[str] = field(default_factory=set)  # stages of variants that are to serve
     wanted: list[tuple[str, str]] = field(default_factory=list)  # (lane, stage): needed, not there; most urgent first
     impossible: dict[str, str] = field(default_factory=dict)  # stages that no lane can take -> why
 

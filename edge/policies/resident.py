@@ -47,13 +47,13 @@ class Resident:
             for lane in state.lanes.values():
                 if action := make_room(state, lane, digest, level, entry):
                     return action
-            if level == BACKGROUND and hopeless(state, digest):
+            if level == BACKGROUND and hopeless(state):
                 return Reply(entry[2].requests[0], "refused", detail="no room beside what serves")
         return None
 
     def _ahead(self, state: State) -> Action | None:
         for name, digest in state.wanted:
-            level = BACKGROUND if pending(state, digest) else UNUSED
+            level = BACKGROUND if digest in state.pending else UNUSED
             if action := make_room(state, state.lanes[name], digest, level):
                 return action
         return self._last_resort(state) if state.wanted else None
@@ -61,7 +61,7 @@ class Resident:
     def _last_resort(self, state: State) -> Action | None:
         """A pending variant that finds no room anywhere would wait for ever: idle models give way."""
         for name, digest in state.wanted:
-            if pending(state, digest) and (action := make_room(state, state.lanes[name], digest, IDLE)):
+            if digest in state.pending and (action := make_room(state, state.lanes[name], digest, IDLE)):
                 return action
         return None
 
@@ -77,10 +77,6 @@ class Resident:
 
 def coming(state: State, digest: str) -> bool:
     return any(lane.loading == digest for lane in state.lanes.values())
-
-
-def pending(state: State, digest: str) -> bool:
-    return any(model.pending is not None and digest in model.pending.stages for model in state.models.values())
 
 
 def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | None = None) -> Action | None:
@@ -109,14 +105,14 @@ def level_of(state: State, digest: str, flying: set[str], entry: Entry | None) -
     queue = state.queues.get(digest)
     if queue is not None:
         return LATER if entry is not None and entry < queue[0] else LATER + 1
-    if pending(state, digest):
+    if digest in state.pending:
         return LATER  # evicting one stage of a pending variant for another would never end
     if state.needed.get(digest):
         return IDLE
     return BACKGROUND if digest in state.needed or digest in flying else UNUSED
 
 
-def hopeless(state: State, digest: str) -> bool:
+def hopeless(state: State) -> bool:
     """Nothing is on its way in, nothing will leave: what serves fills the lanes."""
     settled = all(lane.loading is None and lane.running is None for lane in state.lanes.values())
-    return bool(state.lanes) and settled and not any(model.pending for model in state.models.values())
+    return bool(state.lanes) and settled and not state.pending

@@ -60,7 +60,7 @@ def test_500_seeds_with_faults(fifty: int) -> None:
         inner = Fifo() if seed % 3 == 0 else EarliestDeadlineFirst()
         memory_bytes, lanes, fps = MEMORY[seed % 5], 1 + seed % 2, 10.0 * (1 + seed % 4)
         simulation = simulate(
-            seed, 36, ALL_FAULTS, complete(inner), memory_bytes=memory_bytes, lanes=lanes, fps=fps
+            seed, 28, ALL_FAULTS, complete(inner), memory_bytes=memory_bytes, lanes=lanes, fps=fps
         )  # fmt: skip
         check(simulation)
         outcomes.update(reply.outcome for reply in simulation.replies)
