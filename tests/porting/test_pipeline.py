@@ -27,9 +27,7 @@ def repository(tmp_path):
 
 def pictures(count=40, labels=5, size=32, seed=0):
     random = np.random.default_rng(seed)
-    colors = random.integers(
-        0, 256, (count, 3)
-    )  # the model pools: mean colours tell them apart
+    colors = random.integers(0, 256, (count, 3))  # the model pools: mean colours tell them apart
     images = [(color + random.integers(-9, 10, (size, size, 3))).clip(0, 255).astype(np.uint8) for color in colors]
     return Samples(images, random.integers(0, labels, count), blocks_of(np.zeros(count)))
 
