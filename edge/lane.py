@@ -14,10 +14,10 @@ from devices.interface import Stopped as EngineStopped
 from edge.codecs.outputs import Outcome, read
 from edge.codecs.picture import Picture
 from edge.events import Event, Evicted, Failed, Finished, Loaded, LoadFailed, Run, StepResult, Stopped
-from porting.errors import BadImage, CorruptBlob
+from porting.errors import BadImage, UserError
 from porting.images import prepare
 from porting.repository import Repository
-from porting.variant import Stage, Variant
+from porting.variant import InputSpec, Stage, Variant
 
 Step = Callable[[int], bool]  # background work: takes a budget in ns, says whether it is done
 
@@ -32,6 +32,7 @@ class Job:
     step: Step | None = None
     parent: int | None = None  # task id
     item: int = 0
+    input: InputSpec | None = None  # of its first stage, which may be on another lane or gone by the time of the last
     tensors: dict[str, Array] = field(default_factory=dict)  # left by the last stage, no batch axis
     outcome: Outcome = field(default_factory=Outcome)
     began_ns: int = 0  # when the first order for it was given
@@ -60,11 +61,12 @@ class Shelf:
     def load(self, stage: Stage) -> None:
         """Raises `DeviceError` or `CorruptBlob`."""
         if stage.kind == "onnx":
+            # The head first: where it is damaged, no engine is left behind that no stage owns.
+            head = self.repository.arrays(stage.head) if stage.head and stage.head not in self.heads else None
             if stage.graph not in self.engines:
                 self.engines[stage.graph] = self.device.load(self.repository.blob(stage.graph), stage.batches)
-            if stage.head is not None and stage.head not in self.heads:
-                with np.load(self.repository.blob(stage.head), allow_pickle=False) as arrays:
-                    self.heads[stage.head] = dict(arrays)
+            if stage.head and head is not None:
+                self.heads[stage.head] = head
         self.stages[stage.digest] = stage
 
     def evict(self, digest: str) -> None:
@@ -121,7 +123,8 @@ class LaneThreads:
         for queue in self.orders:
             queue.put(None)
         for thread in self.threads:
-            thread.join(timeout=5)
+            if thread.ident is not None:  # never started where the daemon was refused before its lanes came up
+                thread.join(timeout=5)
         self.shelf.close()
 
     def _serve(self, queue: "SimpleQueue[Callable[[], Event] | None]", background: bool) -> None:
@@ -138,7 +141,7 @@ class LaneThreads:
     def _load(self, stage: Stage) -> Event:
         try:
             self.shelf.load(stage)
-        except (DeviceError, CorruptBlob, OSError) as error:
+        except (DeviceError, UserError, OSError) as error:
             return LoadFailed(self.name, stage.digest, str(error))
         return Loaded(self.name, stage.digest)
 
@@ -167,18 +170,18 @@ class LaneThreads:
 
     def _infer(self, order: Order) -> dict[int, StepResult]:
         began = perf_counter_ns()
+        known_ns = decoding_ns(order.jobs)
         pixels = [self._pixels(task.id, job) for task, job in zip(order.run.tasks, order.jobs, strict=True)]
         batch = self._first_inputs(order, pixels)
         decoded = perf_counter_ns()
         for stage in order.stages:
             batch = self._run_stage(stage, batch)
         ended = perf_counter_ns()
-        decode_ns = sum(job.picture.decode_ns for job in order.jobs if job.picture)
-        share_ns = max(0, ended - began - decode_ns) // len(order.jobs)
+        share_ns = max(0, ended - began - (decoding_ns(order.jobs) - known_ns)) // len(order.jobs)
         results = {}
         for row, (task, job) in enumerate(zip(order.run.tasks, order.jobs, strict=True)):
             job.tensors = {name: tensor[row] for name, tensor in batch.items()}
-            job.infer_ns += share_ns
+            job.input, job.infer_ns = order.stages[0].input or job.input, job.infer_ns + share_ns
             last = task.at + len(order.stages) == len(task.chain)
             results[task.id] = self._finish(job, pixels[row]) if last else StepResult(done=False)
         read_ns = (perf_counter_ns() - max(ended, decoded)) // len(order.jobs)
@@ -214,13 +217,15 @@ class LaneThreads:
 
     def _finish(self, job: Job, pixels: Array) -> StepResult:
         assert job.variant.output is not None
-        spec = self._input_of(job.variant)
-        result, job.outcome = read(job.variant.output, spec, job.model, job.tensors, pixels)
+        assert job.input is not None
+        result, job.outcome = read(job.variant.output, job.input, job.model, job.tensors, pixels)
         job.tensors = {}
         return result
 
-    def _input_of(self, variant: Variant) -> Any:
-        return self.shelf.stages[variant.stages[0]].input
+
+def decoding_ns(jobs: Sequence[Job]) -> int:
+    """Time that their pictures have taken to decode so far; a picture that several models look at is decoded once."""
+    return sum(job.picture.decode_ns for job in jobs if job.picture)
 
 
 class BadPicture(Exception):

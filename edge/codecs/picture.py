@@ -23,10 +23,11 @@ class Picture:
 
     def pixels(self) -> Pixels:
         """RGB. Raises `BadImage` where the bytes are not a picture or are cut short."""
+        payload = self._payload  # read first: two lanes may decode the same frame, and the quicker one lets go of it
         if self._pixels is None:
-            assert self._payload is not None
+            assert payload is not None
             began = perf_counter_ns()
-            self._pixels = decode(self._payload)
+            self._pixels = decode(payload)
             self.decode_ns, self._payload = perf_counter_ns() - began, None
         return self._pixels
 
