@@ -41,6 +41,7 @@ from porting.variant import Stage, Variant
 TICK_NS = 200_000_000  # observers get a look at the world at least this often
 INBOX_FRAMES_MAX = 256  # frames posted and not yet looked at; beyond it they are dropped as "inbox_full"
 STREAMS_MAX = 256  # cameras times apps; names come from topics, so their number needs a limit
+OTHERS = "(others)"  # cameras beyond that many
 STREAM_OPEN_MAX = 32  # unanswered requests of one stream; beyond it the new frame is dropped as "stream_full"
 
 
@@ -84,7 +85,6 @@ class Live:
         self.ids = count(1)
         self.wake_ns: Time | None = None
         self.draining = False
-        self.ended = False
 
     # ---- the loop's two calls ----------------------------------------------------------------------------------
 
@@ -92,6 +92,7 @@ class Live:
         """Wait for the next event; None ends the run."""
         while not self.ready:
             if self.draining and not self.open:
+                self._count_what_came_too_late()
                 return None
             self._take_from_inbox()
         event = self.ready.popleft()
@@ -132,8 +133,7 @@ class Live:
             self.wake_ns = None
             self.ready.append(Woke())
             return
-        if self.inbox_full != self.inbox_full_told:
-            self._tell_inbox_full()
+        self._tell_inbox_full()
         match item:
             case None:
                 self.close()
@@ -151,7 +151,8 @@ class Live:
     def receive(self, frame: Frame) -> None:
         """From the network thread: hand a frame over, or drop it where the loop is far behind."""
         if self.inbox.qsize() > INBOX_FRAMES_MAX:
-            self.inbox_full[frame.camera] += 1  # only this thread counts here; the loop thread reads
+            known = frame.camera in self.inbox_full or len(self.inbox_full) < STREAMS_MAX
+            self.inbox_full[frame.camera if known else OTHERS] += 1  # only this thread counts here; the loop reads
             return
         self.inbox.put(frame)
 
@@ -164,8 +165,11 @@ class Live:
         picture = Picture(frame.payload)
         for app in stream.apps:
             waiting = self._waiting(frame.camera, app)
-            if waiting is None or len(waiting) >= STREAM_OPEN_MAX:
-                self._drop(frame.camera, app, "stream_full" if waiting is not None else "too_many_cameras")
+            if waiting is None:
+                self._drop(frame.camera, "", "too_many_cameras")  # no app: nobody keeps books for such a stream
+                continue
+            if len(waiting) >= STREAM_OPEN_MAX:
+                self._drop(frame.camera, app, "stream_full")
                 continue
             self._withdraw_oldest(waiting, stream.waiting_max)
             request = self._request(app, frame.camera, frame.received_ns)
@@ -177,7 +181,8 @@ class Live:
 
     def _waiting(self, camera: str, app: str) -> list[int] | None:
         """Unanswered requests of a stream, oldest first; None where there are too many streams already."""
-        if (camera, app) not in self.by_stream and len(self.by_stream) >= STREAMS_MAX:
+        expected = (camera, app) in self.by_stream or camera in self.config.streams
+        if not expected and len(self.by_stream) >= STREAMS_MAX:
             return None
         return self.by_stream.setdefault((camera, app), [])
 
@@ -187,7 +192,7 @@ class Live:
             self.ready.append(Withdrawn(request_id, "superseded"))
 
     def _tell_inbox_full(self) -> None:
-        for camera, total in list(self.inbox_full.items()):
+        for camera, total in list(self.inbox_full.items()):  # a copy made in one go: the network thread adds cameras
             for _ in range(total - self.inbox_full_told[camera]):
                 self._drop(camera, "", "inbox_full")
             self.inbox_full_told[camera] = total
@@ -273,6 +278,13 @@ class Live:
         if not self.draining:
             self.draining = True
             self.ready.append(Closing())
+
+    def _count_what_came_too_late(self) -> None:
+        self._tell_inbox_full()
+        while not self.inbox.empty():
+            item = self.inbox.get()
+            if isinstance(item, Frame):
+                self._drop(item.camera, "", "stopped")
 
     def __enter__(self) -> "Live":
         return self

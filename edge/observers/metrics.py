@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from edge.events import Event, Failed, Finished, Loaded, LoadFailed, Reply, Run, Stopped, Time
-from edge.live import Open
+from edge.live import OTHERS, Open
 from edge.protocols import Moment
 
 LATENCIES_KEPT = 2_000  # per stream; p99 of fewer than some 500 is a rough word
-STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together
-OTHERS = "(others)"
+STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together as OTHERS
 
 
 @dataclass(slots=True)
