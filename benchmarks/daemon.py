@@ -1,0 +1,117 @@
+"""The daemon against a bare loop of decode, prepare and `session.run` on the same core; the latency that it adds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import sleep
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rig import Placement, Rig, mobile_net, rig
+
+PLACEMENTS = (
+    Placement("lane alone on core 1, the rest of the daemon on core 0", lane=1, rest=0, outside=0),
+    Placement("whole daemon on core 1", lane=1, rest=1, outside=0),
+    Placement("nothing pinned", lane=None, rest=None, outside=None),
+)
+MODELS = {"mobile": (224, 40, 8), "small": (160, 24, 8)}  # side of the picture, first width, blocks
+OVERLOAD = 2.0  # frames offered, in frames that the bare loop could do
+RATIO_MIN, ADDED_MS_MAX = 0.90, 1.5
+LIGHT_FPS = 20.0
+WARM_S = 1.0
+
+
+def throughput(stage: Rig, turns: int, seconds: float) -> dict[str, Any]:
+    """Frames per second of both, taken in turns; CPU time per answered frame of each thread of the daemon."""
+    stage.bare(WARM_S)
+    per_frame, rates, ratios, threads = [], [], [], []
+    for _ in range(turns):
+        walls, cpus = stage.bare(seconds)
+        offered = OVERLOAD / median(walls)
+        stage.camera("rate", offered)
+        sleep(0.5)
+        before = stage.daemon("count")
+        sleep(seconds)
+        after = stage.daemon("count")
+        stage.camera("rate", 0.0)
+        sleep(0.5)
+        answered = after[0] - before[0]
+        rate = answered / (after[2] - before[2])
+        rates.append(rate)
+        per_frame.append((median(walls) * 1e3, median(cpus) * 1e3, len(walls) / sum(walls)))
+        ratios.append(rate / (len(walls) / sum(walls)))
+        threads.append({name: (after[3][name] - before[3].get(name, 0)) / max(1, answered) * 1e3 for name in after[3]})
+    names = sorted({name for row in threads for name in row})
+    cpu = {name: round(median(row.get(name, 0.0) for row in threads), 3) for name in names}
+    bare_cpu = median(row[1] for row in per_frame)
+    return {
+        "bare_ms": round(median(row[0] for row in per_frame), 3),
+        "bare_cpu_ms": round(bare_cpu, 3),
+        "bare_fps": round(median(row[2] for row in per_frame), 1),
+        "daemon_fps": round(median(rates), 1),
+        "ratio": round(median(ratios), 3),
+        "ratio_low_high": [round(min(ratios), 3), round(max(ratios), 3)],
+        "cpu_ms_per_frame": {name: ms for name, ms in cpu.items() if ms >= 0.005},
+        "lane_cpu_ratio": round(bare_cpu / cpu["cpu0/run"], 3) if cpu.get("cpu0/run") else None,
+    }
+
+
+def latency(stage: Rig, turns: int, seconds: float) -> dict[str, Any]:
+    """Frame received until its result had been handed to MQTT, less its decode and inference; ms, at light load."""
+    rows: list[tuple[int, int, int, int]] = []
+    bare: list[float] = []
+    for _ in range(turns):
+        bare += stage.bare(seconds / 4)[0]
+        stage.camera("rate", LIGHT_FPS)
+        sleep(0.5)
+        stage.daemon("latencies", True)
+        sleep(seconds)
+        rows += stage.daemon("latencies", False)
+        stage.camera("rate", 0.0)
+        sleep(0.2)
+    told, handed, decode, infer = np.array(rows).T / 1e6
+    return {
+        "frames": len(rows),
+        "added_ms": quantiles(handed - decode - infer),
+        "added_by_the_message_ms": quantiles(told - decode - infer),
+        "whole_ms": quantiles(handed),
+        "bare_ms": quantiles([wall * 1e3 for wall in bare]),
+        "beyond_the_bare_median_ms": quantiles(handed - median(bare) * 1e3),
+    }
+
+
+def quantiles(values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    return {f"p{q}": round(float(np.percentile(values, q)), 3) for q in (50, 90, 99)}
+
+
+def measure(quick: bool = True, models: Sequence[str] = tuple(MODELS), places: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
+    turns, seconds = (3, 2.0) if quick else (9, 3.0)
+    table: dict[str, Any] = {}
+    with TemporaryDirectory() as name:
+        for model in models:
+            path = mobile_net(Path(name) / f"{model}.onnx", *MODELS[model])
+            for place in (PLACEMENTS[i] for i in places):
+                with rig(Path(name), path, place) as stage:
+                    table[f"{model}: {place.name}"] = {
+                        "throughput": throughput(stage, turns, seconds),
+                        "latency": latency(stage, turns, seconds),
+                    }
+    return table
+
+
+def lines(table: dict[str, Any]) -> list[str]:
+    """As a Markdown table."""
+    out = [
+        "| model: placement | bare ms | bare fps | daemon fps | ratio (low to high) | added ms p50 | p99 |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in table.items():
+        speed, added = row["throughput"], row["latency"]["added_ms"]
+        low, high = speed["ratio_low_high"]
+        out.append(
+            f"| {name} | {speed['bare_ms']} | {speed['bare_fps']} | {speed['daemon_fps']} "
+            f"| {speed['ratio']} ({low} to {high}) | {added['p50']} | {added['p99']} |"
+        )
+    return out
