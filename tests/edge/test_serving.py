@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge.events import Evict, Evicted, Load, Loaded, LoadFailed, Woke
+from edge.events import Evict, Evicted, LaneDown, Load, Loaded, LoadFailed, Woke
 from edge.residency import Residency
 from edge.workload import served, stage
 
@@ -172,6 +172,27 @@ def test_every_lane_gets_what_serves(core: Build) -> None:
     box.finish(lane="cpu1")
     box.finish(lane="cpu0")
     assert {box.outcome(first), box.outcome(second)} == {"ok"}
+
+
+def test_a_pending_variant_does_not_push_out_its_own_stages(core: Build) -> None:
+    old, persons = served("vehicles", stage("one", 5)), served("persons", stage("persons", 5, 1500))
+    new = served("vehicles", stage("a", 5), stage("b", 5), name="new")
+    box = core(old, persons, lanes={"cpu0": 3000})
+    box.ask("vehicles")
+    box.ask("persons")
+    box.finish()
+    box.do(new)  # the old variant gave way to the first new stage; what runs cannot give way to the second
+    held = box.state.lanes["cpu0"].residency.resident
+    assert set(held) == {persons.variant.stages[0], new.variant.stages[0]}
+    box.finish()
+    assert serving(box) == "new"
+
+
+def test_news_of_a_load_on_a_lost_lane_are_ignored(core: Build) -> None:
+    box = core(OTHER, loads_at_once=False)
+    box.do(LaneDown("cpu0", "unplugged"))
+    box.do(Loaded("cpu0", OTHER.variant.stages[0]))
+    assert box.state.ignored == 1
 
 
 # ---- residency -------------------------------------------------------------------------------------------------------
