@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from devices.interface import DeviceError
 from drift.settings import DriftSettings
 from edge.sources.settings import MqttSettings
+from edge.sources.topics import valid_level
 from porting.errors import UserError
 
 SECRET = re.compile(r"\{(LEEWAY_[A-Z0-9_]+)\}")  # "{LEEWAY_MQTT_PASSWORD}" in a value
@@ -89,8 +91,10 @@ def build(table: dict[str, Any]) -> Any:
         raise UserError(f"use: {use!r} cannot be imported ({error}); expected package.module:Class") from error
     try:
         return kind(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{use}: {error}; see its docstring for the options it takes") from error
+    except DeviceError as error:
+        raise UserError(f"{use}: {error}") from error
 
 
 def load(path: Path) -> Config:
@@ -161,6 +165,11 @@ def inner_model(kind: Any, part: int | str) -> Any:
 
 
 def check_names(config: Config, path: Path) -> None:
+    for name in config.apps:
+        try:
+            valid_level(name)
+        except ValueError as error:
+            raise UserError(f"{path}: apps: {error}; results are published under the app's name") from None
     for name, stream in config.streams.items():
         for app in stream.apps:
             if app not in config.apps:

@@ -11,6 +11,7 @@ from time import monotonic_ns, time
 from typing import Any
 
 from devices.interface import Device
+from edge.answers.cascade import Cascade
 from edge.config import Config
 from edge.events import Served
 from edge.lane import LaneThreads
@@ -30,6 +31,7 @@ from edge.protocols import Observer
 from edge.scheduler import Scheduler
 from edge.sources.mqtt import Answer, MqttSource
 from edge.state import State
+from porting.errors import UserError
 from porting.repository import Repository
 
 log = logging.getLogger("leeway")
@@ -52,7 +54,13 @@ class Parts:
     def served(self) -> list[Served]:
         """What serves now, of every model that this box may be asked for."""
         kind = next(iter(self.world.lanes.values())).device.kind
-        return [served(self.repository, model, kind) for model in models_of(self.scheduler.answers)]
+        found = {model: served(self.repository, model, kind) for model in models_of(self.scheduler.answers)}
+        for model, event in found.items():
+            self.repository.check(model, event.variant.name)  # now, in one line; not frame by frame later
+        for name, answer in self.scheduler.answers.items():
+            if isinstance(answer, Cascade):
+                check_cascade(name, answer, found)
+        return list(found.values())
 
 
 def serve(
@@ -132,6 +140,16 @@ def models_of(answers: Mapping[str, Any]) -> list[str]:
     """Every model that an answer may ask for, but the steps of adaptations."""
     named = [model for answer in answers.values() for model in answer.models()]
     return [model for model in dict.fromkeys(named) if not model.startswith(STEPS)]
+
+
+def check_cascade(app: str, cascade: Cascade, found: Mapping[str, Served]) -> None:
+    """Raises `UserError` where the detector's words and the app's do not fit: nothing would ever be classified."""
+    output = found[cascade.detect].variant.output
+    if output is None or output.kind != "detection":
+        raise UserError(f"apps.{app}.detect: model {cascade.detect!r} finds no boxes; name a detector")
+    if unknown := sorted(set(cascade.classify) - set(output.labels)):
+        known = ", ".join(output.labels)
+        raise UserError(f"apps.{app}.classify: {cascade.detect!r} finds no {unknown[0]!r}; it finds {known}")
 
 
 def model_tables(state: State, adapt: Adapt) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,8 +78,12 @@ class Repository:
 
     def arrays(self, digest: str) -> dict[str, NDArray[Any]]:
         """The arrays of an `.npz` blob, e.g. a head's `head.weight` and `head.bias`."""
-        with np.load(io.BytesIO(self.blob_bytes(digest)), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        content = self.blob_bytes(digest)
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except Exception as error:  # zipfile, zlib, ValueError, EOFError: numpy promises none of them
+            raise CorruptBlob(f"{self.blob_path(digest)}: holds no arrays ({error}); port the model again") from None
 
     # ---- variants
 
@@ -94,7 +99,8 @@ class Repository:
 
     def variant(self, model: str, name: str) -> Variant:
         """Raises `UserError` when there is none of that name, with the names that there are."""
-        return variant_from_json(self._described(model, name))
+        with _understood(self._variant_path(model, name)):
+            return variant_from_json(self._described(model, name))
 
     def variants(self, model: str) -> list[str]:
         """Names of a model's variants, oldest first."""
@@ -107,7 +113,8 @@ class Repository:
         A variant without a profile takes the durations of the nearest ancestor that has one: a graph's own where the
         graph is the same, else those of the stage in the same place. Nothing measured: durations are empty.
         """
-        stages = [stage_from_json(table) for table in self._described(variant.model, variant.name)["stages"]]
+        with _understood(self._variant_path(variant.model, variant.name)):
+            stages = [stage_from_json(table) for table in self._described(variant.model, variant.name)["stages"]]
         by_graph, by_place = self._durations(variant, device_kind)
         return tuple(
             replace(stage, durations_ns=by_graph.get(stage.graph) or (by_place[i] if i < len(by_place) else {}))
@@ -281,6 +288,14 @@ class Repository:
         if model not in self.models():
             raise UserError(f"{self.root}: no model {model!r}; there is {', '.join(self.models()) or 'none yet'}")
         raise UserError(f"{model}: no variant {name!r}; there is {', '.join(self.variants(model))}")
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: is not a variant as this version writes it ({error!r}); roll back") from None
 
 
 def blobs_of(described: Mapping[str, Any]) -> list[str]:

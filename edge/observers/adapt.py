@@ -46,7 +46,7 @@ class Watched:
     adaptation: Adaptation
     labels: tuple[str, ...]
     input: InputSpec
-    broken: str | None = None  # a step of ours failed: adaptation is off, serving goes on
+    broken: str | None = None  # why adaptation is off, while serving goes on
 
     def labelled(self, sample_id: int, label: str | None, confidence: float) -> None:
         index = self.labels.index(label) if label in self.labels else None
@@ -55,14 +55,16 @@ class Watched:
 
 def incumbent(repository: Repository, variant: Variant, like: Head) -> Incumbent:
     """What serves, as drift sees it; its head lies the same way round as another one of the same model."""
-    backbone, head = repository.stages(variant, "")
-    assert head.head is not None
-    arrays = repository.arrays(head.head)
+    stages = repository.stages(variant, "")
+    if len(stages) != 2 or stages[1].head is None:
+        raise UserError(f"{variant.model}/{variant.name}: has no head of its own; serves on, without repair")
+    backbone, head = stages[0].graph, stages[1].head
+    arrays = repository.arrays(head)
     weight = arrays[like.names[0]]
     bias = arrays.get(like.names[1], like.bias)
     return Incumbent(
         variant.name,
-        repository.blob_bytes(backbone.graph),
+        repository.blob_bytes(backbone),
         like.with_(weight.T if like.transposed else weight, bias),
     )
 
@@ -138,9 +140,16 @@ class Adapt:
         watched = self.watched.get(variant.model)
         if watched is None or watched.adaptation.state in ("promoting", "rolling_back"):
             return
-        if variant.name != watched.adaptation.incumbent.name:
+        if variant.name == watched.adaptation.incumbent.name and not watched.broken:
+            return
+        try:
             watched.adaptation.served(incumbent(self.repository, variant, watched.adaptation.incumbent.head))
-            self.journal("served", variant.model, {"variant": variant.name})
+        except (UserError, ValueError, KeyError) as error:
+            watched.broken = f"{variant.name} cannot be watched: {error}"
+            self.journal("broken", variant.model, {"variant": variant.name, "reason": watched.broken})
+            return
+        watched.broken = None
+        self.journal("served", variant.model, {"variant": variant.name})
 
     def _carry_out(self, model: str, watched: Watched, order: Any) -> None:
         match order:

@@ -25,6 +25,8 @@ def watched_models(config: Config, repository: Repository, device: Device) -> di
     """Raises `UserError` where a model that is to be watched cannot be."""
     if config.drift is None:
         return {}
+    for model in config.drift.models:
+        check_teacher(config.drift, repository, model, bool(teachers(config)))
     return {model: watched(config.drift, repository, model, device) for model in config.drift.models}
 
 
@@ -50,6 +52,20 @@ def watched(settings: DriftSettings, repository: Repository, model: str, device:
     if variant.name != root.name:
         adaptation.served(incumbent(repository, variant, first.head))
     return Watched(adaptation, variant.output.labels, stages[0].input)
+
+
+def check_teacher(settings: DriftSettings, repository: Repository, model: str, others_have_one: bool) -> None:
+    """Raises `UserError` for a teacher that could never answer."""
+    teacher = settings.teacher_of(model)
+    if teacher is None:
+        if others_have_one:
+            raise UserError(f"drift.teacher: names none for {model!r}; name one for each model, or none to ask people")
+        return
+    known, wanted = serving(repository, teacher).output, serving(repository, model).output
+    if known is None or known.kind != "classification":
+        raise UserError(f"drift.teacher: {teacher!r} is no classifier; it cannot label for {model!r}")
+    if wanted is not None and (unknown := [label for label in wanted.labels if label not in known.labels]):
+        raise UserError(f"drift.teacher: {teacher!r} does not know {unknown[0]!r}, a label of {model!r}")
 
 
 def ported(repository: Repository, variant: Variant, reference: Reference) -> Incumbent:

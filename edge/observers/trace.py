@@ -1,7 +1,9 @@
 """Every moment as one line of JSON, and the way back: `replay` feeds the events again and compares the actions."""
 
 import json
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -10,7 +12,10 @@ from edge.events import Arrived, Event, Failed, Finished, Plan, Planned, Request
 from edge.protocols import Answer, Moment, Policy
 from edge.scheduler import Scheduler
 from edge.state import Estimator, State
+from porting.errors import UserError
 from porting.variant import stage_from_json, variant_from_json
+
+log = logging.getLogger("leeway")
 
 KINDS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
@@ -22,19 +27,36 @@ class Diverged(AssertionError):
 class Trace:
     """Writes `{"now", "event": [kind, fields], "actions": [[kind, fields], …]}` per moment, times in ns."""
 
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("w")
+    def __init__(self, path: Path, say: Callable[[str], None] = log.warning):
+        """Raises `UserError` where the file cannot be made."""
+        self.say = say
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = path.open("w")
+        except OSError as error:
+            raise UserError(f"trace {path}: {error.strerror}") from None
 
     def observe(self, moment: Moment) -> Iterable[Event]:
-        self.file.write(line_of(moment) + "\n")
+        if not self.file.closed:
+            try:
+                self.file.write(line_of(moment) + "\n")
+            except OSError as error:  # a full disk ends the trace, not the serving
+                self._end(error)
         return ()
+
+    def _end(self, error: OSError) -> None:
+        self.say(f"trace: {error.strerror}; going on without it")
+        with suppress(OSError):  # what it could not write, it tries once more
+            self.file.close()
 
     def __enter__(self) -> "Trace":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        try:
+            self.file.close()
+        except OSError as error:
+            self._end(error)
 
 
 class Digest:

@@ -17,7 +17,10 @@ def served(repository: Repository, model: str, device_kind: str) -> Served:
     if name is None:
         raise UserError(f"model {model!r} serves nothing; port it: leeway port FILE.onnx --name {model}")
     variant = repository.variant(model, name)
-    return Served(variant, tuple(repository.stages(variant, device_kind)))
+    stages = repository.stages(variant, device_kind)
+    if variant.output is None or stages[0].input is None:
+        raise UserError(f"{model}/{name}: takes no pictures or gives no result; only such a variant can serve frames")
+    return Served(variant, stages)
 
 
 class Watch:
