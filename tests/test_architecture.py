@@ -34,7 +34,19 @@ HEAVY = {
 }
 
 # The core decides: time is handed in, chance is handed in, nothing is read or written.
-CORE = ["events", "state", "protocols", "scheduler", "serving", "checks", "loop", "residency", "virtual", "workload"]
+CORE = [
+    "events",
+    "state",
+    "protocols",
+    "scheduler",
+    "serving",
+    "waiting",
+    "checks",
+    "loop",
+    "residency",
+    "virtual",
+    "workload",
+]
 CORE_FOLDERS = ["policies", "answers", "estimators", "planners"]
 NOT_IN_CORE = {"time", "random", "threading", "asyncio", "os", "socket", "datetime", "subprocess", "secrets", "uuid"}
 CHANCE_HANDED_IN = {"edge/virtual.py", "edge/workload.py"}  # they make a generator of the seed that they are given
