@@ -42,7 +42,7 @@ def producer_of(graph: onnx.GraphProto, tensor: str) -> onnx.NodeProto | None:
 
 
 def constant(graph: onnx.GraphProto, tensor: str) -> NDArray[Any] | None:
-    """The value of a tensor that is fixed in the graph, also behind Identity and Transpose; else None."""
+    """The value of a tensor that is fixed in the graph, also behind Identity, Transpose, Reshape; else None."""
     for initializer in graph.initializer:
         if initializer.name == tensor:
             return numpy_helper.to_array(initializer)
@@ -51,12 +51,24 @@ def constant(graph: onnx.GraphProto, tensor: str) -> NDArray[Any] | None:
         return None
     if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
         return numpy_helper.to_array(node.attribute[0].t)
-    if node.op_type in ("Identity", "Transpose"):
-        value = constant(graph, node.input[0])
-        if value is not None and node.op_type == "Transpose":
-            value = value.transpose(attribute(node, "perm", None))
-        return value
-    return None
+    values = [constant(graph, name) for name in node.input] if node.op_type in _FOLDED else []
+    known = [value for value in values if value is not None]
+    return _FOLDED[node.op_type](node, *known) if values and len(known) == len(values) else None
+
+
+def _filled(node: onnx.NodeProto, shape: NDArray[Any]) -> NDArray[Any]:
+    value = attribute(node, "value", None)
+    return np.full(
+        shape, 0.0 if value is None else numpy_helper.to_array(value)[0], np.float32 if value is None else None
+    )
+
+
+_FOLDED: dict[str, Any] = {  # what exporters put between a weight and its use
+    "Identity": lambda node, x: x,
+    "Transpose": lambda node, x: x.transpose(attribute(node, "perm", None)),
+    "ConstantOfShape": _filled,
+    "Reshape": lambda node, x, shape: x.reshape([x.shape[i] if d == 0 else d for i, d in enumerate(shape)]),
+}
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

@@ -101,7 +101,9 @@ def prepare(image: Image, spec: InputSpec) -> NDArray[Any]:
     gain = np.float32(spec.scale) / std
     offset = -np.resize(np.asarray(spec.mean, np.float32), channels) / std
     if spec.layout == "NHWC":
-        return np.asarray(pixels * gain + offset, spec.dtype)
+        row = pixels.reshape(spec.height, spec.width * channels)  # long rows: many times faster than rows of three
+        flat = row * np.tile(gain, spec.width) + np.tile(offset, spec.width)
+        return np.asarray(flat.reshape(spec.height, spec.width, channels), spec.dtype)
     out = np.empty((channels, spec.height, spec.width), np.float32)
     for channel in range(channels):  # three planes written once each: half the time of transposing the whole
         np.multiply(pixels[:, :, channel], gain[channel], out=out[channel])

@@ -9,7 +9,7 @@ from porting.variant import OutputSpec
 
 Array = NDArray[Any]
 
-CANDIDATES_MAX = 400  # boxes that enter the suppression, best first: its cost is quadratic
+CANDIDATES_MAX = 300  # boxes that enter the suppression, best first: its cost is quadratic
 BOXES_MAX = 100
 
 
@@ -46,7 +46,7 @@ def boxes(output: Array, spec: OutputSpec, *, boxes_max: int = BOXES_MAX) -> lis
     keep = np.flatnonzero(best >= spec.score_min)
     keep = keep[np.argsort(-best[keep], kind="stable")][:CANDIDATES_MAX]
     corners = corners_of(output[:4, keep])
-    chosen = suppress(corners, kinds[keep], spec.overlap_max)[:boxes_max]
+    chosen = suppress(corners, kinds[keep], spec.overlap_max, boxes_max)
     return [
         Box(spec.labels[kinds[keep[i]]], float(best[keep[i]]), tuple(float(v) for v in corners[i]))  # type: ignore[arg-type]
         for i in chosen
@@ -59,24 +59,25 @@ def corners_of(centers: Array) -> Array:
     return np.concatenate([centers[:2] - half, centers[:2] + half]).T
 
 
-def suppress(corners: Array, kinds: Array, overlap_max: float) -> list[int]:
+def suppress(corners: Array, kinds: Array, overlap_max: float, boxes_max: int = BOXES_MAX) -> list[int]:
     """Greedy non-maximum suppression within each kind: boxes come best first, the indices that stay go out so too."""
-    overlaps = overlap(corners, corners) > overlap_max
-    overlaps &= kinds[:, None] == kinds[None, :]
+    covers = (overlap(corners, corners) > overlap_max) & (kinds[:, None] == kinds[None, :])
     alive = np.ones(len(corners), dtype=bool)
-    chosen = []
+    chosen: list[int] = []
     for i in range(len(corners)):
         if alive[i]:
             chosen.append(i)
-            alive &= ~overlaps[i]
+            alive[covers[i]] = False
+            if len(chosen) == boxes_max:
+                break
     return chosen
 
 
 def overlap(a: Array, b: Array) -> Array:
     """Intersection over union of boxes [N, 4] with boxes [M, 4] -> [N, M], 0..1; two empty boxes: 0."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a, area_b = (np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b))
+    wide = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
+    tall = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+    shared = np.maximum(wide, 0) * np.maximum(tall, 0)
+    area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
     union = area_a[:, None] + area_b[None, :] - shared
     return np.asarray(shared / np.maximum(union, 1e-12))
