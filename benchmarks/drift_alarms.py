@@ -1,4 +1,4 @@
-"""Alarms without and with drift on synthetic correlated answers: how often a calibrated guard is wrong, and how soon right."""
+"""Alarms without and with drift on synthetic correlated answers: how often a guard is wrong, how soon right."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ CLASSES = 5
 
 @dataclass
 class Answers:
-    """Softmax outputs of one stream: `crops` objects in sight, each for `stay_s` seconds on average, with a class and an
-    ease of its own; what a frame adds is the smaller part. `shift` takes from the margin of the true class."""
+    """Softmax outputs of one stream: `crops` objects in sight, each for `stay_s` seconds on average, with a class and
+    an ease of its own; what a frame adds is the smaller part. `shift` takes from the margin of the true class."""
 
     rng: np.random.Generator
     crops: int = 2

@@ -70,8 +70,8 @@ def rate_per_test(false_alarms_per_day: float, channels: int, tests_per_day: flo
 def threshold(scores: Array, rate: float) -> float:
     """The score that a window of this world exceeds with probability `rate`.
 
-    Within the data an empirical quantile; beyond it a generalised Pareto tail over the upper tenth with shape 0, that is
-    an exponential one. Scores are bounded, so their true tail is lighter; a fitted shape follows the luck of a small
+    Within the data an empirical quantile; beyond it a generalised Pareto tail over the upper tenth with shape 0, that
+    is an exponential one. Scores are bounded, so their true tail is lighter; a fitted shape follows the luck of a small
     reference over five orders of magnitude (measured: it either promised too much or never alarmed).
     """
     scores = np.sort(np.asarray(scores, np.float64))
@@ -96,8 +96,8 @@ def calibrate(
     """Fit and calibrate in slices; returns the guard of that world.
 
     The world's chunks (runs of consecutive samples of one stream, a window long) are halved at random, again and again:
-    one half makes the reference, the other the windows. A window is made of long pieces of chunks, so that the dependence
-    between neighbours stays; half of the windows of a stream keep to one stream, so that streams may differ. Scoring
+    one half makes the reference, the other the windows. A window is made of long pieces of chunks, so that the
+    dependence between neighbours stays; half of the windows of a stream keep to one stream, so that streams may differ. Scoring
     against half of the reference is severer than life, and makes up for the luck of a small reference.
     """
     makers = [*make, BbsdsGivenClass]

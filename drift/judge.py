@@ -9,6 +9,8 @@ from scipy.special import bdtr
 
 Array = NDArray[Any]
 
+LIKELY = 0.2  # the level that does for a rollback when the loss is wide: going back is cheap
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -113,11 +115,12 @@ def collapsed(probs: Array, labels: Array, limit: float) -> bool:
 
 
 def worse(new: Paired, confidence: float = 0.95, loss_max: float = 0.10) -> bool:
-    """Probation: is what was promoted (`after`) worse than what it replaced (`before`), surely or by a wide margin?"""
+    """Probation: is what was promoted (`after`) worse than what it replaced, surely, or likely and by far?"""
     if not np.isfinite(new.after).all():
         return True
     was, now = _right(new.before, new.labels), _right(new.after, new.labels)
-    return mcnemar(now, was) <= 1 - confidence or _mean(was) - _mean(now) > loss_max
+    p = mcnemar(now, was)
+    return p <= 1 - confidence or (p <= LIKELY and _mean(was) - _mean(now) > loss_max)
 
 
 def _right(probs: Array, labels: Array) -> Array:

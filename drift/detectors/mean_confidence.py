@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class MeanConfidence:
-    """Difference of confidences (Guillory et al., ICCV 2021), score 0..1. Either way: in the dark some models grow sure."""
+    """Difference of confidences (Guillory et al., ICCV 2021), score 0..1. Either way: in the dark some grow sure."""
 
     name = "mean_confidence"
 

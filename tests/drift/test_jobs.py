@@ -1,0 +1,77 @@
+"""Slices, budgets, weather."""
+
+import pytest
+
+from devices.interface import DeviceError
+from drift.jobs import Job
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        return self.now
+
+
+def slices(clock, costs, result="done", error=None):
+    for cost in costs:
+        clock.now += cost
+        yield
+    if error:
+        raise error
+    return result
+
+
+def test_a_step_stops_before_a_slice_that_would_not_fit():
+    clock = Clock()
+    job = Job("work", slices(clock, [3] * 7), clock)
+    spent = []
+    while not job.done:
+        began = clock.now
+        job.step(10)
+        spent.append(clock.now - began)
+    assert spent == [9, 9, 3]
+    assert job.result == "done"
+    assert job.spent_ns == 21
+
+
+def test_a_slice_longer_than_the_budget_still_advances():
+    clock = Clock()
+    job = Job("work", slices(clock, [50, 50]), clock)
+    assert [job.step(10) for _ in range(3)] == [False, False, True]
+
+
+@pytest.mark.parametrize("error", [DeviceError("lane is gone"), OSError(28, "disk full"), MemoryError()])
+def test_weather_ends_a_job_without_a_traceback(error):
+    clock = Clock()
+    job = Job("work", slices(clock, [1], error=error), clock)
+    assert job.step(10) is True
+    assert job.result is None
+    assert type(error).__name__ in (job.error or "") or "Error" in (job.error or "")
+
+
+def test_a_bug_is_not_weather():
+    clock = Clock()
+    with pytest.raises(ZeroDivisionError):
+        Job("work", slices(clock, [1], error=ZeroDivisionError()), clock).step(10)
+
+
+def test_cancel_gives_back_what_the_slices_hold():
+    held = []
+
+    def holding():
+        held.append("engine")
+        try:
+            yield
+            yield
+        finally:
+            held.clear()
+
+    clock = Clock()
+    job = Job("work", holding(), clock)
+    job._advance()
+    assert held
+    job.cancel()
+    assert not held
+    assert job.done
