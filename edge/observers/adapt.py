@@ -16,7 +16,8 @@ from edge.lane import Job
 from edge.live import Live, Open
 from edge.observers.labels import Labeller
 from edge.protocols import Moment
-from porting.errors import UserError
+from edge.state import State
+from porting.errors import CorruptBlob, UserError
 from porting.images import resize
 from porting.pipeline import derive
 from porting.repository import Repository
@@ -47,6 +48,7 @@ class Watched:
     labels: tuple[str, ...]
     input: InputSpec
     broken: str | None = None  # why adaptation is off, while serving goes on
+    undone: str | None = None  # the last promotion that could not be loaded
 
     def labelled(self, sample_id: int, label: str | None, confidence: float) -> None:
         index = self.labels.index(label) if label in self.labels else None
@@ -60,8 +62,10 @@ def incumbent(repository: Repository, variant: Variant, like: Head) -> Incumbent
         raise UserError(f"{variant.model}/{variant.name}: has no head of its own; serves on, without repair")
     backbone, head = stages[0].graph, stages[1].head
     arrays = repository.arrays(head)
-    weight = arrays[like.names[0]]
+    weight = arrays.get(like.names[0], np.zeros(0))
     bias = arrays.get(like.names[1], like.bias)
+    if weight.shape != (like.weight.T if like.transposed else like.weight).shape:
+        raise UserError(f"{variant.model}/{variant.name}: its head has another shape than the reference's")
     return Incumbent(
         variant.name,
         repository.blob_bytes(backbone),
@@ -131,6 +135,7 @@ class Adapt:
             self.looked_ns = moment.now
             for model, watched in self.watched.items():
                 if not watched.broken:
+                    self._undo_what_cannot_load(model, watched, moment.state)
                     for order in watched.adaptation.orders(moment.now):
                         self._carry_out(model, watched, order)
         return ()
@@ -144,12 +149,26 @@ class Adapt:
             return
         try:
             watched.adaptation.served(incumbent(self.repository, variant, watched.adaptation.incumbent.head))
-        except (UserError, ValueError, KeyError) as error:
+        except CorruptBlob:
+            return  # it will not serve; what does is watched on
+        except UserError as error:
             watched.broken = f"{variant.name} cannot be watched: {error}"
             self.journal("broken", variant.model, {"variant": variant.name, "reason": watched.broken})
             return
         watched.broken = None
         self.journal("served", variant.model, {"variant": variant.name})
+
+    def _undo_what_cannot_load(self, model: str, watched: Watched, state: State) -> None:
+        """The core gave up what we promoted: point back at what it goes on serving; `_served` hears of it."""
+        core, name = state.models.get(model), watched.adaptation.incumbent.name
+        if core is None or core.serving is None or not core.trouble.startswith(f"{name}: "):
+            return
+        if watched.adaptation.state != "probation" or watched.undone == name:
+            return
+        watched.undone, to, why = name, core.serving.name, {"reason": core.trouble}
+        self._in_background(
+            model, watched, lambda: self.repository.rollback(model, to, why), lambda _: None, lambda _: None
+        )
 
     def _carry_out(self, model: str, watched: Watched, order: Any) -> None:
         match order:
@@ -160,7 +179,11 @@ class Adapt:
                 self._steps(model, watched, job.step, lambda: None)
             case Promote(candidate=candidate, evidence=evidence):
                 self._in_background(
-                    model, watched, lambda: self._store(model, candidate, evidence), watched.adaptation.promoted
+                    model,
+                    watched,
+                    lambda: self._store(model, candidate, evidence),
+                    watched.adaptation.promoted,
+                    watched.adaptation.refused,
                 )
             case Rollback(to=to, reason=reason):
                 self._in_background(
@@ -168,6 +191,7 @@ class Adapt:
                     watched,
                     lambda: self.repository.rollback(model, to, {"reason": reason}),
                     lambda _: watched.adaptation.rolled_back(),
+                    watched.adaptation.refused,
                 )
             case Note(kind=kind, fields=fields):
                 self.journal(kind, model, fields)
@@ -187,7 +211,14 @@ class Adapt:
         self.repository.serve(model, variant.name, {"response": candidate.kind, **evidence})
         return variant.name
 
-    def _in_background(self, model: str, watched: Watched, act: Callable[[], str], done: Callable[[str], None]) -> None:
+    def _in_background(
+        self,
+        model: str,
+        watched: Watched,
+        act: Callable[[], str],
+        done: Callable[[str], None],
+        refused: Callable[[str], None],
+    ) -> None:
         """File work on the lane's idle thread, its end told on the loop thread; a full disk is weather."""
         said: list[str | Exception] = []
 
@@ -201,7 +232,7 @@ class Adapt:
         def ended() -> None:
             (word,) = said
             if isinstance(word, Exception):
-                watched.adaptation.refused(str(word))
+                refused(str(word))
             else:
                 done(word)
 
@@ -211,7 +242,7 @@ class Adapt:
         def on_reply(opened: Open, reply: Reply) -> None:
             if reply.outcome == "ok":
                 ended()
-            elif reply.outcome == "failed":
+            elif reply.outcome != "stopped":
                 watched.broken = reply.detail or "a step failed"
                 self.journal("broken", model, {"reason": watched.broken})
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from edge.events import Event, Served, Time
+from edge.events import Event, LoadFailed, Served, Time
 from edge.protocols import Moment
+from edge.state import State
 from porting.errors import UserError
 from porting.repository import Repository
 
@@ -36,8 +37,11 @@ class Watch:
         self.repository, self.device_kind, self.on_trouble = repository, device_kind, on_trouble
         self.seen: dict[str, int | None] = {model: stamp(repository, model) for model in models}
         self.looked_ns: Time = 0
+        self.told: dict[str, str] = {}  # by model: the trouble that was told last
 
     def observe(self, moment: Moment) -> list[Event]:
+        if isinstance(moment.event, LoadFailed | Served):
+            self._tell_trouble(moment.state)
         if moment.now - self.looked_ns < PERIOD_NS:
             return []
         self.looked_ns = moment.now
@@ -48,6 +52,14 @@ class Watch:
         moved = [model for model, mark in now.items() if mark is not None and mark != self.seen[model]]
         self.seen.update(now)
         return moved
+
+    def _tell_trouble(self, state: State) -> None:
+        """A variant that was to serve was given up."""
+        for name in self.seen:
+            trouble = state.models[name].trouble if name in state.models else ""
+            if trouble and trouble != self.told.get(name):
+                self.on_trouble(name, trouble)
+            self.told[name] = trouble
 
     def _read(self, model: str) -> Served | None:
         try:
