@@ -46,13 +46,13 @@ def for_porting(name: str) -> bool:
 class ImageStream:
     """Generator for `leeway camera`: pictures in seeded random order, each under the condition of its time.
 
-    `frame(i)` gives (RGB uint8, truth objects, condition). `schedule` is in seconds, e.g. `day@0,night@30`.
+    `frame(i)` gives (RGB uint8, truth objects, condition). `schedule`: by shares of the run, e.g. `day@0,night@0.33`.
     """
 
-    def __init__(self, camera: int, fps: float, path: str, schedule: str, seed: int = 7):
-        from examples.conditions import Schedule
+    def __init__(self, camera: int, fps: float, path: str, schedule: str, duration_s: float, seed: int = 7):
+        from examples.junction.conditions import Schedule
 
-        self.fps, self.schedule = fps, Schedule.parse(schedule)
+        self.frames, self.schedule = duration_s * fps, Schedule.parsed(schedule)
         self.key = [seed, camera]
         with members(Path(path)) as (names, read):
             shown = [name for name in names if not for_porting(name)]
@@ -62,13 +62,15 @@ class ImageStream:
             raise UserError(f"{path}: no pictures to show")
 
     def frame(self, index: int) -> tuple[NDArray[np.uint8], list[dict[str, str]], str]:
+        from examples.junction.conditions import apply
+
         payload, label = self.pictures[index % len(self.pictures)]
         try:
             pixels = decode(payload)
         except BadImage:
             pixels = np.zeros((32, 32, 3), np.uint8)  # a broken file is shown as what it is: nothing
-        condition = self.schedule.at(index / self.fps)
-        drifted = self.schedule.apply(pixels, index / self.fps, np.random.default_rng([*self.key, index]))
+        condition = self.schedule.at(min(1.0, index / self.frames))
+        drifted = apply(pixels, condition, 1.0, np.random.default_rng([*self.key, index]), self.key[1])
         return drifted, [{"kind": "image", "label": label}], condition
 
 
@@ -133,11 +135,9 @@ class Images:
         }
 
     def cameras(self, settings: Settings) -> list[str]:
-        options = {"path": str(self.images.resolve()), "schedule": settings.schedule(), "seed": settings.seed}
-        return [
-            "cli.demonstration.images:ImageStream",
-            *(word for k, v in options.items() for word in ("-o", f"{k}={v}")),
-        ]
+        options = {"path": self.images.resolve(), "schedule": settings.schedule(), "duration_s": settings.duration_s}
+        words = (word for key, value in options.items() for word in ("-o", f"{key}={value}"))
+        return ["cli.demonstration.images:ImageStream", *words, "--seed", str(settings.seed)]
 
     def about(self, settings: Settings) -> dict[str, Any]:
         told = f"the folders' names, {self.label_delay_s:g} s late, {self.label_errors:.0%} wrong on purpose"
