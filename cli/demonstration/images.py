@@ -46,13 +46,13 @@ def for_porting(name: str) -> bool:
 class ImageStream:
     """Generator for `leeway camera`: pictures in seeded random order, each under the condition of its time.
 
-    `frame(i)` gives (RGB uint8, truth objects, condition). `schedule`: by shares of the run, e.g. `day@0,night@0.33`.
+    `frame(i)` gives (RGB uint8, truth objects, condition). `schedule`: by seconds, e.g. `day@0,night@30`.
     """
 
-    def __init__(self, camera: int, fps: float, path: str, schedule: str, duration_s: float, seed: int = 7):
-        from examples.junction.conditions import Schedule
+    def __init__(self, camera: int, fps: float, path: str, schedule: str, seed: int = 7):
+        from examples.conditions import Schedule
 
-        self.frames, self.schedule = duration_s * fps, Schedule.parsed(schedule)
+        self.fps, self.schedule = fps, Schedule.parse(schedule)
         self.key = [seed, camera]
         with members(Path(path)) as (names, read):
             shown = [name for name in names if not for_porting(name)]
@@ -62,16 +62,14 @@ class ImageStream:
             raise UserError(f"{path}: no pictures to show")
 
     def frame(self, index: int) -> tuple[NDArray[np.uint8], list[dict[str, str]], str]:
-        from examples.junction.conditions import apply
-
         payload, label = self.pictures[index % len(self.pictures)]
         try:
             pixels = decode(payload)
         except BadImage:
             pixels = np.zeros((32, 32, 3), np.uint8)  # a broken file is shown as what it is: nothing
-        condition = self.schedule.at(min(1.0, index / self.frames))
-        drifted = apply(pixels, condition, 1.0, np.random.default_rng([*self.key, index]), self.key[1])
-        return drifted, [{"kind": "image", "label": label}], condition
+        now_s = index / self.fps
+        drifted = self.schedule.apply(pixels, now_s, np.random.default_rng([*self.key, index]))
+        return drifted, [{"kind": "image", "label": label}], self.schedule.at(now_s)
 
 
 SHOWN_MAX = 4_000  # of one camera, kept as JPEG bytes
@@ -135,7 +133,7 @@ class Images:
         }
 
     def cameras(self, settings: Settings) -> list[str]:
-        options = {"path": self.images.resolve(), "schedule": settings.schedule(), "duration_s": settings.duration_s}
+        options = {"path": self.images.resolve(), "schedule": settings.schedule()}
         words = (word for key, value in options.items() for word in ("-o", f"{key}={value}"))
         return ["cli.demonstration.images:ImageStream", *words, "--seed", str(settings.seed)]
 

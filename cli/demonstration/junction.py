@@ -17,11 +17,7 @@ MODELS = ("detector", "vehicles", "persons", "teacher")
 class Junction:
     """Scene of the show."""
 
-    @property
-    def drift(self) -> str:
-        from examples.junction.camera import DEFAULT_DRIFT
-
-        return DEFAULT_DRIFT
+    drift = "night"
 
     def port(self, settings: Settings, progress: Callable[[str], None]) -> None:
         from devices.cpu import Cpu
@@ -47,8 +43,7 @@ class Junction:
         return config
 
     def cameras(self, settings: Settings) -> list[str]:
-        run = ["-o", f"schedule={settings.schedule()}", "-o", f"duration_s={settings.duration_s:g}"]
-        return ["junction", *run, "--seed", str(settings.seed)]
+        return ["junction", "-o", f"schedule={settings.schedule()}", "--seed", str(settings.seed)]
 
     def about(self, settings: Settings) -> dict[str, Any]:
         return {

@@ -39,10 +39,10 @@ class Settings:
         return self.duration_s * self.drift_at
 
     def schedule(self) -> str:
-        """Conditions with the share of the run that each begins at: `day@0,night@0.33,fog@0.67`."""
+        """Conditions with the second that each begins at: `day@0,night@30,fog@60`."""
         drifts = [word.strip() for word in self.drift.split(",") if word.strip()]
-        each = (1 - self.drift_at) / max(1, len(drifts))
-        return ",".join(["day@0", *(f"{word}@{self.drift_at + at * each:.4f}" for at, word in enumerate(drifts))])
+        each_s = (self.duration_s - self.drift_s) / max(1, len(drifts))
+        return ",".join(["day@0", *(f"{word}@{self.drift_s + at * each_s:.2f}" for at, word in enumerate(drifts))])
 
 
 class Scene(Protocol):

@@ -19,7 +19,7 @@ JPEG_QUALITY = 90
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
 IMAGE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".webp", ".tif", ".tiff"}
 OPEN_TIMEOUT_MS = 5_000
-SHORT_NAMES = {"junction": "examples.junction.camera:Camera"}
+SHORT_NAMES = {"junction": "examples.junction.scene:Junction"}
 
 Truth = Mapping[str, Any]  # "objects": [{"kind", "label", "box"?, "track"?}], "condition"?
 
