@@ -97,6 +97,24 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
+def arrays_in(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    """The way back. Raises `CorruptBlob` naming the file."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # zipfile, zlib, ValueError, EOFError: numpy promises none of them
+        raise CorruptBlob(f"{path}: holds no arrays ({error}); port the model again") from None
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """What cannot be read out of a table: `UserError` naming the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: is not as this version writes it ({error!r}); roll back") from None
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """A table as indented JSON, durably."""
     write_durably(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())

@@ -6,11 +6,9 @@ Every file is written beside its place, synced, and renamed into it: a reader se
 
 import glob
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +19,17 @@ from numpy.typing import NDArray
 
 from porting.errors import CorruptBlob as CorruptBlob
 from porting.errors import UserError
-from porting.files import check_blob, digest_of_file, lock, npz_bytes, read_json, write_durably, write_json
+from porting.files import (
+    arrays_in,
+    check_blob,
+    digest_of_file,
+    lock,
+    npz_bytes,
+    read_json,
+    understood,
+    write_durably,
+    write_json,
+)
 from porting.variant import Stage, Variant, stage_from_json, variant_from_json
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -78,12 +86,7 @@ class Repository:
 
     def arrays(self, digest: str) -> dict[str, NDArray[Any]]:
         """The arrays of an `.npz` blob, e.g. a head's `head.weight` and `head.bias`."""
-        content = self.blob_bytes(digest)
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except Exception as error:  # zipfile, zlib, ValueError, EOFError: numpy promises none of them
-            raise CorruptBlob(f"{self.blob_path(digest)}: holds no arrays ({error}); port the model again") from None
+        return arrays_in(self.blob_bytes(digest), self.blob_path(digest))
 
     # ---- variants
 
@@ -99,7 +102,7 @@ class Repository:
 
     def variant(self, model: str, name: str) -> Variant:
         """Raises `UserError` when there is none of that name, with the names that there are."""
-        with _understood(self._variant_path(model, name)):
+        with understood(self._variant_path(model, name)):
             return variant_from_json(self._described(model, name))
 
     def variants(self, model: str) -> list[str]:
@@ -113,7 +116,7 @@ class Repository:
         A variant without a profile takes the durations of the nearest ancestor that has one: a graph's own where the
         graph is the same, else those of the stage in the same place. Nothing measured: durations are empty.
         """
-        with _understood(self._variant_path(variant.model, variant.name)):
+        with understood(self._variant_path(variant.model, variant.name)):
             stages = [stage_from_json(table) for table in self._described(variant.model, variant.name)["stages"]]
         by_graph, by_place = self._durations(variant, device_kind)
         return tuple(
@@ -217,7 +220,7 @@ class Repository:
 
     def check(self, model: str, name: str) -> None:
         """Read every blob of a variant. Raises `UserError` or `CorruptBlob` at the first that is wrong."""
-        for digest in blobs_of(self._described(model, name)):
+        for digest in self._blobs(model, name):
             check_blob(self.blob_path(digest), digest)
 
     def verify(self) -> list[Problem]:
@@ -232,7 +235,7 @@ class Repository:
     def _wrong_tables(self, model: str) -> Iterator[Problem]:
         for name in self.variants(model):
             try:
-                missing = [d for d in blobs_of(self._described(model, name)) if not self.blob_path(d).exists()]
+                missing = [d for d in self._blobs(model, name) if not self.blob_path(d).exists()]
                 yield from (Problem(str(self.blob_path(d)), f"missing; {model}/{name} needs it") for d in missing)
             except UserError as error:
                 yield Problem(str(self._variant_path(model, name)), str(error))
@@ -281,6 +284,10 @@ class Repository:
     def _history_path(self, model: str, number: int) -> Path:
         return self._folder(model) / "history" / f"{number:04}.json"
 
+    def _blobs(self, model: str, name: str) -> list[str]:
+        with understood(self._variant_path(model, name)):
+            return blobs_of(self._described(model, name))
+
     def _described(self, model: str, name: str) -> dict[str, Any]:
         path = self._variant_path(model, name)
         if path.exists():
@@ -288,14 +295,6 @@ class Repository:
         if model not in self.models():
             raise UserError(f"{self.root}: no model {model!r}; there is {', '.join(self.models()) or 'none yet'}")
         raise UserError(f"{model}: no variant {name!r}; there is {', '.join(self.variants(model))}")
-
-
-@contextmanager
-def _understood(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: is not a variant as this version writes it ({error!r}); roll back") from None
 
 
 def blobs_of(described: Mapping[str, Any]) -> list[str]:
