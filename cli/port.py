@@ -27,7 +27,11 @@ def port(
         typer.Option(help="Labelled pictures: zip or folder of class folders. Accuracy and drift need them."),
     ] = None,
     labels: Annotated[
-        str, typer.Option(metavar="A,B,…|FILE", help="In the model's order (default: the samples' folders, sorted).")
+        str,
+        typer.Option(
+            metavar="A,B,…|FILE",
+            help="In the model's order (default: the file's own, else the samples' folders, sorted).",
+        ),
     ] = "",
     kind: Annotated[
         str, typer.Option(help="classification or detection (default: by the output's shape).", show_default=False)
@@ -73,7 +77,7 @@ def port(
     known = labels_of(labels)
     with Steps(shown=not as_json) as steps:
         steps("reading samples", 0.0)
-        pictures, found = read(samples, known, limit)
+        pictures = read(samples, known, limit)
         report = port_model(
             path,
             name or path.stem,
@@ -81,7 +85,7 @@ def port(
             device_of(device, threads),
             input=given,
             output={key: value for key, value in thresholds.items() if value is not None},
-            labels=known or found,
+            labels=known,
             samples=pictures,
             kind=chosen("--kind", kind, ("classification", "detection")),
             cut=cut,
@@ -129,12 +133,10 @@ def input_options(size: str, color: str, layout: str, scale: str, mean: str, std
     }
 
 
-def read(
-    path: Path | None, labels: tuple[str, ...] | None, limit: int
-) -> tuple["Samples | None", tuple[str, ...] | None]:
+def read(path: Path | None, labels: tuple[str, ...] | None, limit: int) -> "Samples | None":
     from porting.samples import read_samples
 
-    return (None, None) if path is None else read_samples(path, labels, limit=limit)
+    return None if path is None else read_samples(path, labels, limit=limit)[0]
 
 
 def device_of(name: str, threads: int) -> "Device":

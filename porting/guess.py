@@ -78,7 +78,7 @@ def kind_of(taken: Taken) -> str:
 
 def settle_output(taken: Taken, kind: str, labels: Sequence[str] | None) -> OutputSpec:
     """Bring the output into the form that we read, in place: [N, K] or [N, 4 + K, M]. Raises `UserError`."""
-    labels = tuple(labels) if labels else labels_in(taken.model)
+    labels = tuple(labels) if labels else None
     if kind == "classification":
         _settle_rows(taken)
         count = (graphs.shape_of(taken.output) or (None,))[-1]

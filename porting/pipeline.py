@@ -71,8 +71,8 @@ def port(
         input: fields of `InputSpec` that the user knows (width, height, layout, color, scale, mean, std); the rest is
             read off the model, the scaling is tried out on the samples.
         output: fields of `OutputSpec` for detectors: score_min, overlap_max.
-        labels: in the model's order; None: from the file's metadata, else "0", "1", …
-        samples: labelled pictures (images, labels, block[, stream]); they give accuracy, gates and the drift reference.
+        labels: in the model's order; None: those in the file, else the samples' classes, else "0", "1", …
+        samples: labelled pictures (images, labels, block[, stream[, names]]): for accuracy, gates, the drift reference.
         kind: classification or detection; None: by the output's shape.
         cut: "auto" or True: a classifier's head becomes a stage of its own, its weights inputs; False: one stage.
         variant: its name; a number is added when another one has it.
@@ -89,7 +89,9 @@ def port(
         progress("taking the model in", 0.0)
         taken = take_in(path, device, _size(given))
         kind = kind or guess.kind_of(taken)
-        answer = guess.settle_output(taken, kind, labels)
+        labelled = _labelled(samples, kind, taken)
+        answer = guess.settle_output(taken, kind, labels or guess.labels_in(taken.model) or _names(labelled))
+        labelled = None if labelled is None else labelled.relabelled(answer.labels)
         whole = _copy(taken.model)
         found = _cut(taken, kind, cut is not False)
         answer = replace(answer, **dict(output or {}), name=found.parts.output, features=_features(found.parts))
@@ -99,7 +101,6 @@ def port(
             opened.enter_context(piece) for piece in _loaded(found.parts, device, taken.batches or tuple(batches))
         ]
         ported = Chain([(piece.engine, piece.arrays) for piece in pieces])
-        labelled = _labelled(samples, kind, taken)
         spec = _input(taken, given, original, labelled)
         report = Report(model, variant, str(path), kind, device.name, answer.labels, asdict(spec))
         report.difference = _compare(taken, original, ported, found, spec, labelled)
@@ -191,6 +192,10 @@ def _labelled(samples: Samples | tuple[Any, ...] | None, kind: str, taken: Taken
         taken.notes.append("samples are not used: a detector's accuracy is not measured yet")
         return None
     return Samples(*samples)
+
+
+def _names(samples: Samples | None) -> tuple[str, ...] | None:
+    return None if samples is None else samples.names
 
 
 def _input(taken: Taken, given: Mapping[str, Any], original: Chain, samples: Samples | None) -> InputSpec:

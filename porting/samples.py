@@ -30,11 +30,21 @@ class Samples(NamedTuple):
     labels: NDArray[np.int64]  # [n] index into the model's labels
     block: NDArray[np.int64]  # [n] which rows are neighbours in time
     stream: NDArray[np.int64] | None = None  # [n]; None: one stream
+    names: tuple[str, ...] | None = None  # what the labels index; None: the model's labels
 
     def take(self, rows: NDArray[np.int64]) -> "Samples":
         """Some rows, in the order given."""
         stream = None if self.stream is None else self.stream[rows]
-        return Samples([self.images[i] for i in rows], self.labels[rows], self.block[rows], stream)
+        return Samples([self.images[i] for i in rows], self.labels[rows], self.block[rows], stream, self.names)
+
+    def relabelled(self, names: tuple[str, ...]) -> "Samples":
+        """With labels that index `names` instead. Raises `UserError` when a class of the samples is not among them."""
+        if self.names is None or self.names == names:
+            return self
+        if unknown := sorted(set(self.names) - set(names)):
+            raise UserError(f"samples: class {unknown[0]!r} is none of the labels {', '.join(names)}")
+        index = np.array([names.index(name) for name in self.names], np.int64)
+        return self._replace(labels=index[self.labels], names=names)
 
     def thinned(self, limit: int) -> "Samples":
         """At most so many rows, evenly spread over the whole."""
@@ -68,7 +78,7 @@ def read_samples(
         images = [_image(path, name, read, size) for _, name in rows]
     index = np.array([labels.index(class_of(name)) for _, name in rows], np.int64)
     stream = np.array([key[0] for key, _ in rows], np.int64)
-    return Samples(images, index, blocks_of(stream), stream), labels
+    return Samples(images, index, blocks_of(stream), stream, labels), labels
 
 
 def blocks_of(stream: NDArray[Any], length: int = BLOCK) -> NDArray[np.int64]:

@@ -233,3 +233,18 @@ def test_a_model_of_somebody_else_is_repaired_and_cut(cpu, repository):
     assert repository.arrays(repository.stages(repository.variant("shufflenet", "fp32"), "")[1].head)[
         "head.weight"
     ].shape == (1000, 544)
+
+
+def test_samples_find_the_models_own_label_order_by_name(models, cpu, repository, saved):
+    path = saved(models.mobile())
+    port(path, "things", repository, cpu, input={"scale": 1.0}, **QUICK)
+    samples = labelled_by(repository, cpu, "things", pictures())
+    model = models.mobile()
+    model.metadata_props.add(key="labels", value="['e', 'd', 'c', 'b', 'a']")
+    alphabetical = samples._replace(labels=4 - samples.labels, names=tuple("abcde"))
+    report = port(saved(model, "b.onnx"), "own", repository, cpu, input={"scale": 1.0}, samples=alphabetical, **QUICK)
+    assert (report.labels, report.accuracy.top1) == (tuple("edcba"), 1.0)
+    named = port(path, "named", repository, cpu, input={"scale": 1.0}, samples=alphabetical, **QUICK)
+    assert named.labels == tuple("abcde")  # the file says nothing: the folders do
+    with pytest.raises(UserError, match="class 'a' is none of the labels"):
+        port(path, "other", repository, cpu, labels="vwxyz", samples=alphabetical, **QUICK)
