@@ -35,7 +35,7 @@ GLASS: Colour = (70, 92, 112)
 
 @dataclass
 class Pen:
-    """Carries points of a unit square to pixels: `origin` is the middle of the ground line, `slope` tilts the ground."""
+    """Carries points of a unit square to pixels; `origin` is the middle of the ground line, `slope` tilts it."""
 
     image: np.ndarray
     origin: tuple[float, float]
@@ -167,7 +167,16 @@ def _bus(pen: Pen, look: Look) -> None:
 def _truck(pen: Pen, look: Look) -> None:
     pen.fill([(0.02, 0.14), (0.02, 0.26), (0.97, 0.26), (0.97, 0.14)], (52, 52, 55))
     if look.variant % 3 == 2:  # a tanker
-        tank = [(0.0, 0.45), (0.04, 0.8), (0.12, 0.9), (0.58, 0.9), (0.66, 0.8), (0.7, 0.45), (0.62, 0.27), (0.06, 0.27)]
+        tank = [
+            (0.0, 0.45),
+            (0.04, 0.8),
+            (0.12, 0.9),
+            (0.58, 0.9),
+            (0.66, 0.8),
+            (0.7, 0.45),
+            (0.62, 0.27),
+            (0.06, 0.27),
+        ]
         pen.fill(tank, look.second)
         pen.fill([(0.04, 0.62), (0.04, 0.75), (0.66, 0.75), (0.66, 0.62)], shade(look.second, 1.25))
     else:
