@@ -214,9 +214,10 @@ class Live:
         on_reply: Callable[[Open, Reply], None],
         picture: Picture | None = None,
         step: Step | None = None,
+        priority: int = 0,
     ) -> int:
         """Background work, from the loop thread: a picture through a model, or a job of short steps."""
-        request = Request(next(self.ids), app, "background", monotonic_ns())
+        request = Request(next(self.ids), app, "background", monotonic_ns(), priority=priority)
         self.open[request.id] = Open(request, None, picture, step, on_reply=on_reply)
         self.ready.append(Arrived(request))
         return request.id

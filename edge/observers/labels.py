@@ -31,7 +31,8 @@ class Teacher:
 
         teacher = self.teacher_of(model)
         assert teacher is not None
-        self.world.submit(teacher, answer, Picture(pixels=sample.image))
+        # Before training: somebody waits for the labels, and there are few of them.
+        self.world.submit(teacher, answer, Picture(pixels=sample.image), priority=1)
 
 
 def best(opened: Open, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
