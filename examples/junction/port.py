@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--cameras", type=int, default=4)
     asked = parser.parse_args()
-    port_all(asked.repository, asked.repository / "samples", asked.seed, asked.cameras, print)
+    with tempfile.TemporaryDirectory() as samples:
+        port_all(asked.repository, Path(samples), asked.seed, asked.cameras, print)
 
 
 if __name__ == "__main__":
