@@ -20,6 +20,9 @@ class Episode:
     since_ns: int
     began_ns: int
     chance: list[Sample] = field(default_factory=list)  # drawn at random: the unbiased part of the audit
+    far: set[int] = field(
+        default_factory=set
+    )  # ids of those chosen because they are far: to learn from, not to judge by
     rounds: int = 0
     finding: Finding | None = None
     split_ns: int = 0  # training samples are older than this

@@ -62,7 +62,9 @@ def test_nothing_happens_while_nothing_drifts():
 
 
 def test_a_harmless_drift_moves_the_reference_and_trains_nothing():
-    drive = Drive(settings(check_in=False, false_alarms_per_day=100.0), condition=lambda s: clear if s > 20 else day).run(90)
+    drive = Drive(
+        settings(check_in=False, false_alarms_per_day=100.0), condition=lambda s: clear if s > 20 else day
+    ).run(90)
     assert drive.told("alarm"), "the answers changed"
     assert {fields["verdict"] for _, fields in drive.told("audit")} == {"harmless"}
     assert not drive.told("response")
@@ -115,7 +117,7 @@ def test_worse_in_probation_is_rolled_back():
         real(name)
         good = drive.adaptation.incumbent
         head = good.head.with_(np.roll(good.head.weight, 1, axis=0), good.head.bias)
-        drive.adaptation.incumbent = Incumbent(name, drive.incumbent.graph, head)
+        drive.adaptation.bench.incumbent = Incumbent(name, drive.incumbent.graph, head)
 
     drive.adaptation.promoted = promoted_damaged
     drive.condition = lambda at_s: night if 30 <= at_s < 44 else day  # and the day is back
@@ -129,8 +131,8 @@ def test_answers_of_another_variant_are_not_looked_at():
     drive = Drive(settings()).run(5)
     before = drive.adaptation.status()
     name = drive.adaptation.incumbent.name
-    drive.adaptation.incumbent = Incumbent("newer", drive.incumbent.graph, drive.incumbent.head)
-    samples = list(drive.adaptation._recent)
+    drive.adaptation.bench.incumbent = Incumbent("newer", drive.incumbent.graph, drive.incumbent.head)
+    samples = list(drive.adaptation.bench.recent)
     assert all(sample.variant == name for sample in samples)
     for sample in samples:
         drive.adaptation.observe(sample)
