@@ -47,7 +47,7 @@ class Stream(Strict):
 
     apps: tuple[str, ...] = Field(min_length=1, description="names of `apps` that each frame goes through")
     waiting_max: int = Field(
-        1, ge=1, description="frames of this stream that may wait; a newer one takes the oldest's place"
+        1, ge=1, le=32, description="frames of this stream that may wait; a newer one takes the oldest's place"
     )
     enabled: bool = True
 

@@ -72,3 +72,19 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.fixture(name="eventually")
 def eventually_fixture() -> Callable[..., bool]:
     return eventually
+
+
+@pytest.fixture(scope="session")
+def ported_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The box of tests/edge/daemon_builder.py: a folder with a repository, ported once."""
+    from tests.edge.daemon_builder import ported
+
+    folder = tmp_path_factory.mktemp("ported")
+    ported(folder)
+    return folder
+
+
+@pytest.fixture
+def box(ported_once: Path, tmp_path: Path) -> Path:
+    """A copy of it of one's own, to serve from and to damage."""
+    return Path(shutil.copytree(ported_once, tmp_path / "box"))

@@ -21,11 +21,13 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from devices.cpu import Cpu
+from devices.interface import DeviceError
 from edge.codecs.result import message
 from edge.config import Config, load
 from edge.daemon import Parts, serve
-from edge.events import Reply
+from edge.events import Evict, Reply, Run
 from edge.live import Open
+from edge.protocols import Moment
 from edge.sources.frame import Frame
 from edge.sources.outbox import Message
 from edge.sources.wire import send
@@ -61,7 +63,7 @@ def _model(nodes: Sequence[Any], shape: Sequence[Any], out: Sequence[Any], weigh
 
 
 def colour_classifier(size: int = 16, channels: int = 3, work: int = 0) -> onnx.ModelProto:
-    """[N, 3, size, size] -> [N, 3]: 20 times the mean of each channel. `work`: channels of a convolution to wait for."""
+    """[N, 3, size, size] -> [N, 3]: 20 times the mean of each channel. `work`: makes it slow."""
     nodes, weights, last = [], {}, "image"
     if work:
         weights["busy.w"] = np.zeros((work, channels, 9, 9), np.float32)
@@ -124,7 +126,7 @@ def edge(folder: Path, **changes: Any) -> Path:
         "models": "repository",
         "mqtt": {"port": 1, "node": "box", "reconnect_max_s": 0.2},
         "apps": {"colour": {"use": "edge.answers.single:Single", "model": "paint", "slo_ms": 5000}},
-        "streams": {"*": {"apps": ["colour"], "waiting_max": 100}},
+        "streams": {"*": {"apps": ["colour"], "waiting_max": 32}},
         "stats_period_s": 0.2,
         **changes,
     }
@@ -141,18 +143,52 @@ CASCADE = {
 }
 
 
+class TightCpu(Cpu):
+    """`room`: bytes, where `memory_mb` is too coarse."""
+
+    def __init__(self, name: str = "cpu0", room: int = 0):
+        super().__init__(name)
+        self.memory_bytes = room
+
+
+class WeatherCpu(Cpu):
+    """Its engines say `words` one after the other instead of running: "device" = weather, "bug" = ours."""
+
+    def __init__(self, name: str = "cpu0", words: Sequence[str] = ()):
+        super().__init__(name)
+        self.words = list(words)
+
+    def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> Any:
+        engine = super().load(graph, batches)
+        run = engine.run
+
+        def weathered(inputs: Any) -> Any:
+            word = self.words.pop(0) if self.words else ""
+            if word == "device":
+                raise DeviceError("the sky fell")
+            if word == "bug":
+                raise ZeroDivisionError("a bug of ours")
+            return run(inputs)
+
+        engine.run = weathered  # type: ignore[method-assign]
+        return engine
+
+
 class Daemon:
     """`serve` in a thread. Frames go in by `send`, as the network thread would hand them over; replies are kept.
 
     `results` are the messages as they would be published; `reasons` counts the others.
     """
 
-    def __init__(self, config: Config | Path):
+    def __init__(self, config: Config | Path, first: Sequence[bytes] = ()):
+        self.first = first  # frames that are there before anything is loaded: they wait for each other
         self.config = load(config) if isinstance(config, Path) else config
         self.results: list[dict[str, Any]] = []
         self.reasons: Counter[str] = Counter()
         self.details: list[str] = []
         self.last: dict[str, Any] = {}
+        self.runs: list[Run] = []
+        self.evicted = 0
         self.error: BaseException | None = None
         self._parts: Parts | None = None
         self._ready = threading.Event()
@@ -193,9 +229,17 @@ class Daemon:
     def _begun(self, parts: Parts) -> None:
         self._parts = parts
         parts.world.listeners.append(self)  # type: ignore[attr-defined]
+        parts.observers.append(self)
+        for payload in self.first:
+            self.send(payload)
         self._ready.set()
 
-    # ---- as a listener
+    # ---- as an observer and a listener
+
+    def observe(self, moment: Moment) -> tuple[()]:
+        self.runs += [action for action in moment.actions if isinstance(action, Run)]
+        self.evicted += sum(isinstance(action, Evict) for action in moment.actions)
+        return ()
 
     def arrived(self, camera: str) -> None: ...
 
@@ -276,3 +320,7 @@ class Client:
 
 def within(condition: Callable[[], object], seconds: float = 10.0) -> bool:
     return eventually(condition, seconds)
+
+
+def repository_of_box(folder: Path) -> Repository:
+    return Repository(folder / "repository")
