@@ -11,8 +11,9 @@ from drift.jobs import Clock, Job
 from drift.orders import Order
 from drift.samples import Reference, Sample, Stride
 from drift.settings import MS, DriftSettings, S
-from drift.watch import Alarm
+from drift.watch import TRAIL_MAX, Alarm
 
+WIDER = 3  # samples until the next check-in, as a multiple of the last
 COUNTS = ("alarms", "audits", "promotions", "rollbacks", "refused", "given_up", "no_labels", "samples", "stale")
 
 
@@ -21,6 +22,9 @@ class Adaptation:
     `rolled_back`, `served`. Jobs run wherever there is time; their results are picked up by the next `orders`.
 
     Signals belong to a variant: samples of any other than the one that serves are ignored.
+
+    A check-in is an audit without an alarm: soon after the start and at growing intervals, so that the guards come to
+    know this site's own frames, more of them each time, and never learn a world that no label vouches for.
 
     Args:
         model: its name, for the journal.
@@ -43,8 +47,9 @@ class Adaptation:
         self._stride = Stride(int(settings.stride_ms * MS), settings.per_frame)
         self._state = "starting"  # starting, watching, settling; or that of the course
         self._course: Course | None = None
-        self._checked_in = not settings.check_in
-        self._tested_ns = self._quiet_until_ns = self._since_ns = 0
+        self._check_at = settings.world_min if settings.check_in else 0  # samples until the next check-in; 0: none
+        self._tested_ns = self._quiet_until_ns = 0
+        self._world_ns = 0  # since when the world is the one that is known
 
     @property
     def state(self) -> str:
@@ -98,7 +103,8 @@ class Adaptation:
         bench.job, bench.incumbent, self._course = None, incumbent, None
         bench.stored.clear()
         bench.renew([])
-        self._checked_in, self._state = False, "watching"
+        self._check_at, self._world_ns = bench.settings.world_min, bench.now_ns
+        self._state = "watching"
 
     def status(self) -> dict[str, Any]:
         """For statistics and people: state, accuracy estimate 0..1 (None before the first audit), counters."""
@@ -139,10 +145,14 @@ class Adaptation:
     def _follow(self, course: Course) -> None:
         if course.end is None:
             return
-        self._course, self._since_ns = None, course.since_ns
+        settings, routine = self.bench.settings, course.episode.purpose == "check_in" and not course.episode.promotions
+        self._course = None
         self._state = "settling" if course.end == "settle" else "watching"
-        if course.end == "rest":
-            self._quiet_until_ns = self.bench.now_ns + int(self.bench.settings.refractory_s * S)
+        if course.end == "settle" and not routine:
+            self._world_ns = course.since_ns
+            self._check_at = WIDER * settings.world_min if settings.check_in else 0
+        elif course.end == "rest" and not routine:
+            self._quiet_until_ns = self.bench.now_ns + int(settings.refractory_s * S)
 
     def _while_starting(self) -> None:
         bench = self.bench
@@ -154,10 +164,10 @@ class Adaptation:
         bench = self.bench
         if bench.now_ns < self._quiet_until_ns:
             return
-        if not self._checked_in and bench.watch.seen(0) >= bench.settings.world_min:
-            self._checked_in = True
-            oldest_ns = min(sample.at_ns for sample in bench.recent)
-            self._suspect(Alarm("*", "covariate", {}, bench.now_ns, oldest_ns), "check_in")
+        if self._check_at and bench.watch.seen(self._world_ns) >= self._check_at:
+            self._check_at = WIDER * self._check_at if WIDER * self._check_at <= TRAIL_MAX else 0
+            times = sorted(sample.at_ns for sample in bench.recent)
+            self._suspect(Alarm("*", "covariate", {}, bench.now_ns, times[len(times) // 2]), "check_in")
         elif bench.now_ns - self._tested_ns >= bench.settings.test_s * S:
             self._tested_ns = bench.now_ns
             alarm = bench.watch.test(bench.now_ns)
@@ -173,9 +183,9 @@ class Adaptation:
     def _while_settling(self) -> None:
         """Learn the world as it is now, once enough of it was seen with this variant."""
         bench = self.bench
-        if bench.job is None and bench.watch.seen(self._since_ns) < bench.settings.world_min:
+        if bench.job is None and bench.watch.seen(self._world_ns) < bench.settings.world_min:
             return
-        job = bench.work("calibrate", lambda: bench.calibration(bench.watch.world(self._since_ns), bench.watch.streams))
+        job = bench.work("calibrate", lambda: bench.calibration(bench.watch.world(self._world_ns), bench.watch.streams))
         if job is not None:
             self._learned(job)
 

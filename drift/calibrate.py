@@ -97,8 +97,8 @@ def calibrate(
 
     The world's chunks (runs of consecutive samples of one stream, a window long) are halved at random, again and again:
     one half makes the reference, the other the windows. A window is made of long pieces of chunks, so that the
-    dependence between neighbours stays; half of the windows of a stream keep to one stream, so that streams may differ. Scoring
-    against half of the reference is severer than life, and makes up for the luck of a small reference.
+    dependence between neighbours stays; half of the windows of a stream keep to one stream, so that streams may differ.
+    Scoring against half of the reference is severer than life, and makes up for the luck of a small reference.
     """
     makers = [*make, BbsdsGivenClass]
     tests = {test.name: test for test in (maker(world.probs) for maker in makers)}

@@ -1,4 +1,4 @@
-"""The course of one suspected drift: audit, gathering, ladder, judge, promotion, probation. Ends in settling or rest."""
+"""The course of one suspected drift: audit, gathering, ladder, judge, promotion, probation."""
 
 import numpy as np
 

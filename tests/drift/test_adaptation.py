@@ -55,7 +55,7 @@ def test_the_world_that_comes_back_gets_its_variant_back():
 
 
 def test_nothing_happens_while_nothing_drifts():
-    drive = Drive(settings()).run(400)
+    drive = Drive(settings()).run(240)
     assert not drive.told("promotion")
     assert not drive.told("response")
     assert len(drive.told("alarm")) <= 1
