@@ -1,4 +1,4 @@
-"""Drift in numbers: false alarms against the stated rate, delays, what a repair regains. Prints JSON; `--quick` for a look."""
+"""Drift in numbers: false alarms against the stated rate, delays, what a repair regains. JSON; `--quick` for a look."""
 
 import json
 import sys

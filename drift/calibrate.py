@@ -52,8 +52,13 @@ class Guard:
     alarming: tuple[str, ...]  # tests that may raise an alarm; the others characterise it
 
     def excess(self, channel: str, probs: Array) -> dict[str, float]:
-        """Score over limit, by test; above 1 is beyond what this world shows."""
-        return {name: test.score(probs) / self.limits[channel][name] for name, test in self.tests.items()}
+        """Score over limit, by test; above 1 is beyond what this world shows. What only characterises an alarm is
+        left out where there is none."""
+        limits = self.limits[channel]
+        excess = {name: self.tests[name].score(probs) / limits[name] for name in self.alarming}
+        if self.worst(excess) > 1:
+            excess |= {n: t.score(probs) / limits[n] for n, t in self.tests.items() if n not in excess}
+        return excess
 
     def worst(self, excess: Mapping[str, float]) -> float:
         return max(excess[name] for name in self.alarming)
