@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rig import Placement, Rig, mobile_net, rig
+from benchmarks.rig import NOBODY, NODE, Placement, Rig, mobile_net, rig
 
 PLACEMENTS = (
     Placement("lane alone on core 1, the rest of the daemon on core 0", lane=1, rest=0, outside=0),
@@ -25,18 +25,19 @@ WARM_S = 1.0
 
 def throughput(stage: Rig, turns: int, seconds: float) -> dict[str, Any]:
     """Frames per second of both, taken in turns; CPU time per answered frame of each thread of the daemon."""
-    stage.bare(WARM_S)
+    offered = OVERLOAD / median(stage.bare(WARM_S)[0])
     per_frame, rates, ratios, threads = [], [], [], []
     for _ in range(turns):
+        stage.camera(offered, NOBODY)  # the same work next door, which on shared cores costs the bare loop as well
+        sleep(0.3)
         walls, cpus = stage.bare(seconds)
-        offered = OVERLOAD / median(walls)
-        stage.camera("rate", offered)
+        stage.camera(offered, NODE)
         sleep(0.5)
         before = stage.daemon("count")
         sleep(seconds)
         after = stage.daemon("count")
-        stage.camera("rate", 0.0)
-        sleep(0.5)
+        stage.camera(0.0, NODE)
+        sleep(0.3)
         answered = after[0] - before[0]
         rate = answered / (after[2] - before[2])
         rates.append(rate)
@@ -64,12 +65,12 @@ def latency(stage: Rig, turns: int, seconds: float) -> dict[str, Any]:
     bare: list[float] = []
     for _ in range(turns):
         bare += stage.bare(seconds / 4)[0]
-        stage.camera("rate", LIGHT_FPS)
+        stage.camera(LIGHT_FPS, NODE)
         sleep(0.5)
         stage.daemon("latencies", True)
         sleep(seconds)
         rows += stage.daemon("latencies", False)
-        stage.camera("rate", 0.0)
+        stage.camera(0.0, NODE)
         sleep(0.2)
     told, handed, decode, infer = np.array(rows).T / 1e6
     return {
@@ -86,7 +87,9 @@ def quantiles(values: Sequence[float] | np.ndarray) -> dict[str, float]:
     return {f"p{q}": round(float(np.percentile(values, q)), 3) for q in (50, 90, 99)}
 
 
-def measure(quick: bool = True, models: Sequence[str] = tuple(MODELS), places: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
+def measure(
+    quick: bool = True, models: Sequence[str] = tuple(MODELS), places: Sequence[int] = (0, 1, 2)
+) -> dict[str, Any]:
     turns, seconds = (3, 2.0) if quick else (9, 3.0)
     table: dict[str, Any] = {}
     with TemporaryDirectory() as name:

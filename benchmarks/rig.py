@@ -1,4 +1,4 @@
-"""What daemon benchmarks stand on: a broker, a camera process, a bare loop, a daemon that can be asked, small models."""
+"""What they stand on: a broker, a camera process, a bare loop, a daemon that can be asked, small models."""
 
 import multiprocessing as mp
 import os
@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"  # Debian keeps Mosquitto where only root looks
 LOOPBACK = "127.0.0.1"
-NODE, CAMERAS = "bench", 4
+NODE, NOBODY, CAMERAS = "bench", "nobody", 4  # a daemon listens to the first node only
 WIDTH, HEIGHT = 320, 240  # of the cameras' frames
 SPAWN = mp.get_context("spawn")
 LABELS = [f"class {i}" for i in range(10)]
@@ -31,7 +31,7 @@ LABELS = [f"class {i}" for i in range(10)]
 
 
 def mobile_net(path: Path, side: int, width: int, blocks: int) -> Path:
-    """A network of depthwise-separable convolutions (as in MobileNet) with random weights: `side` x `side` in, 10 out."""
+    """A network of depthwise-separable convolutions (as in MobileNet), random weights: `side` x `side` in, 10 out."""
     rng = np.random.default_rng(0)
     nodes: list[Any] = []
     tensors: list[Any] = []
@@ -145,7 +145,7 @@ def mosquitto(folder: Path, core: int | None) -> Iterator[int]:
 
 
 def camera_process(pipe: Connection, port: int) -> None:
-    """Publishes frames of `CAMERAS` cameras in turn. Asked ("rate", fps of all together): 0 pauses."""
+    """Publishes frames of `CAMERAS` cameras in turn. Asked (frames per second of all together, node): 0 pauses."""
     import paho.mqtt.client as paho
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
@@ -153,7 +153,7 @@ def camera_process(pipe: Connection, port: int) -> None:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, "bench-camera", protocol=paho.MQTTv5)
     client.connect(LOOPBACK, port)
     client.loop_start()
-    frames, rate, changed = jpegs(), [0.0], threading.Event()
+    frames, rate, node, changed = jpegs(), [0.0], [NODE], threading.Event()
 
     def publish() -> None:
         number, due = 0, time.monotonic()
@@ -165,15 +165,15 @@ def camera_process(pipe: Connection, port: int) -> None:
                 continue
             properties = Properties(PacketTypes.PUBLISH)
             properties.UserProperty = [("frame_time", f"{time.time():.6f}"), ("seq", str(number // CAMERAS))]
-            topic = f"leeway/{NODE}/camera-{number % CAMERAS}/frame"
+            topic = f"leeway/{node[0]}/camera-{number % CAMERAS}/frame"
             client.publish(topic, frames[number % len(frames)], properties=properties)
             number += 1
-            due += 1 / rate[0]
+            due += 1 / (rate[0] or 1.0)
             time.sleep(max(0.0, due - time.monotonic()))
 
     threading.Thread(target=publish, daemon=True).start()
     for word in words(pipe):
-        rate[0] = word[1]
+        rate[0], node[0] = word
         changed.set()
         pipe.send(None)
 

@@ -199,9 +199,9 @@ class LaneThreads:
     def _first_inputs(self, order: Order, pixels: Sequence[Array]) -> dict[str, Array]:
         spec = order.stages[0].input
         if spec is not None:
-            return {spec.name: np.stack([prepare(image, spec) for image in pixels])}
+            return {spec.name: stacked([prepare(image, spec) for image in pixels])}
         names = order.jobs[0].tensors
-        return {name: np.stack([job.tensors[name] for job in order.jobs]) for name in names}
+        return {name: stacked([job.tensors[name] for job in order.jobs]) for name in names}
 
     def _run_stage(self, stage: Stage, batch: dict[str, Array]) -> dict[str, Array]:
         """What went in goes along with what comes out: the features that a head takes are wanted afterwards too."""
@@ -226,6 +226,11 @@ class LaneThreads:
 def decoding_ns(jobs: Sequence[Job]) -> int:
     """Time that their pictures have taken to decode so far; a picture that several models look at is decoded once."""
     return sum(job.picture.decode_ns for job in jobs if job.picture)
+
+
+def stacked(arrays: Sequence[Array]) -> Array:
+    """With a batch axis in front. A batch of one is a view: copying a picture costs more than a small model's head."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 class BadPicture(Exception):

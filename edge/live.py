@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 from typing import Any, Protocol
 
 from edge.codecs.picture import Picture
@@ -42,6 +42,9 @@ TICK_NS = 200_000_000  # observers get a look at the world at least this often
 INBOX_FRAMES_MAX = 256  # frames posted and not yet looked at; beyond it they are dropped as "inbox_full"
 STREAMS_MAX = 256  # cameras times apps; names come from topics, so their number needs a limit
 OTHERS = "(others)"  # cameras beyond that many
+HANDOVER_S = (
+    20e-6  # Python lets one thread run at a time: time for a lane's to wake and go on to code without that lock
+)
 STREAM_OPEN_MAX = 32  # unanswered requests of one stream; beyond it the new frame is dropped as "stream_full"
 
 
@@ -82,6 +85,8 @@ class Live:
         self.by_stream: dict[tuple[str, str], list[int]] = {}
         self.inbox_full: Counter[str] = Counter()  # written by the network thread alone
         self.inbox_full_told: Counter[str] = Counter()
+        self.replies: list[Reply] = []  # of this moment
+        self.gave_work = False  # to a lane, at this moment
         self.ids = count(1)
         self.wake_ns: Time | None = None
         self.draining = False
@@ -90,6 +95,8 @@ class Live:
 
     def listen(self) -> tuple[Time, Event] | None:
         """Wait for the next event; None ends the run."""
+        self._tell_replies()
+        self.gave_work = False
         while not self.ready:
             if self.draining and not self.open:
                 self._count_what_came_too_late()
@@ -105,7 +112,7 @@ class Live:
             case Run():
                 self._run(action)
             case Reply():
-                self._reply(action)
+                self.replies.append(action)  # told once everything else is under way: the lane need not wait for that
             case WakeAt(time_ns):
                 self.wake_ns = time_ns
             case Load(lane, stage):
@@ -226,6 +233,7 @@ class Live:
 
     def _run(self, run: Run) -> None:
         jobs = tuple(self._job(task) for task in run.tasks)
+        self.gave_work = True
         self.lanes[run.lane].run(Order(run, tuple(self.stages[digest] for digest in run.stages), jobs))
 
     def _job(self, task: Task) -> Job:
@@ -244,6 +252,15 @@ class Live:
         if task.parent is None:
             return opened.picture
         return Picture(pixels=opened.jobs[task.parent].outcome.crops[task.item])
+
+    def _tell_replies(self) -> None:
+        if not self.replies:
+            return
+        if self.gave_work:
+            sleep(HANDOVER_S)
+        replies, self.replies = self.replies, []
+        for reply in replies:
+            self._reply(reply)
 
     def _reply(self, reply: Reply) -> None:
         opened = self.open.pop(reply.request_id)

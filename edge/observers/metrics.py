@@ -47,9 +47,12 @@ class Metrics:
     # ---- frames --------------------------------------------------------------------------------------------------
 
     def stream(self, camera: str) -> StreamCount:
-        if camera not in self.streams and len(self.streams) >= STREAMS_MAX:
-            camera = OTHERS
-        return self.streams.setdefault(camera, StreamCount())
+        count = self.streams.get(camera)
+        if count is None:
+            if len(self.streams) >= STREAMS_MAX:
+                camera = OTHERS
+            count = self.streams.setdefault(camera, StreamCount())
+        return count
 
     def arrived(self, camera: str) -> None:
         count = self.stream(camera)
