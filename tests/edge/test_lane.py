@@ -1,0 +1,232 @@
+"""A lane at work on a real device: what is loaded, what a batch becomes, and what is whose fault."""
+
+import threading
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pytest
+
+from devices.cpu import Cpu
+from edge.codecs.picture import Picture
+from edge.events import Evicted, Failed, Finished, Loaded, LoadFailed, Run, Task
+from edge.lane import Job, LaneThreads, Order, Shelf, stacked
+from porting.repository import Repository
+from tests.edge.daemon_builder import TightCpu, WeatherCpu, jpeg, picture, swapped
+
+
+@pytest.fixture
+def repository(box):
+    return Repository(box / "repository")
+
+
+@pytest.fixture
+def lane(repository):
+    made = Lane(Cpu(), repository)
+    yield made
+    made.threads.close()
+
+
+class Lane:
+    """Threads of a lane whose events are waited for one by one."""
+
+    def __init__(self, device, repository):
+        self.events, self.came = [], threading.Condition()
+        self.repository = repository
+        self.threads = LaneThreads(device, repository, self.post, step_ns=10_000_000)
+        self.threads.start()
+        self.ids = count(1)
+
+    def post(self, event):
+        with self.came:
+            self.events.append(event)
+            self.came.notify()
+
+    def next(self):
+        with self.came:
+            assert self.came.wait_for(lambda: self.events, 10)
+            return self.events.pop(0)
+
+    def serve(self, model, variant="fp32"):
+        found = self.repository.variant(model, variant)
+        stages = self.repository.stages(found, "cpu")
+        for stage in stages:
+            self.threads.load(stage)
+            assert self.next() == Loaded(self.threads.name, stage.digest)
+        return found, stages
+
+    def run(self, stages, jobs, at=0, chain=None):
+        chain = chain or tuple(stage.digest for stage in stages)
+        tasks = tuple(Task(next(self.ids), (1,), job.model, chain, at, 0, None) for job in jobs)
+        run = Run(next(self.ids), self.threads.name, tuple(stage.digest for stage in stages), tasks)
+        self.threads.run(Order(run, tuple(stages), tuple(jobs)))
+        return tasks, self.next()
+
+
+def job_of(variant, payload):
+    return Job(variant.model, variant, Picture(payload))
+
+
+def test_a_batch_becomes_one_outcome_per_task(lane):
+    variant, stages = lane.serve("paint")
+    jobs = [job_of(variant, jpeg(colour)) for colour in ("red", "blue", "green")]
+    tasks, event = lane.run(stages, jobs)
+    assert isinstance(event, Finished)
+    assert [*event.results] == [task.id for task in tasks]
+    assert all(result.done for result in event.results.values())
+    assert [job.outcome.found[0].label for job in jobs] == ["red", "blue", "green"]
+    assert all(job.outcome.probs.shape == (3,) and job.outcome.features.shape == (3,) for job in jobs)
+    assert 0 < sum(job.infer_ns + job.post_ns for job in jobs) < event.took_ns
+    assert not any(job.tensors for job in jobs), "nothing is kept that nobody needs"
+
+
+def test_stage_by_stage_is_the_same_as_back_to_back(lane):
+    variant, stages = lane.serve("paint")
+    chain = tuple(stage.digest for stage in stages)
+    whole, parts = job_of(variant, jpeg("red")), job_of(variant, jpeg("red"))
+    lane.run(stages, [whole])
+    _, event = lane.run(stages[:1], [parts], chain=chain)
+    assert [result.done for result in event.results.values()] == [False]
+    spent_ns = parts.infer_ns
+    _, event = lane.run(stages[1:], [parts], at=1, chain=chain)
+    assert [result.done for result in event.results.values()] == [True]
+    assert parts.infer_ns > spent_ns, "the decoding of the first stage is not taken off the second"
+    np.testing.assert_allclose(parts.outcome.probs, whole.outcome.probs)
+    np.testing.assert_allclose(parts.outcome.features, whole.outcome.features)
+
+
+def test_the_last_stage_runs_where_the_first_was_never_loaded(lane, repository):
+    other = Lane(Cpu("cpu1"), repository)
+    variant, stages = lane.serve("paint")
+    chain = tuple(stage.digest for stage in stages)
+    other.threads.load(stages[1])
+    other.next()
+    job = job_of(variant, jpeg("green"))
+    lane.run(stages[:1], [job], chain=chain)
+    _, event = other.run(stages[1:], [job], at=1, chain=chain)
+    other.threads.close()
+    assert isinstance(event, Finished)
+    assert job.outcome.found[0].label == "green"
+
+
+def test_a_bad_picture_is_one_tasks_fault(lane):
+    variant, stages = lane.serve("paint")
+    tasks, event = lane.run(stages, [job_of(variant, jpeg("red")), job_of(variant, jpeg("red")[:-99])])
+    assert isinstance(event, Failed)
+    assert event.tasks == (tasks[1].id,)
+    assert "JPEG" in event.reason
+
+
+def test_what_the_device_says_is_nobodys_fault(repository):
+    lane = Lane(WeatherCpu(words=["device"]), repository)
+    variant, stages = lane.serve("paint")
+    _, event = lane.run(stages, [job_of(variant, jpeg("red"))])
+    lane.threads.close()
+    assert (event.reason, event.tasks) == ("the sky fell", ())
+
+
+def test_what_nobody_foresaw_is_handed_on_as_it_came(repository):
+    lane = Lane(WeatherCpu(words=["bug"]), repository)
+    variant, stages = lane.serve("paint")
+    _, event = lane.run(stages, [job_of(variant, jpeg("red"))])
+    lane.threads.close()
+    assert isinstance(event, ZeroDivisionError)
+
+
+def test_a_step_says_whether_it_is_done_and_runs_again_where_it_was(lane, repository):
+    from edge.observers.adapt import step_served
+
+    served = step_served("paint", 10_000_000)
+    given = []
+
+    def step(budget_ns):
+        given.append(budget_ns)
+        return len(given) == 2
+
+    job = Job("adapt/paint", served.variant, step=step)
+    results = [next(iter(lane.run(served.stages, [job])[1].results.values())) for _ in range(2)]
+    assert [(result.done, result.next) for result in results] == [(False, 0), (True, None)]
+    assert given == [10_000_000] * 2
+
+
+def test_what_cannot_be_loaded_is_said_with_its_file(lane, repository):
+    stage = repository.stages(repository.variant("paint", "fp32"), "cpu")[0]
+    path = repository.blob_path(stage.graph)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    fresh = Lane(Cpu("cpu1"), Repository(repository.root))
+    fresh.threads.load(stage)
+    event = fresh.next()
+    fresh.threads.close()
+    assert isinstance(event, LoadFailed)
+    assert str(path) in event.reason
+
+
+@pytest.mark.parametrize("content", [b"no onnx at all", b""])
+def test_a_whole_blob_that_is_no_graph_is_a_failed_load(lane, repository, content):
+    stage = replace(repository.stages(repository.variant("tint", "fp32"), "cpu")[0], graph=repository.add_blob(content))
+    lane.threads.load(stage)
+    assert isinstance(lane.next(), LoadFailed)
+
+
+def test_a_head_that_holds_no_arrays_is_a_failed_load_and_leaves_no_engine(lane, repository):
+    stage = replace(repository.stages(repository.variant("tint", "fp32"), "cpu")[1], head=repository.add_blob(b"junk"))
+    lane.threads.load(stage)
+    event = lane.next()
+    assert "holds no arrays" in event.reason
+    assert not lane.threads.shelf.engines
+
+
+def test_two_heads_on_one_graph_load_it_once_and_close_it_last(repository):
+    shelf = Shelf(Cpu(), repository)
+    swapped(repository)
+    heads = [repository.stages(repository.variant("paint", name), "cpu")[1] for name in ("fp32", "swapped")]
+    for stage in heads:
+        shelf.load(stage)
+    assert len(shelf.engines) == 1
+    assert len(shelf.heads) == 2
+    engine = shelf.engines[heads[0].graph]
+    shelf.evict(heads[0].digest)
+    assert shelf.engines == {heads[1].graph: engine}
+    assert [*shelf.heads] == [heads[1].head]
+    shelf.evict(heads[1].digest)
+    assert (shelf.engines, shelf.heads, shelf.stages) == ({}, {}, {})
+
+
+def test_evicting_is_told(lane):
+    _, stages = lane.serve("paint")
+    lane.threads.evict(stages[0].digest)
+    assert lane.next() == Evicted("cpu0", stages[0].digest)
+
+
+def test_a_lane_that_never_started_can_be_closed(repository):
+    LaneThreads(TightCpu(room=1), repository, lambda event: None, 1).close()
+
+
+def test_stopping_an_idle_lane_is_nothing(lane):
+    lane.threads.stop_running()
+    variant, stages = lane.serve("paint")
+    assert isinstance(lane.run(stages, [job_of(variant, jpeg("red"))])[1], Finished)
+
+
+def test_two_lanes_may_decode_one_frame_at_once():
+    """Both look before either has finished: the slower one must not miss the bytes that the quicker one let go of."""
+    for _ in range(30):
+        shared, seen = Picture(jpeg("red")), []
+        ready = threading.Barrier(4)
+
+        def look(shared=shared, seen=seen, ready=ready):
+            ready.wait()
+            seen.append(shared.pixels().shape)
+
+        lookers = [threading.Thread(target=look) for _ in range(4)]
+        for looker in lookers:
+            looker.start()
+        for looker in lookers:
+            looker.join()
+        assert seen == [picture("red").shape] * 4
+
+
+def test_stacked_is_what_numpy_stacks():
+    rows = [np.arange(6).reshape(2, 3) + k for k in range(3)]
+    np.testing.assert_array_equal(stacked(rows), np.stack(rows))
+    np.testing.assert_array_equal(stacked(rows[:1]), np.stack(rows[:1]))
