@@ -31,7 +31,7 @@ from porting.variant import OutputSpec
 DRIFT = "night"
 CONDITIONS = ("day", "dusk", "night", "fog", "rain", "snow", "noise", "blur", "dirty_lens")
 CLASSIFIERS = {"vehicle": "vehicles", "person": "persons"}
-SPEC = OutputSpec("detection", labels=tuple(LABELS))
+SPEC = OutputSpec("detection", tuple(LABELS), "boxes")
 HELD_OUT, ADAPTED_ON = 90_001, 90_002  # seeds of worlds that no training has seen
 LABELLED = 200
 

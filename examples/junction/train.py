@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from examples.junction.data import ALL_WEATHER, DAYLIGHT, LABELS, Frame, frames, true_crops
+from examples.junction.data import AFTERNOON, ALL_WEATHER, LABELS, NOON, Frame, frames, true_crops
 from examples.junction.drawing import PERSONS, VEHICLES
 from examples.junction.models import HEIGHT, STRIDE, WIDTH, Classifier, Detector, export
 
@@ -22,6 +22,7 @@ MODELS = ("vehicles", "persons", "teacher", "detector")
 FRAMES = {"classifier": 2600, "teacher": 2800, "detector": 2200}
 EPOCHS = {"classifier": 10, "teacher": 7, "detector": 8}
 WIDTHS = {"vehicles": (12, 24, 40, 48), "persons": (12, 24, 40, 48), "teacher": (24, 48, 80, 112)}
+LIGHT = {"vehicles": NOON, "persons": AFTERNOON}
 Batches = Callable[[np.random.Generator], Iterator[tuple[Tensor, ...]]]
 
 
@@ -50,9 +51,9 @@ def main() -> None:
 
 
 def train_student(name: str, kind: str, seed: int) -> nn.Module:
-    """A classifier that has seen the day and a little of the evening."""
+    """A classifier that has seen the day and a little of the afternoon."""
     rng = np.random.default_rng([seed, 1])
-    shots = frames(1000 + seed, FRAMES["classifier"], DAYLIGHT)
+    shots = frames(1000 + seed, FRAMES["classifier"], LIGHT[name])
     images, labels = true_crops(shots, kind, rng)
     print(f"{name}: {len(images)} crops", flush=True)
     model = Classifier(len(LABELS[kind]), WIDTHS[name])

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ def test_tracks_keep_their_label_and_move_without_jumps():
     assert len(tracks) > 20
     for seen in tracks.values():
         assert len({label for _, label, _ in seen}) == 1
-        for (before, _, a), (after, _, b) in zip(seen, seen[1:], strict=False):
+        for (before, _, a), (after, _, b) in pairwise(seen):
             if after == before + 1:  # the trailing edge of somebody who enters stands still: look at the foot
                 assert abs(b[3] - a[3]) < 10
                 assert min(abs(b[0] - a[0]), abs(b[2] - a[2])) < 16
