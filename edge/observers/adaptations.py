@@ -40,7 +40,10 @@ def watched(settings: DriftSettings, repository: Repository, model: str, device:
     arrays = repository.reference(model)
     if arrays is None:
         raise UserError(f"drift.models: {model!r} has no reference; port it again with --samples")
-    reference = Reference.of(arrays)
+    try:
+        reference = Reference.of(arrays)
+    except ValueError as error:
+        raise UserError(f"drift.models: {model!r}: {error}; port it again with --samples") from None
 
     def load(graph: bytes) -> Engine:
         return load_model(device, onnx.load_model_from_string(graph))

@@ -100,6 +100,15 @@ def cell_detector() -> onnx.ModelProto:
     return _model(nodes, ["N", 3, 32, 32], ["N", 6, 4], weights)
 
 
+def samples(count: int = 60) -> tuple[list[Any], Any, Any]:
+    """Noisy pictures of one colour each, their labels, and time blocks of six: what a drift reference is made of."""
+    random = np.random.default_rng(0)
+    labels = np.arange(count) % len(LABELS)
+    noise = random.integers(0, 60, (count, 2 * CELL, 2 * CELL, 3), np.uint8)
+    images = [np.maximum(picture(LABELS[label]), grain) for label, grain in zip(labels, noise, strict=True)]
+    return images, labels, np.arange(count) // 6
+
+
 def ported(folder: Path, models: Mapping[str, onnx.ModelProto] | None = None) -> Repository:
     """The detector `cells` and the classifiers `paint` and `tint`, ported; or `models`, all of them classifiers."""
     repository = Repository(folder / "repository")
@@ -107,8 +116,8 @@ def ported(folder: Path, models: Mapping[str, onnx.ModelProto] | None = None) ->
     for name, model in chosen.items():
         path = folder / f"{name}.onnx"
         path.write_bytes(model.SerializeToString())
-        labels = KINDS if name == "cells" else LABELS
-        port(path, name, repository, Cpu(), labels=labels, batches=BATCHES, budget_ns=BUDGET_NS)
+        labels, shown = (KINDS, None) if name == "cells" else (LABELS, samples() if name == "paint" else None)
+        port(path, name, repository, Cpu(), labels=labels, batches=BATCHES, budget_ns=BUDGET_NS, samples=shown)
     return repository
 
 
@@ -315,7 +324,7 @@ class Client:
     def under(self, suffix: str) -> list[Any]:
         """What was said on topics that end so: JSON where it is JSON."""
         said = [bytes(m.payload) for m in list(self.heard) if m.topic.endswith(f"/{suffix}")]
-        return [json.loads(payload) if payload[:1] == b"{" else payload.decode() for payload in said]
+        return [json.loads(payload) if payload[:1] == b"{" else payload.decode(errors="replace") for payload in said]
 
 
 def within(condition: Callable[[], object], seconds: float = 10.0) -> bool:

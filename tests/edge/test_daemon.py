@@ -347,7 +347,7 @@ def teacher_for_one_of_two(box):
 
 
 def watched_without_reference(box):
-    return {"drift": {"models": ["paint"]}}, "'paint' has no reference"
+    return {"drift": {"models": ["tint"]}}, "'tint' has no reference"
 
 
 def watched_detector(box):
