@@ -1,10 +1,12 @@
 """Counts and times of the running daemon. Every frame that came in ends in exactly one counter."""
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.events import Event, Failed, Finished, Loaded, LoadFailed, Reply, Run, Stopped, Time
 from edge.live import OTHERS, Open
@@ -12,6 +14,22 @@ from edge.protocols import Moment
 
 LATENCIES_KEPT = 2_000  # per stream; p99 of fewer than some 500 is a rough word
 STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together as OTHERS
+
+
+class Latencies:
+    """The last ones, in ns and no order. An array: every second all of them are looked at, while frames wait."""
+
+    __slots__ = ("_added", "_ring")
+
+    def __init__(self) -> None:
+        self._ring, self._added = np.empty(LATENCIES_KEPT, np.int64), 0
+
+    def add(self, latency_ns: int) -> None:
+        self._ring[self._added % LATENCIES_KEPT] = latency_ns
+        self._added += 1
+
+    def kept(self) -> NDArray[np.int64]:
+        return self._ring[: self._added]
 
 
 @dataclass(slots=True)
@@ -22,7 +40,7 @@ class StreamCount:
     answered: int = 0
     met: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    latencies_ns: deque[int] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    latencies: Latencies = field(default_factory=Latencies)
     recent: int = 0  # arrived since the last look
 
     def waiting(self) -> int:
@@ -76,7 +94,7 @@ class Metrics:
         count.answered += 1
         assert opened.request.deadline_ns is not None
         count.met += now <= opened.request.deadline_ns
-        count.latencies_ns.append(now - opened.request.arrived_ns)
+        count.latencies.add(now - opened.request.arrived_ns)
 
     # ---- time ----------------------------------------------------------------------------------------------------
 
@@ -122,7 +140,7 @@ class Metrics:
         dropped: Counter[str] = sum((count.dropped for count in self.streams.values()), Counter())
         arrived = sum(count.arrived for count in self.streams.values())
         answered = sum(count.answered for count in self.streams.values())
-        latencies = [latency for count in self.streams.values() for latency in count.latencies_ns]
+        latencies = [count.latencies.kept() for count in self.streams.values()]
         table = {
             "uptime_s": round((now - began) / 1e9, 3),
             "frames": {
@@ -132,7 +150,7 @@ class Metrics:
                 "waiting": arrived - answered - dropped.total(),
             },
             "slo": {"attainment": round(sum(c.met for c in self.streams.values()) / arrived, 5) if arrived else None},
-            "latency_ms": quantiles_ms(latencies),
+            "latency_ms": quantiles_ms(np.concatenate(latencies) if latencies else np.empty(0)),
             "streams": {name: self._stream_table(count, span_s) for name, count in sorted(self.streams.items())},
             "time_share": shares(self.spent_ns, (now - began) * self.lanes),
             "time_share_recent": shares(recent, (now - self.looked_ns) * self.lanes),
@@ -149,16 +167,18 @@ class Metrics:
             "answered": count.answered,
             "dropped": dict(count.dropped),
             "fps": round(fps, 2),
-            "p99_ms": quantiles_ms(list(count.latencies_ns))["p99"],
+            "p99_ms": quantiles_ms(count.latencies.kept())["p99"],
             "attainment": round(count.met / count.arrived, 5) if count.arrived else None,
         }
 
 
-def quantiles_ms(latencies_ns: list[int]) -> dict[str, float | None]:
-    if not latencies_ns:
+def quantiles_ms(latencies_ns: NDArray[Any]) -> dict[str, float | None]:
+    """By nearest rank: partly sorting costs a tenth of what `np.percentile` does."""
+    if not latencies_ns.size:
         return {"p50": None, "p99": None}
-    p50, p99 = np.percentile(latencies_ns, [50, 99]) / 1e6
-    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
+    at50, at99 = (ceil(share * latencies_ns.size) - 1 for share in (0.50, 0.99))
+    sorted_there = np.partition(latencies_ns, (at50, at99))
+    return {"p50": round(float(sorted_there[at50]) / 1e6, 3), "p99": round(float(sorted_there[at99]) / 1e6, 3)}
 
 
 def shares(spent_ns: Counter[str], whole_ns: int) -> dict[str, float]:

@@ -227,10 +227,13 @@ def user_properties(message: paho.MQTTMessage) -> dict[str, str]:
 
 def as_json(table: Mapping[str, Any]) -> bytes:
     """Compact JSON; numpy numbers and arrays are written as the numbers they are."""
-    return json.dumps(table, separators=(",", ":"), default=_plain).encode()
+    return _encode(table).encode()
 
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no place in a JSON message")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode  # once: `json.dumps` makes one per message
