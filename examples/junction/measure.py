@@ -1,6 +1,6 @@
 """Measures the example's networks as the daemon will see them: on crops cut from the detector's boxes.
 
-python -m examples.junction.measure [--models DIR] [--out measured.json] [--frames 480] [--drift fog*0.9]
+python -m examples.junction.measure [--models DIR] [--out measured.json] [--frames 240] [--drift night*0.7]
 
 Prints accuracy per condition and what each repair gives back; needs NumPy, OpenCV and ONNX Runtime, no PyTorch.
 """
@@ -28,7 +28,7 @@ from porting.images import decode
 from porting.outputs import boxes, overlap
 from porting.variant import OutputSpec
 
-DRIFT = "night"
+DRIFT = "night*0.7"
 CONDITIONS = ("day", "dusk", "night", "fog", "rain", "snow", "noise", "blur", "dirty_lens")
 CLASSIFIERS = {"vehicle": "vehicles", "person": "persons"}
 SPEC = OutputSpec("detection", tuple(LABELS), "boxes")
@@ -172,7 +172,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--models", type=Path, default=Path(__file__).parent / "models")
     arguments.add_argument("--out", type=Path, help="write the tables there as JSON")
-    arguments.add_argument("--frames", type=int, default=480)
+    arguments.add_argument("--frames", type=int, default=240)
     arguments.add_argument("--drift", default=DRIFT)
     arguments.add_argument("--also", default="", help="more conditions, separated by commas")
     given = arguments.parse_args()
