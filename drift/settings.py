@@ -87,7 +87,7 @@ class DriftSettings(BaseModel):
         return [_named(path) for path in self.detectors]
 
     def ladder(self) -> list[Response]:
-        return [_named(use)(**options) for use, options in map(_split, self.responses)]
+        return [_made(*_split(table)) for table in self.responses]
 
     def rule(self) -> Rule:
         return Rule(self.labels_min, self.confidence, self.old_tolerance, self.new_share, self.old_loss_max)
@@ -98,6 +98,15 @@ def _split(table: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if "use" not in options:
         raise UserError(f"drift.responses: {table} names no class; write {{use: 'package.module:Class'}}")
     return options.pop("use"), options
+
+
+def _made(use: str, options: dict[str, Any]) -> Response:
+    kind = _named(use)
+    try:
+        made: Response = kind(**options)
+        return made
+    except (TypeError, ValueError) as error:
+        raise UserError(f"drift.responses: {use}: {error}; see its docstring for the options it takes") from None
 
 
 def _named(path: str) -> Any:

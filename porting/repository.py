@@ -183,7 +183,12 @@ class Repository:
     def pointer(self, model: str) -> dict[str, Any] | None:
         """The whole of `serving.json`: variant, since, number, action, why."""
         path = self._folder(model) / "serving.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        pointer = read_json(path)
+        if not (isinstance(pointer.get("variant"), str) and isinstance(pointer.get("number"), int)):
+            raise UserError(f"{path}: says no variant and number; copy the newest file of history/ over it")
+        return pointer
 
     def history(self, model: str) -> list[dict[str, Any]]:
         """Every pointer there was, oldest first; the last one serves."""

@@ -375,6 +375,27 @@ def plug_in_that_is_not_there(box):
     return {"estimator": {"use": "edge.estimators.rolling:Roling"}}, "Roling"
 
 
+def pointer_that_says_nothing(box):
+    (box / "repository" / "paint" / "serving.json").write_text("{}")
+    return {}, "serving.json: says no variant"
+
+
+def variant_of_another_version(box):
+    (box / "repository" / "paint" / "variants" / "fp32.json").write_text('{"model": "paint", "later": 1}')
+    return {}, "fp32.json"
+
+
+def reference_without_labels(box):
+    repository = repository_of(box)
+    arrays = repository.reference("paint")
+    repository.save_reference("paint", {name: array for name, array in arrays.items() if name != "labels"})
+    return {"drift": {"models": ["paint"]}}, "reference without labels; port it again"
+
+
+def drift_option_that_is_not_there(box):
+    return {"drift": {"models": ["paint"], "responses": [{"use": "drift.responses.head:HeadRetraining", "x": 1}]}}, "x"
+
+
 def trace_in_a_file(box):
     (box / "taken").write_text("")
     return {"trace": "taken/trace.jsonl"}, "trace"
@@ -383,7 +404,8 @@ def trace_in_a_file(box):
 SLIPS = [
     no_such_model, flipped, no_teacher, teacher_that_finds_boxes, teacher_for_one_of_two, watched_without_reference,
     watched_detector, kind_that_is_never_found, detector_that_is_none, cores_that_are_not_there,
-    option_that_is_not_there, plug_in_that_is_not_there, trace_in_a_file,
+    option_that_is_not_there, plug_in_that_is_not_there, pointer_that_says_nothing, variant_of_another_version,
+    reference_without_labels, drift_option_that_is_not_there, trace_in_a_file,
 ]  # fmt: skip
 
 
