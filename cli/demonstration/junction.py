@@ -13,7 +13,7 @@ from cli.demonstration.show import Settings
 class Junction:
     """Scene of the show."""
 
-    drift = "night*0.7"
+    drift = "night*0.75"
 
     def port(self, settings: Settings, progress: Callable[[str], None]) -> None:
         from examples.junction.port import port_all

@@ -1,11 +1,13 @@
-"""Train the example's four networks, export and measure them. Needs the extra `train`; takes some minutes a core.
+"""Train the example's four networks and export them. Needs the extra `train`; takes some minutes a core.
 
 python -m examples.junction.train --out examples/junction/models --seed 7 [--only detector,vehicles,persons,teacher]
+python -m examples.junction.measure --out examples/junction/measured.json
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +49,26 @@ def main() -> None:
             kind = {"vehicles": "vehicle", "persons": "person"}[name]
             model = train_student(name, kind, given.seed)
             export(model, given.out / f"{name}.onnx", (32, 32), LABELS[kind], "logits")
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+        seconds = time.perf_counter() - started
+        print(f"{name}: {seconds:.0f} s", flush=True)
+        note(given.out.parent / "measured.json", name, given.seed, round(seconds))
+
+
+def note(path: Path, name: str, seed: int, seconds: int) -> None:
+    """Adds how a network was trained to the file of measurements; `examples.junction.measure --out` adds the rest."""
+    facts = json.loads(path.read_text()) if path.exists() else {}
+    weather = ALL_WEATHER if name in ("teacher", "detector") else LIGHT[name]
+    size = name if name in FRAMES else "classifier"
+    facts.setdefault("training", {})[name] = {
+        "script": "python -m examples.junction.train",
+        "seed": seed,
+        "frames": FRAMES[size],
+        "epochs": EPOCHS[size],
+        "conditions": [f"{condition} {low:g}-{high:g}" for condition, low, high in weather],
+        "seconds": seconds,
+        "torch": torch.__version__,
+    }
+    path.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def train_student(name: str, kind: str, seed: int) -> nn.Module:
