@@ -35,6 +35,20 @@ def test_a_picture_is_decoded_once_and_lets_go_of_its_bytes():
     assert np.abs(first.astype(int) - picture("red")).max() < 8
 
 
+def test_two_lanes_may_decode_one_frame_at_once(monkeypatch):
+    """The slower one has looked already when the quicker one lets go of the bytes."""
+    seen, quicker = Picture(jpeg("red")), []
+
+    def clock():
+        if not quicker:  # the slower lane is between its look and its decoding
+            quicker.append(None)
+            quicker.append(seen.pixels())
+        return 0
+
+    monkeypatch.setattr("edge.codecs.picture.perf_counter_ns", clock)
+    np.testing.assert_array_equal(seen.pixels(), quicker[1])
+
+
 @pytest.mark.parametrize("payload", [b"", b"no picture", jpeg("red")[:-30]])
 def test_what_is_no_picture_is_said_every_time(payload):
     bad = Picture(payload)

@@ -12,7 +12,7 @@ from edge.codecs.picture import Picture
 from edge.events import Evicted, Failed, Finished, Loaded, LoadFailed, Run, Task
 from edge.lane import Job, LaneThreads, Order, Shelf, stacked
 from porting.repository import Repository
-from tests.edge.daemon_builder import TightCpu, WeatherCpu, jpeg, picture, swapped
+from tests.edge.daemon_builder import TightCpu, WeatherCpu, jpeg, swapped
 
 
 @pytest.fixture
@@ -206,24 +206,6 @@ def test_stopping_an_idle_lane_is_nothing(lane):
     lane.threads.stop_running()
     variant, stages = lane.serve("paint")
     assert isinstance(lane.run(stages, [job_of(variant, jpeg("red"))])[1], Finished)
-
-
-def test_two_lanes_may_decode_one_frame_at_once():
-    """Both look before either has finished: the slower one must not miss the bytes that the quicker one let go of."""
-    for _ in range(30):
-        shared, seen = Picture(jpeg("red")), []
-        ready = threading.Barrier(4)
-
-        def look(shared=shared, seen=seen, ready=ready):
-            ready.wait()
-            seen.append(shared.pixels().shape)
-
-        lookers = [threading.Thread(target=look) for _ in range(4)]
-        for looker in lookers:
-            looker.start()
-        for looker in lookers:
-            looker.join()
-        assert seen == [picture("red").shape] * 4
 
 
 def test_stacked_is_what_numpy_stacks():
