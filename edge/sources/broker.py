@@ -90,9 +90,7 @@ def _make_broker() -> Any:
     try:
         from amqtt.broker import Broker
     except ImportError as error:
-        raise UserError(
-            f"the embedded broker needs {error.name}; pip install amqtt, or use Mosquitto"
-        ) from error
+        raise UserError(f"the embedded broker needs {error.name}; pip install amqtt, or use Mosquitto") from error
     for name in ("amqtt", "transitions"):  # every lost connection is a warning there: weather, not news
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
