@@ -149,7 +149,8 @@ def _publisher(
         raise UserError(f"--camera: {error}") from error
     if topic and ("+" in topic or "#" in topic):
         raise UserError(f"--topic {topic}: + and # are for subscribers; a camera needs one topic")
-    return Publisher(link, name, pictures, frame, truth, fps)
+    offset_s = number / (fps * len(names))
+    return Publisher(link, name, pictures, frame, truth, fps, offset_s=offset_s)
 
 
 def _tell(publishers: "list[Publisher]", link: "Link", as_json: bool) -> None:

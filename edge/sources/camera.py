@@ -37,7 +37,7 @@ class Publisher:
     """One camera. `published + failed` pictures were made, `skipped` ticks were late, `unreadable` gave no picture.
 
     `link` may be shared by several cameras. `truth_topic`: where the ground truth of each picture goes (QoS 1), if
-    it is known and wanted.
+    it is known and wanted. `offset_s`: the first picture comes this much later; cameras of one site are not in step.
     """
 
     link: Link
@@ -48,6 +48,7 @@ class Publisher:
     fps: float = 5.0
     qos: int = 0
     count_max: int | None = None
+    offset_s: float = 0.0
     published: int = 0
     skipped: int = 0
     failed: int = 0  # no connection, or more waiting than the bound
@@ -62,7 +63,7 @@ class Publisher:
         """Until `stop`, the end of the pictures, `count_max` published ones or `duration_s` seconds."""
         start_s = time.monotonic()
         end_s = start_s + duration_s if duration_s is not None else float("inf")
-        pace = Pace(1.0 / self.fps, start_s)
+        pace = Pace(1.0 / self.fps, start_s + self.offset_s)
         while not stop.is_set() and (self.count_max is None or self.published < self.count_max):
             self.skipped += pace.skip(time.monotonic())
             wait_s = min(pace.wait_s(time.monotonic()), end_s - time.monotonic())
