@@ -68,7 +68,8 @@ Frames of 320x240 (JPEG, some 15 kB) come from a process of its own over a real 
 as many as the bare loop could do. Bare loop: decode, prepare, `session.run` on one thread, alone in its process, on
 the core that is the lane's afterwards; camera and broker work beside it just as hard. Both in turns. Ratio: median
 over the turns of the daemon's answered frames per second over the bare loop's (aim: at least {daemon.RATIO_MIN}, in
-the first placement).
+the first placement). Ratio of medians: the bare loop's median time of a frame over the median time from one answer to
+the next; it leaves out the moments when somebody else had the core.
 
 Added latency: from the frame received to its result handed to MQTT, less decode and inference, at
 {daemon.LIGHT_FPS:g} frames/s (aim: median under {daemon.ADDED_MS_MAX} ms). Inference counts as the daemon saw it;
@@ -103,7 +104,7 @@ def said(about: Mapping[str, Any]) -> str:
     load = ", ".join(map(str, about["load_average"]))
     return (
         f"*{about['date']}: {about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}, "
-        f"{versions}; load average at the begin {load}; `{about['command']}`*"
+        f"{versions}; {about['priority']}; load average at the begin {load}; `{about['command']}`*"
     )
 
 

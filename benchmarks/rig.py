@@ -205,7 +205,7 @@ class Probe:
     """Last listener of the live world: when the result had been handed to MQTT, and what the work of it was."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, int, int, int]] = []  # ns: until told, until handed over, decode, infer
+        self.rows: list[tuple[int, int, int, int, int]] = []  # ns: until told, until handed over, decode, infer; when
         self.on = False
 
     def arrived(self, camera: str) -> None: ...
@@ -216,7 +216,7 @@ class Probe:
         if self.on and opened.frame is not None and reply.outcome == "ok":
             at, begun = time.monotonic_ns(), opened.request.arrived_ns
             infer_ns = sum(job.infer_ns for job in opened.jobs.values())
-            self.rows.append((now - begun, at - begun, opened.picture.decode_ns, infer_ns))
+            self.rows.append((now - begun, at - begun, opened.picture.decode_ns, infer_ns, at))
 
 
 def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str, set[int]] | None = None) -> None:
@@ -349,5 +349,13 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
+        "priority": priority(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def priority() -> str:
+    """What these processes are given before others that want the same cores; Linux groups them by session."""
+    group = Path("/proc/self/autogroup")
+    said = group.read_text().split("nice")[-1].strip() if group.exists() else "0"
+    return f"nice {os.nice(0)}, of the session {said}"
