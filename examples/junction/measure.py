@@ -36,6 +36,14 @@ SPEC = OutputSpec("detection", tuple(LABELS), "boxes")
 HELD_OUT, ADAPTED_ON = 90_001, 90_002  # seeds of worlds that no training has seen
 LABELLED = 200
 FRAMES = 320
+# Name: how much the new statistics weigh beside the old ones, and whether the head learns.
+REPAIRS = {
+    "none": (0.0, False),
+    "statistics": (1.0, False),
+    "half": (0.5, False),
+    "head": (0.0, True),
+    "half+head": (0.5, True),
+}
 
 
 @dataclass
@@ -114,7 +122,7 @@ def per_condition(models: Path, conditions: list[str], frames: int) -> dict[str,
 
 
 def repairs(models: Path, drift: str, frames: int) -> dict[str, dict[str, float]]:
-    """Accuracy on held-out drifted crops, and on held-out crops by day, before and after each repair.
+    """Accuracy on held-out drifted crops, and on held-out crops by day, before and after each of `REPAIRS`.
 
     The adaptation sees `LABELLED` crops of another world (other places, other people), labelled by the teacher.
     """
@@ -131,19 +139,17 @@ def repairs(models: Path, drift: str, frames: int) -> dict[str, dict[str, float]
         labelled = (fresh, teacher_labels(teacher, kind, fresh))
         network = Network(onnx.load(models / f"{name}.onnx"))
         row = {}
-        for how in ("none", "statistics", "head", "both"):
-            body = realigned(network, fresh) if how in ("statistics", "both") else network
+        for how, (weight, learns) in REPAIRS.items():
+            body = realigned(network, fresh, weight) if weight else network
             head = (network.weight, network.bias)
-            if how in ("head", "both"):
+            if learns:
                 replay = day.crops(kind)
                 head = retrained(head, *((body.run(body.features, x), y) for x, y in (labelled, replay)), rng)
             for where, sample in (("", test), (" by day", day_test)):
                 images, labels = sample.crops(kind)
                 row[f"{how}{where}"] = accuracy(body.run(body.features, images), head, labels)
         loss = row["none by day"] - row["none"]
-        row |= {
-            f"regained by {how}": (row[how] - row["none"]) / max(loss, 1e-9) for how in ("statistics", "head", "both")
-        }
+        row |= {f"regained by {how}": (row[how] - row["none"]) / max(loss, 1e-9) for how in list(REPAIRS)[1:]}
         table[name] = row
     return table
 
@@ -165,9 +171,9 @@ def costs(models: Path) -> dict[str, dict[str, float]]:
 
 def shown(title: str, table: dict[str, dict[str, float]]) -> None:
     columns = list(next(iter(table.values())))
-    print(f"\n{title}\n{'':18s}" + "".join(f"{c[:19]:>20s}" for c in columns))
+    print(f"\n{title}\n{'':18s}" + "".join(f"{c[:22]:>23s}" for c in columns))
     for name, row in table.items():
-        print(f"{name:18s}" + "".join(f"{row[c]:20.3f}" for c in columns))
+        print(f"{name:18s}" + "".join(f"{row[c]:23.3f}" for c in columns))
 
 
 def measured(models: Path, drift: str = DRIFT, frames: int = FRAMES, also: Sequence[str] = ()) -> dict[str, Any]:

@@ -12,8 +12,6 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-PRIOR_PICTURES = 16  # how many pictures the old statistics count for (Schneider et al. 2020, section 3)
-
 
 class Network:
     """A classifier file with its features and every input of a batch normalisation within reach."""
@@ -50,22 +48,24 @@ def tensor(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
 
 
-def realigned(network: Network, images: np.ndarray) -> Network:
-    """A copy whose normalisations carry the mean and variance of `images`, layer by layer; no label is used."""
+def realigned(network: Network, images: np.ndarray, weight: float = 1.0) -> Network:
+    """A copy whose normalisations carry mean and variance of `images`, layer by layer; no label is used.
+
+    `weight` 0..1 is that of the new statistics beside the old ones (Schneider et al. 2020, section 3).
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(network.model)
     now = Network(copy)
-    share = len(images) / (len(images) + PRIOR_PICTURES)
     for norm in now.norms:
         values = now.run(norm.input[0], images)
-        _mixed(copy, norm.input[3], values.mean((0, 2, 3)), share)
-        _mixed(copy, norm.input[4], values.var((0, 2, 3)), share)
+        _mixed(copy, norm.input[3], values.mean((0, 2, 3)), weight)
+        _mixed(copy, norm.input[4], values.var((0, 2, 3)), weight)
     return now
 
 
-def _mixed(model: onnx.ModelProto, name: str, fresh: np.ndarray, share: float) -> None:
+def _mixed(model: onnx.ModelProto, name: str, fresh: np.ndarray, weight: float) -> None:
     stored = next(i for i in model.graph.initializer if i.name == name)
-    mixed = (1 - share) * numpy_helper.to_array(stored) + share * fresh
+    mixed = (1 - weight) * numpy_helper.to_array(stored) + weight * fresh
     stored.CopyFrom(numpy_helper.from_array(mixed.astype(np.float32), name))
 
 
