@@ -129,7 +129,7 @@ class Images:
             "mqtt": {"node": "images"},
             "apps": {self.name: {"use": "edge.answers.single:Single", "model": self.name, "slo_ms": SLO_MS}},
             "streams": {"*": {"apps": [self.name]}},
-            "drift": {**drift, "streams": settings.cameras, "check_in": False},
+            "drift": {**drift, "streams": settings.cameras, "false_alarms_per_day": 24, "check_in": False},
         }
 
     def cameras(self, settings: Settings) -> list[str]:

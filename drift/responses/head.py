@@ -40,7 +40,7 @@ class HeadRetraining:
         self.rate, self.pull, self.smoothing = rate, pull, smoothing
 
     def applies(self, situation: Situation) -> str:
-        return "only the class mix changed" if situation.alarm.kind == "prior" else ""
+        return ""  # whatever the alarm took the drift for: labels tell, and the judge decides
 
     def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
         graph, forward = situation.incumbent.graph, situation.forward

@@ -31,8 +31,6 @@ class Realign:
         self.n0, self.passes_max = n0, passes_max
 
     def applies(self, situation: Situation) -> str:
-        if situation.alarm.kind == "prior":
-            return "only the class mix changed"
         if len(situation.fresh) < self.pictures_min:
             return f"only {len(situation.fresh)} recent pictures, {self.pictures_min} needed"
         return ""
