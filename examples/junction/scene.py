@@ -19,8 +19,9 @@ import numpy as np
 
 from examples.conditions import Schedule
 from examples.junction.change import Mix, knock, moved
-from examples.junction.drawing import VEHICLES, Look, draw_person, draw_vehicle, gait, random_look
+from examples.junction.drawing import VEHICLES, Look, draw_vehicle, random_look
 from examples.junction.layout import Path, lay_out
+from examples.junction.people import draw_person, gait
 
 VISIBLE_LISTED = 0.5  # a truth object shows at least this share of its box
 SIDE_LISTED_PX = 8  # and is at least this wide and high inside the frame
