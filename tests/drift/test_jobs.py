@@ -1,5 +1,7 @@
 """Slices, budgets, weather."""
 
+import threading
+
 import pytest
 
 from devices.interface import DeviceError
@@ -57,7 +59,7 @@ def test_a_bug_is_not_weather():
         Job("work", slices(clock, [1], error=ZeroDivisionError()), clock).step(10)
 
 
-def test_cancel_gives_back_what_the_slices_hold():
+def test_a_cancelled_job_gives_back_what_its_slices_hold_at_its_next_step():
     held = []
 
     def holding():
@@ -68,10 +70,28 @@ def test_cancel_gives_back_what_the_slices_hold():
         finally:
             held.clear()
 
-    clock = Clock()
-    job = Job("work", holding(), clock)
-    job._advance()
+    job = Job("work", holding(), Clock())
+    assert job.step(-1) is False
     assert held
     job.cancel()
-    assert not held
-    assert job.done
+    assert job.step(-1) is True
+    assert (held, job.done, job.result, job.error) == ([], True, None, None)
+
+
+def test_a_job_may_be_cancelled_while_a_step_is_under_way():
+    began, cancelled = threading.Event(), threading.Event()
+
+    def slow():
+        began.set()
+        assert cancelled.wait(10)
+        yield
+        raise AssertionError("it went on")
+
+    job = Job("work", slow(), Clock())
+    lane = threading.Thread(target=job.step, args=(-1,))
+    lane.start()
+    assert began.wait(10)
+    job.cancel()
+    cancelled.set()
+    lane.join(10)
+    assert job.step(-1) is True
