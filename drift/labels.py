@@ -51,5 +51,7 @@ class Labels:
         return [self.known[s.id] for s in samples if s.id in self.known]
 
     def forget(self) -> None:
+        """Another question begins; what is still open will help nobody any more."""
+        self.expired += len(self._waiting)
         self.known.clear()
         self._waiting.clear()

@@ -39,3 +39,11 @@ def test_asked_is_answered_plus_unsure_plus_expired(answers):
         labels.answer(sample_id, label, confidence)
     assert labels.settled(SECOND)
     assert labels.asked == 8 == labels.answered + labels.unsure + labels.expired
+
+
+def test_a_question_that_is_forgotten_counts_as_expired():
+    labels = Labels(classes=3, confidence_min=0.5, timeout_ns=SECOND)
+    labels.ask(samples(3), 0, "audit")
+    labels.answer(0, 1)
+    labels.forget()
+    assert (labels.asked, labels.answered, labels.expired) == (3, 1, 2)
