@@ -27,6 +27,7 @@ from edge.sources.outbox import Message, Outbox
 from edge.sources.settings import MqttSettings
 from edge.sources.takeover import Takeovers
 from edge.sources.wire import V5, V311
+from porting.errors import UserError
 
 NAMES = {V5: "5", V311: "3.1.1"}
 UNSUPPORTED_PROTOCOL = 132
@@ -135,7 +136,11 @@ class Link:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            again_at_once = self._one_connection()
+            try:
+                again_at_once = self._one_connection()
+            except UserError as error:  # the files of `mqtt.tls`, while somebody renews them: weather by now
+                self._report(f"{error}; trying again")
+                again_at_once = False
             if not again_at_once:
                 self._closing.wait(self._attempts.pause_s())
 
