@@ -90,7 +90,7 @@ def settle(state: State) -> None:
         if model.pending is None:
             continue
         if model.serving is not None and (trouble := trouble_of(state, model.pending)):
-            model.pending, model.trouble = None, trouble
+            abandon(model, trouble)
         elif model.serving is None or loaded(state, model.pending) or not fit_together(state, model):
             model.serving, model.pending, model.trouble = model.pending, None, ""
 
@@ -99,8 +99,13 @@ def give_up(state: State, digest: str, reason: str) -> None:
     """A load failed: what waited for it does not serve, the old variant does."""
     for model in state.models.values():
         if model.pending is not None and digest in model.pending.stages:
-            model.trouble = f"{model.pending.name}: {reason}"
-            model.pending = None
+            abandon(model, reason)
+
+
+def abandon(model: Model, reason: str) -> None:
+    """The pending variant will not serve."""
+    assert model.pending is not None
+    model.trouble, model.pending = f"{model.pending.name}: {reason}", None
 
 
 def loaded(state: State, variant: Variant) -> bool:
