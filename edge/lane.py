@@ -35,7 +35,6 @@ class Job:
     input: InputSpec | None = None  # of its first stage, which may be on another lane or gone by the time of the last
     tensors: dict[str, Array] = field(default_factory=dict)  # left by the last stage, no batch axis
     outcome: Outcome = field(default_factory=Outcome)
-    began_ns: int = 0  # when the first order for it was given
     infer_ns: int = 0
     post_ns: int = 0
 
@@ -132,9 +131,7 @@ class LaneThreads:
         while (work := queue.get()) is not None:
             try:
                 self.post(work())
-            except (
-                BaseException
-            ) as bug:  # anything not foreseen is ours: the loop thread raises it and the daemon stops
+            except BaseException as bug:  # not foreseen, so ours: the loop thread raises it and the daemon stops
                 self.post(bug)
                 return
 

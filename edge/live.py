@@ -42,9 +42,8 @@ TICK_NS = 200_000_000  # observers get a look at the world at least this often
 INBOX_FRAMES_MAX = 256  # frames posted and not yet looked at; beyond it they are dropped as "inbox_full"
 STREAMS_MAX = 256  # cameras times apps; names come from topics, so their number needs a limit
 OTHERS = "(others)"  # cameras beyond that many
-HANDOVER_S = (
-    20e-6  # Python lets one thread run at a time: time for a lane's to wake and go on to code without that lock
-)
+# Python lets one thread run at a time: time for a lane's to wake and go on to code without that lock.
+HANDOVER_S = 20e-6
 STREAM_OPEN_MAX = 32  # unanswered requests of one stream; beyond it the new frame is dropped as "stream_full"
 
 
@@ -58,7 +57,6 @@ class Open:
     step: Step | None = None
     jobs: dict[int, Job] = field(default_factory=dict)  # by task id
     begun: bool = False
-    first_run_ns: Time = 0
     on_reply: "Callable[[Open, Reply], None] | None" = None
 
 
@@ -87,6 +85,7 @@ class Live:
         self.inbox_full_told: Counter[str] = Counter()
         self.replies: list[Reply] = []  # of this moment
         self.gave_work = False  # to a lane, at this moment
+        self.works: dict[str, int] = {}  # lane -> the work that it was given last
         self.ids = count(1)
         self.wake_ns: Time | None = None
         self.draining = False
@@ -119,9 +118,9 @@ class Live:
                 self.lanes[lane].load(self.stages[stage])
             case Evict(lane, stage):
                 self.lanes[lane].evict(stage)
-            case Stop():
-                for threads in self.lanes.values():
-                    threads.stop_running()
+            case Stop(work_id):
+                for name in [name for name, given in self.works.items() if given == work_id]:
+                    self.lanes[name].stop_running()
 
     def post(self, event: Event | BaseException) -> None:
         """From any thread."""
@@ -233,7 +232,7 @@ class Live:
 
     def _run(self, run: Run) -> None:
         jobs = tuple(self._job(task) for task in run.tasks)
-        self.gave_work = True
+        self.gave_work, self.works[run.lane] = True, run.work_id
         self.lanes[run.lane].run(Order(run, tuple(self.stages[digest] for digest in run.stages), jobs))
 
     def _job(self, task: Task) -> Job:
@@ -243,9 +242,7 @@ class Live:
             variant = self.variants[task.model, task.chain]
             picture = self._picture(opened, task)
             job = opened.jobs[task.id] = Job(task.model, variant, picture, opened.step, task.parent, task.item)
-            job.began_ns = monotonic_ns()
-            if not opened.begun:
-                opened.begun, opened.first_run_ns = True, job.began_ns
+            opened.begun = True
         return job
 
     def _picture(self, opened: Open, task: Task) -> Picture | None:
