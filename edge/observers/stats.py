@@ -8,6 +8,7 @@ from edge.events import Event, Time
 from edge.observers.metrics import Metrics
 from edge.protocols import Moment
 from edge.state import State
+from porting.profile import resident_bytes
 
 NETWORK_DROPS = ("too_large", "bad_envelope", "empty", "stale_retained", "undeliverable")
 
@@ -44,7 +45,7 @@ class Stats:
             "models": dict(self.models(state)),
             "network": counters,
             "queues": {model: waiting for model, waiting in waiting_tasks(state).items() if waiting},
-            "memory_bytes": resident_bytes(),
+            "memory_bytes": resident_bytes() or None,  # RSS, where the system says
             "final": final,
         }
 
@@ -65,12 +66,3 @@ def waiting_tasks(state: State) -> dict[str, int]:
         for queue in queues.values():
             waiting.update(entry[2].model for entry in queue)
     return dict(waiting)
-
-
-def resident_bytes() -> int | None:
-    """Memory of this process (RSS), where the system says."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * 4096
-    except OSError:
-        return None
