@@ -4,7 +4,7 @@ import os
 import pkgutil
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +16,8 @@ from edge.sources.topics import valid_level
 from porting.errors import UserError
 
 SECRET = re.compile(r"\{(LEEWAY_[A-Z0-9_]+)\}")  # "{LEEWAY_MQTT_PASSWORD}" in a value
+
+Table = TypeVar("Table", bound=BaseModel)
 
 
 class Strict(BaseModel):
@@ -179,10 +181,14 @@ def check_names(config: Config, path: Path) -> None:
 
 def anchored(config: Config, folder: Path) -> Config:
     """Paths in the file are relative to the file, not to where the command was typed."""
-    paths = {
-        key: folder / value for key in ("models", "trace", "journal") if (value := getattr(config, key)) is not None
-    }
-    return config.model_copy(update=paths)
+    if config.mqtt.tls is not None:
+        mqtt = config.mqtt.model_copy(update={"tls": _anchored(config.mqtt.tls, folder)})
+        config = config.model_copy(update={"mqtt": mqtt})
+    return _anchored(config, folder)
+
+
+def _anchored(table: Table, folder: Path) -> Table:
+    return table.model_copy(update={key: folder / value for key, value in table if isinstance(value, Path)})
 
 
 def schema() -> dict[str, Any]:
