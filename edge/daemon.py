@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -29,6 +28,7 @@ from edge.observers.watch import Watch, served
 from edge.policies.complete import complete
 from edge.protocols import Observer
 from edge.scheduler import Scheduler
+from edge.signals import stopped_by_signals
 from edge.sources.mqtt import Answer, MqttSource
 from edge.state import State
 from porting.errors import UserError
@@ -164,20 +164,6 @@ def model_tables(state: State, adapt: Adapt) -> dict[str, dict[str, Any]]:
         for name, model in state.models.items()
         if not name.startswith(STEPS)
     }
-
-
-@contextmanager
-def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and Ctrl-C drain the daemon. Only the main thread may set handlers; elsewhere somebody else stops it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,9 +1,8 @@
 """One demo from beginning to end: start every part, watch, let it drift, stop every part, write the report."""
 
 import json
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -13,6 +12,7 @@ import yaml
 
 from cli.demonstration.processes import Child
 from cli.demonstration.recorder import Recorder
+from edge.signals import stopped_by_signals
 from edge.sources.topics import Topics
 from porting.errors import UserError
 
@@ -91,7 +91,7 @@ class Show:
         folder = self.settings.folder
         folder.mkdir(parents=True, exist_ok=True)
         self.scene.port(self.settings, self.say)
-        with ExitStack() as stack, self._interruptible():
+        with stopped_by_signals(self._stop), ExitStack() as stack:
             port = self._start_broker(stack)
             config = self._write_config(port)
             topics = Topics(config["mqtt"].get("prefix", "leeway"), config["mqtt"].get("node", "box"))
@@ -198,18 +198,9 @@ class Show:
         self.viewer.message(kind, table)
         self.scene.heard(kind, table, self.recorder)
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C ends the watching early; the report is written all the same."""
-
-        def stop(*_: object) -> None:
-            self.stopped = True
-
-        before = signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def _stop(self) -> None:
+        """The watching ends early; every part is stopped in order, and the report is written all the same."""
+        self.stopped = True
 
 
 def listening(port: int) -> bool:
