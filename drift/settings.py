@@ -32,7 +32,8 @@ class DriftSettings(BaseModel):
     responses: tuple[dict[str, Any], ...] = (
         {"use": "drift.responses.prior:PriorReweighting"},
         {"use": "drift.responses.recall:Recall"},
-        {"use": "drift.responses.realign:Realign"},
+        {"use": "drift.responses.realign:Realign", "n0": 100},  # half way: nearly as good by night, far better by day
+        {"use": "drift.responses.realign:Realign", "n0": 16},  # all the way, where half was not enough
         {"use": "drift.responses.head:HeadRetraining"},
     )
 
