@@ -49,6 +49,7 @@ class Watched:
     input: InputSpec
     broken: str | None = None  # why adaptation is off, while serving goes on
     undone: str | None = None  # the last promotion that could not be loaded
+    moved: Variant | None = None  # what the pointer was moved to while we were about to move it
 
     def labelled(self, sample_id: int, label: str | None, confidence: float) -> None:
         index = self.labels.index(label) if label in self.labels else None
@@ -134,6 +135,8 @@ class Adapt:
         if moment.now - self.looked_ns >= PERIOD_NS and not self.world.draining:
             self.looked_ns = moment.now
             for model, watched in self.watched.items():
+                if watched.moved is not None:
+                    self._served(watched.moved)
                 if not watched.broken:
                     self._undo_what_cannot_load(model, watched, moment.state)
                     for order in watched.adaptation.orders(moment.now):
@@ -143,8 +146,12 @@ class Adapt:
     def _served(self, variant: Variant) -> None:
         """Somebody moved the pointer. When it was us, the adaptation knows already, or is about to."""
         watched = self.watched.get(variant.model)
-        if watched is None or watched.adaptation.state in ("promoting", "rolling_back"):
+        if watched is None:
             return
+        if watched.adaptation.state in ("promoting", "rolling_back"):
+            watched.moved = variant  # by us or by somebody else: looked at again when ours is done
+            return
+        watched.moved = None
         if variant.name == watched.adaptation.incumbent.name and not watched.broken:
             return
         try:
@@ -178,10 +185,11 @@ class Adapt:
             case Work(job=job):
                 self._steps(model, watched, job.step, lambda: None)
             case Promote(candidate=candidate, evidence=evidence):
+                made_for = watched.adaptation.incumbent.name
                 self._in_background(
                     model,
                     watched,
-                    lambda: self._store(model, candidate, evidence),
+                    lambda: self._store(model, made_for, candidate, evidence),
                     watched.adaptation.promoted,
                     watched.adaptation.refused,
                 )
@@ -196,13 +204,14 @@ class Adapt:
             case Note(kind=kind, fields=fields):
                 self.journal(kind, model, fields)
 
-    def _store(self, model: str, candidate: Any, evidence: Mapping[str, Any]) -> str:
+    def _store(self, model: str, made_for: str, candidate: Any, evidence: Mapping[str, Any]) -> str:
         """Blobs, variant, pointer, in this order: killed in between, what served goes on serving."""
         parent = self.repository.serving(model)
-        assert parent is not None
+        if parent != made_for:
+            raise UserError(f"{model}: the repair was made for {made_for!r}, but {parent!r} serves by now")
         variant = derive(
             self.repository,
-            self.repository.variant(model, parent),
+            self.repository.variant(model, made_for),
             name=f"{candidate.kind}-{len(self.repository.variants(model))}",
             head=candidate.head,
             graph=candidate.graph,
