@@ -15,6 +15,7 @@ from edge.answers.single import Single
 from edge.config import Config
 from edge.events import Served
 from edge.observers.adapt import Watched, incumbent, step_app, step_served
+from edge.observers.watch import serving
 from porting.compare import load_model
 from porting.errors import UserError
 from porting.repository import Repository
@@ -80,13 +81,6 @@ def ported(repository: Repository, variant: Variant, reference: Reference) -> In
     except ValueError as error:
         raise UserError(f"drift.models: {variant.model!r}: {error}") from error
     return Incumbent(variant.name, repository.blob_bytes(backbone.graph), found)
-
-
-def serving(repository: Repository, model: str) -> Variant:
-    name = repository.serving(model)
-    if name is None:
-        raise UserError(f"model {model!r} serves nothing; port it: leeway port FILE.onnx --name {model}")
-    return repository.variant(model, name)
 
 
 def step_models(config: Config) -> list[Served]:

@@ -8,20 +8,28 @@ from edge.protocols import Moment
 from edge.state import State
 from porting.errors import UserError
 from porting.repository import Repository
+from porting.variant import Variant
 
 PERIOD_NS = 500_000_000
 
 
 def served(repository: Repository, model: str, device_kind: str) -> Served:
     """The variant that serves now, with the durations measured on this kind of device. Raises `UserError`."""
+    variant = serving(repository, model)
+    stages = repository.stages(variant, device_kind)
+    if variant.output is None or stages[0].input is None:
+        raise UserError(
+            f"{model}/{variant.name}: takes no pictures or gives no result; only such a variant can serve frames"
+        )
+    return Served(variant, stages)
+
+
+def serving(repository: Repository, model: str) -> Variant:
+    """The variant that the pointer names. Raises `UserError` where there is no pointer."""
     name = repository.serving(model)
     if name is None:
         raise UserError(f"model {model!r} serves nothing; port it: leeway port FILE.onnx --name {model}")
-    variant = repository.variant(model, name)
-    stages = repository.stages(variant, device_kind)
-    if variant.output is None or stages[0].input is None:
-        raise UserError(f"{model}/{name}: takes no pictures or gives no result; only such a variant can serve frames")
-    return Served(variant, stages)
+    return repository.variant(model, name)
 
 
 class Watch:
