@@ -14,7 +14,7 @@ LIKELY = 0.2  # the level that does for a rollback when the loss is wide: going 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a promotion needs (docs/decisions/0005). Shares and accuracies 0..1.
+    """What a promotion needs (docs/decisions/0007). Shares and accuracies 0..1.
 
     old_tolerance: loss on the old world that is accepted without more ado; new_share: how much of the time to come is
     taken to look like the new world: a larger loss on old frames is accepted while new_share x (lower bound of the
