@@ -14,7 +14,18 @@ from drift.settings import MS, DriftSettings, S
 from drift.watch import TRAIL_MAX, Alarm
 
 WIDER = 3  # samples until the next check-in, as a multiple of the last
-COUNTS = ("alarms", "audits", "promotions", "rollbacks", "refused", "given_up", "no_labels", "samples", "stale")
+COUNTS = (
+    "alarms",
+    "audits",
+    "promotions",
+    "rollbacks",
+    "turned_down",
+    "refused",
+    "given_up",
+    "no_labels",
+    "samples",
+    "stale",
+)
 
 
 class Adaptation:
