@@ -21,6 +21,7 @@ from edge.observers.adaptations import background_answers, step_models, teachers
 from edge.observers.journal import Journal
 from edge.observers.labels import Labeller, People, Teacher
 from edge.observers.metrics import Metrics
+from edge.observers.ready import Ready
 from edge.observers.results import Results
 from edge.observers.stats import Stats
 from edge.observers.trace import Trace
@@ -75,11 +76,16 @@ def serve(
             stack.enter_context(trace)
         stack.enter_context(stopped_by_signals(world.ask_to_stop))
         stack.enter_context(stopped_after(duration_s, world.ask_to_stop))
-        world.start([*parts.served(), *step_models(config)], config.background.share)
-        source.start()
+        begin = parts.served()
+
+        def open_the_door() -> None:
+            gc.collect()
+            gc.freeze()  # what is loaded by now stays: the collector need not walk it while frames wait
+            source.start()
+
+        parts.observers.append(Ready([served.variant.model for served in begin], open_the_door))
+        world.start([*begin, *step_models(config)], config.background.share)
         stack.callback(source.stop)
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays: the collector need not walk it while frames wait
         on_ready(parts)
         run(parts.scheduler, world, parts.observers)
         last = parts.stats.table(monotonic_ns(), parts.scheduler.state, final=True)

@@ -1,0 +1,33 @@
+"""Opens the door once all that serves is loaded: a camera that is told "online" should not meet an empty lane."""
+
+from collections.abc import Callable, Sequence
+
+from edge.events import Event, Time
+from edge.protocols import Moment
+from edge.state import State
+
+PATIENCE_NS = 10_000_000_000  # what does not fit beside the rest is loaded when it is asked for
+
+
+class Ready:
+    """Observer: calls `begin` once."""
+
+    def __init__(self, models: Sequence[str], begin: Callable[[], None]):
+        self.models, self.begin = models, begin
+        self.began = False
+        self.since_ns: Time | None = None
+
+    def observe(self, moment: Moment) -> tuple[Event, ...]:
+        if not self.began:
+            self.since_ns = moment.now if self.since_ns is None else self.since_ns
+            if moment.now - self.since_ns > PATIENCE_NS or all(settled(moment.state, name) for name in self.models):
+                self.began = True
+                self.begin()
+        return ()
+
+
+def settled(state: State, name: str) -> bool:
+    """Loaded, or known never to be."""
+    model = state.models.get(name)
+    variant = model.serving if model else None
+    return variant is not None and all(state.held(digest) or digest in state.impossible for digest in variant.stages)
