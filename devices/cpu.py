@@ -24,6 +24,7 @@ except ImportError:  # said by `Cpu`, with the way out
     ort = None
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+BACKGROUND = {"batch": "SCHED_BATCH", "normal": "SCHED_OTHER", "idle": "SCHED_IDLE"}  # names in `os`, where it has them
 _DTYPES = {"float": "float32", "double": "float64", "bool": "bool", "string": "object"}
 _SILENT = 4  # ONNX Runtime's log level: fatal only; what fails is raised, not printed as well
 
@@ -36,8 +37,11 @@ class Cpu:
         threads: of one run; 1 = all work on the calling thread. With two busy models one thread each is faster.
         cores: which ones, e.g. [0, 1]; None: wherever the system puts the threads.
         memory_mb: limit for the blobs that may be resident at once.
-        background: "idle" = work without a deadline runs in the scheduling class SCHED_IDLE, where the system lets us;
-            "normal" = in the same class as the rest.
+        background: how the system schedules work without a deadline. "batch" = SCHED_BATCH, where there is such a
+            class: its thread wakes nobody out of a turn. "normal" = as the rest. "idle" = SCHED_IDLE: only time that
+            no process wants. Beware: what is scheduled so rarely still holds Python's lock while it waits for its
+            turn; where other processes fill the cores, the whole daemon then stands still for seconds (measured:
+            docs/decisions/0008-background-class.md).
 
     Raises:
         DeviceError: no ONNX Runtime, or two of them, or cores that this machine does not have.
@@ -51,11 +55,11 @@ class Cpu:
         threads: int = 1,
         cores: Sequence[int] | None = None,
         memory_mb: int = 1024,
-        background: str = "idle",
+        background: str = "batch",
     ):
         check_runtime()
-        if threads < 1 or background not in ("idle", "normal"):
-            raise DeviceError(f"{name}: threads must be at least 1 and background 'idle' or 'normal'")
+        if threads < 1 or background not in BACKGROUND:
+            raise DeviceError(f"{name}: threads must be at least 1 and background one of {', '.join(BACKGROUND)}")
         if cores is not None and not set(cores) <= os.sched_getaffinity(0):
             raise DeviceError(f"{name}: cores {sorted(cores)}: this process may use {sorted(os.sched_getaffinity(0))}")
         self.name, self.threads, self.background = name, threads, background
@@ -76,14 +80,14 @@ class Cpu:
         return engine
 
     def enter(self, background: bool) -> None:
-        """Put the calling thread on this device's cores; background work in the idle class. Never raises."""
+        """Put the calling thread on this device's cores; background work in its class. Never raises."""
         if self.cores is not None:
             with suppress(OSError):
                 os.sched_setaffinity(0, self.cores)
-        if background and self.background == "idle":
-            # Not revocable without CAP_SYS_NICE: the caller is a thread that does nothing else.
+        if background:
+            # The caller is a thread that does nothing else: old kernels let nobody leave SCHED_IDLE again.
             with suppress(OSError, AttributeError):
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                os.sched_setscheduler(0, getattr(os, BACKGROUND[self.background]), os.sched_param(0))
 
     def _options(self) -> Any:
         options = ort.SessionOptions()

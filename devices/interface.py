@@ -56,5 +56,5 @@ class Device(Protocol):
         """Load by path, warm up once per batch size. Raises `DeviceError`."""
 
     def enter(self, background: bool) -> None:
-        """Put the calling thread where work of this device belongs (affinity; the idle class for background work).
+        """Put the calling thread where work of this device belongs (affinity; the class for background work).
         What the system refuses is left undone: it is an optimisation, not a promise."""

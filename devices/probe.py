@@ -28,7 +28,7 @@ def probe() -> list[Finding]:
     return [
         _cpu(),
         _memory(),
-        _idle_class(),
+        _batch_class(),
         _runtime(),
         *(_package(*row) for row in PACKAGES),
         _gpu(),
@@ -90,10 +90,10 @@ def _memory() -> Finding:
     return Finding("memory", "ok", f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB available", needed=True)
 
 
-def _idle_class() -> Finding:
-    if hasattr(os, "SCHED_IDLE"):
-        return Finding("idle class", "ok", "background work can run in SCHED_IDLE")
-    return Finding("idle class", "missing", "background work shares the normal class", "run on Linux")
+def _batch_class() -> Finding:
+    if hasattr(os, "SCHED_BATCH"):
+        return Finding("batch class", "ok", "background work runs in SCHED_BATCH")
+    return Finding("batch class", "missing", "background work shares the normal class", "run on Linux")
 
 
 def _runtime() -> Finding:

@@ -81,7 +81,7 @@ class Shelf:
 
 
 class LaneThreads:
-    """One thread for work with a deadline, one in the idle class for work without, one that loads.
+    """One thread for work with a deadline, one for work without, one that loads.
 
     The scheduler gives a lane one work at a time, so the first two never run together.
     """
@@ -96,9 +96,9 @@ class LaneThreads:
         self.running: Engine | None = None
         self.threads = [
             threading.Thread(
-                target=self._serve, args=(queue, label == "idle"), name=f"{self.name}/{label}", daemon=True
+                target=self._serve, args=(queue, label == "background"), name=f"{self.name}/{label}", daemon=True
             )
-            for queue, label in zip(self.orders, ("run", "idle", "load"), strict=True)
+            for queue, label in zip(self.orders, ("run", "background", "load"), strict=True)
         ]
 
     def start(self) -> None:

@@ -207,15 +207,24 @@ def in_a_thread(function):
     return found[0]
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="no idle class on this system")
-def test_background_threads_go_to_the_idle_class_and_others_stay():
-    def entered(device, background):
-        device.enter(background)
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="no such classes on this system")
+@pytest.mark.parametrize(
+    ("options", "background", "expected"),
+    [
+        ({}, True, "SCHED_BATCH"),
+        ({}, False, "SCHED_OTHER"),
+        ({"background": "batch"}, True, "SCHED_BATCH"),
+        ({"background": "idle"}, True, "SCHED_IDLE"),
+        ({"background": "idle"}, False, "SCHED_OTHER"),
+        ({"background": "normal"}, True, "SCHED_OTHER"),
+    ],
+)
+def test_background_threads_go_to_their_class_and_others_stay(options, background, expected):
+    def entered():
+        Cpu(**options).enter(background)
         return os.sched_getscheduler(0)
 
-    assert in_a_thread(lambda: entered(Cpu(), True)) == os.SCHED_IDLE
-    assert in_a_thread(lambda: entered(Cpu(), False)) == os.SCHED_OTHER
-    assert in_a_thread(lambda: entered(Cpu(background="normal"), True)) == os.SCHED_OTHER
+    assert in_a_thread(entered) == getattr(os, expected)
 
 
 def test_what_the_system_refuses_is_left_undone(monkeypatch):
@@ -230,7 +239,7 @@ def test_what_the_system_refuses_is_left_undone(monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"cores": [4096]}, "4096"), ({"threads": 0}, "at least 1"), ({"background": "fast"}, "'idle' or 'normal'")],
+    [({"cores": [4096]}, "4096"), ({"threads": 0}, "at least 1"), ({"background": "fast"}, "batch, normal, idle")],
 )
 def test_a_wrong_config_is_one_line(options, said):
     with pytest.raises(DeviceError, match=said):

@@ -193,7 +193,7 @@ def test_work_is_done_in_steps_on_the_idle_thread(rig):
     rig.order(Work("count", job))
     assert within(lambda: job.done)
     assert job.result == "counted"
-    assert seen == ["cpu0/idle"] * 3
+    assert seen == ["cpu0/background"] * 3
     last = rig.daemon.stop()
     assert last["time_share"]["training"] > 0
 
