@@ -355,7 +355,8 @@ def machine() -> dict[str, Any]:
 
 
 def priority() -> str:
-    """What these processes are given before others that want the same cores; Linux groups them by session."""
+    """What these processes are given before others that want the same cores: their nice value and their autogroup's,
+    the group that the kernel makes of one terminal's processes (`sched(7)`)."""
     group = Path("/proc/self/autogroup")
     said = group.read_text().split("nice")[-1].strip() if group.exists() else "0"
-    return f"nice {os.nice(0)}, of the session {said}"
+    return f"nice {os.nice(0)}, of the kernel's autogroup {said}"
