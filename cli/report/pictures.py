@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Scene:
 
 
 Draw = Callable[[Scene, float], Any]
+README = ("accuracy", "latency", "frames")
 
 
 def accuracy_over_time(scene: Scene, width_in: float) -> Any:
@@ -272,13 +273,13 @@ def svg(name: str, scene: Scene, width_in: float) -> str:
     return themed(inline(out.getvalue()))
 
 
-def write_images(scene: Scene, folder: Path, names: Sequence[str] = ("accuracy", "latency")) -> list[Path]:
-    """PNGs on white for a README, 2 x 9.2 in wide at 100 dpi."""
+def write_images(scene: Scene, folder: Path, drawn: Mapping[str, Draw]) -> list[Path]:
+    """PNGs on white for a README, 9.2 in wide at 110 dpi, each under its name."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in names:
+    for name in README:
         with _style(**{"figure.facecolor": "white", "savefig.facecolor": "white"}):
-            figure = PICTURES[name](scene, WIDE_IN)
+            figure = drawn[name](scene, WIDE_IN)
             written.append(folder / f"report-{name}.png")
-            figure.savefig(written[-1], dpi=170)
+            figure.savefig(written[-1], dpi=110)
     return written

@@ -33,9 +33,10 @@ def write_report(folder: Path, beside: Path | None = None) -> Json:
 
 def write_images(folder: Path, images: Path, beside: Path | None = None) -> list[Path]:
     """PNGs of a run's accuracy and latency, for a README. Raises `UserError` as above."""
-    from cli.report import pictures
+    from cli.report import framegrid, pictures
 
-    return pictures.write_images(pictures.Scene(*_judged(folder), beside=_judged(beside) if beside else None), images)
+    scene = pictures.Scene(*_judged(folder), beside=_judged(beside) if beside else None)
+    return pictures.write_images(scene, images, {**pictures.PICTURES, "frames": framegrid.frame_grid})
 
 
 def _judged(folder: Path) -> tuple[RunFolder, Score]:

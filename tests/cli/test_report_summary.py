@@ -261,7 +261,7 @@ def test_without_the_extra_the_figures_are_there_and_the_message_names_it(tmp_pa
 
 def test_images_for_a_readme(folder, frozen, tmp_path):
     files = write_images(folder, tmp_path / "images", beside=frozen)
-    assert [file.name for file in files] == ["report-accuracy.png", "report-latency.png"]
+    assert [file.name for file in files] == ["report-accuracy.png", "report-latency.png", "report-frames.png"]
     assert all(file.read_bytes()[:4] == b"\x89PNG" for file in files)
 
 
