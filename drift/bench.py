@@ -8,7 +8,7 @@ import numpy as np
 
 from drift.audit import Finding, centroid, find
 from drift.calibrate import DAY_S, Channel, Guard, World, calibrate, rate_per_test
-from drift.episode import Episode, labelled, pictures
+from drift.episode import Episode, labelled
 from drift.forward import Forward
 from drift.incumbent import Incumbent
 from drift.jobs import Clock, Job, Slices
@@ -87,13 +87,14 @@ class Bench:
         return find(right, len(answers), self.expected, self.labels.classes, s.teacher_error, s.alpha, s.margin)
 
     def situation(self, episode: Episode) -> Situation:
+        """As it is now; cheap, for pictures are not copied."""
         training, _ = self.parts(episode)
         return Situation(
             incumbent=self.incumbent,
             alarm=episode.alarm,
-            fresh=pictures(training, self.old),
+            fresh=[s.image for s in training],
             fresh_probs=np.stack([s.probs for s in training]) if training else self.first.probs[:0],
-            labelled=labelled(self.labels.of(training), self.block_ns, self.old),
+            labelled=labelled(self.labels.of(training), self.block_ns),
             replay=self.replay,
             prior=self.prior,
             forward=self.forward,
@@ -105,7 +106,7 @@ class Bench:
         """The candidate against what serves, on the held-out new and old pictures."""
         assert episode.candidate is not None
         held_out = [s for s in self.parts(episode)[1] if s.id not in episode.far]
-        new = labelled(self.labels.of(held_out), self.block_ns, self.old)
+        new = labelled(self.labels.of(held_out), self.block_ns)
         after = self.incumbent.changed("candidate", episode.candidate)
         return trial(self.incumbent, after, (new, self.old), self.forward)
 

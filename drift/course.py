@@ -24,6 +24,7 @@ class Course:
         self.state = "auditing"
         self.end: str | None = None
         self.since_ns = episode.since_ns
+        self._asked = -1  # the rung whose response was asked last whether it applies
 
     def advance(self) -> None:
         for _ in range(2 * len(self.bench.ladder) + 10):  # several states may be passed at once; more would be a bug
@@ -153,21 +154,24 @@ class Course:
 
     def _begun(self, episode: Episode, response: Response) -> bool:
         """Start a response, unless its labels are still open or it does not apply (then the next rung is due)."""
-        situation = self.bench.situation(episode)
-        why_not = response.applies(situation)
-        if not why_not and response.labels_min:
-            if not self.bench.labels.settled(self.bench.now_ns):
-                return False
-            have = len(situation.labelled)
-            if have < response.labels_min:
-                why_not = f"only {have} labels of the new world, {response.labels_min} needed"
-        if why_not:
-            self.bench.note("response", response=response.name, outcome="not applied", reason=why_not)
-            episode.rung += 1
-            self.state = "climbing"
+        if self._asked < episode.rung:
+            self._asked = episode.rung
+            if why_not := response.applies(self.bench.situation(episode)):
+                return self._skip(episode, response, why_not)
+        if response.labels_min and not self.bench.labels.settled(self.bench.now_ns):
             return False
+        situation = self.bench.situation(episode)
+        have = len(situation.labelled)
+        if have < response.labels_min:
+            return self._skip(episode, response, f"only {have} labels of the new world, {response.labels_min} needed")
         self.bench.start(f"repair/{response.name}", response.repair(situation))
         return True
+
+    def _skip(self, episode: Episode, response: Response, why_not: str) -> bool:
+        self.bench.note("response", response=response.name, outcome="not applied", reason=why_not)
+        episode.rung += 1
+        self.state = "climbing"
+        return False
 
     def _while_climbing(self) -> None:
         self.state = "repairing"
@@ -221,7 +225,7 @@ class Course:
             self.settle(self.since_ns)
             return
         previous = self.bench.stored[-1][0]
-        part = labelled(known, self.bench.block_ns, self.bench.old)
+        part = labelled(known, self.bench.block_ns)
         job = self.bench.work("probation", lambda: trial(previous, self.bench.incumbent, (part,), self.bench.forward))
         if job is not None:
             self._compared(episode, previous, job)

@@ -42,15 +42,9 @@ def split_time(samples: Sequence[Sample], held_out: float) -> int:
     return int(times[min(len(times) - 1, int(len(times) * (1 - held_out)))])
 
 
-def labelled(known: Sequence[tuple[Sample, int]], block_ns: int, like: Labelled) -> Labelled:
-    """Labelled samples as arrays; `like` gives the pictures' shape where there are none. Group: stream and block."""
-    if not known:
-        return like.take(np.zeros(0, np.int64))
+def labelled(known: Sequence[tuple[Sample, int]], block_ns: int) -> Labelled:
+    """Labelled samples side by side; no picture is copied. Group: stream and block."""
     names = sorted({s.stream for s, _ in known})
     group = [names.index(s.stream) * 10**9 + s.at_ns // block_ns % 10**9 for s, _ in known]
-    return Labelled(pictures([s for s, _ in known], like), np.asarray([y for _, y in known]), np.asarray(group))
-
-
-def pictures(samples: Sequence[Sample], like: Labelled) -> np.ndarray:
-    """uint8 [n, h, w, 3]; pictures of another size than the reference's would be a bug of whoever observes."""
-    return np.stack([s.image for s in samples]) if samples else like.images[:0]
+    labels = [label for _, label in known]
+    return Labelled([s.image for s, _ in known], np.asarray(labels, np.int64), np.asarray(group, np.int64))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from devices.interface import DeviceError, Engine
 from drift.jobs import Clock
+from drift.samples import Pictures
 from porting.images import prepare
 from porting.variant import InputSpec
 
@@ -31,8 +32,8 @@ class Forward:
         self.load, self.input, self.output = load, input, features
         self.clock, self.slice_ns = clock, slice_ns
 
-    def features(self, graph: bytes, images: Array) -> Generator[None, None, Array]:
-        """uint8 [n, h, w, 3] -> float32 [n, D]. Raises `DeviceError` when the graph does not load or run."""
+    def features(self, graph: bytes, images: Pictures) -> Generator[None, None, Array]:
+        """n times uint8 [h, w, 3] -> float32 [n, D]. Raises `DeviceError` when the graph does not load or run."""
         engine = self.load(graph)
         try:
             parts = []
@@ -44,7 +45,7 @@ class Forward:
             engine.close()
 
     def chunks(
-        self, engine: Engine, images: Array, extra: Mapping[str, Array]
+        self, engine: Engine, images: Pictures, extra: Mapping[str, Array]
     ) -> Generator[tuple[dict[str, Array], int], None, None]:
         """(outputs, pictures in this chunk), chunk after chunk; sizes follow what the last call took."""
         sizes = {spec.name: spec.shape for spec in engine.inputs}

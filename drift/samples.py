@@ -1,7 +1,7 @@
 """What drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a replay."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Pictures = Array | Sequence[Array]  # n pictures, each uint8 [h, w, 3]; never stacked where a list will do
 
 STREAMS_MAX = 64
 
@@ -85,26 +86,24 @@ class Recent:
 class Labelled:
     """Labelled pictures in arrays of equal length n.
 
-    images: uint8 [n, h, w, 3]; labels: int64 [n], index into the model's classes; group: int64 [n], samples of one
+    images: n times uint8 [h, w, 3]; labels: int64 [n], index into the model's classes; group: int64 [n], samples of one
     group (stream and time block) may depend on each other.
     """
 
-    images: Array
+    images: Pictures
     labels: Array
     group: Array
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: Array) -> "Labelled":
-        return Labelled(self.images[rows], self.labels[rows], self.group[rows])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
     """The world that the model was ported in: what `reference.npz` holds, rows in time order per stream.
 
-    probs: float32 [n, K]; features: float32 [n, D]; stream, block: int64 [n]; the rest as in `Labelled`.
+    images: uint8 [n, h, w, 3]; labels: int64 [n]; probs: float32 [n, K]; features: float32 [n, D]; stream, block:
+    int64 [n].
     """
 
     images: Array

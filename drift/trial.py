@@ -1,24 +1,20 @@
 """Runs two variants on the same held-out pictures, in slices; the judging is elsewhere and pure."""
 
 from collections.abc import Generator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drift.forward import Forward
 from drift.incumbent import Incumbent
 from drift.judge import Paired
 from drift.samples import Labelled
 
-Array = NDArray[Any]
-
 
 def trial(
     before: Incumbent, after: Incumbent, parts: tuple[Labelled, ...], forward: Forward
 ) -> Generator[None, None, tuple[Paired, ...]]:
     """One `Paired` for each part. A backbone that both share runs once."""
-    images = np.concatenate([part.images for part in parts])
+    images = [image for part in parts for image in part.images]
     features = yield from forward.features(before.graph, images)
     probs_before = before.head.probs(features)
     if after.graph != before.graph:

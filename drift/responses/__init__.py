@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from drift.forward import Forward
 from drift.incumbent import Incumbent
 from drift.orders import Candidate
-from drift.samples import Labelled, Replay
+from drift.samples import Labelled, Pictures, Replay
 from drift.watch import Alarm
 
 Array = NDArray[Any]
@@ -19,13 +19,13 @@ Array = NDArray[Any]
 class Situation:
     """All that a response may know. New frames are the training part only; the judge keeps the others.
 
-    fresh: pictures of the new world, uint8 [n, h, w, 3]; fresh_probs: the incumbent's float32 [n, K] for them.
+    fresh: pictures of the new world, n times uint8 [h, w, 3]; fresh_probs: the incumbent's float32 [n, K] for them.
     labelled: those with labels. prior: class frequencies of the old world [K]. stored: earlier variants, newest last.
     """
 
     incumbent: Incumbent
     alarm: Alarm
-    fresh: Array
+    fresh: Pictures
     fresh_probs: Array
     labelled: Labelled
     replay: Replay
@@ -42,7 +42,7 @@ class Response(Protocol):
     labels_min: int  # labelled training samples that it needs
 
     def applies(self, situation: Situation) -> str:
-        """Empty, or why it is of no use here. Cheap; asked before the labels are in."""
+        """Empty, or why it is of no use here. Cheap; asked once, before the labels are in, on the loop thread."""
 
     def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
         """Yields between slices of a few milliseconds; returns a candidate, or None if it found nothing to change."""

@@ -10,6 +10,7 @@ from drift.forward import Forward
 from drift.normalisation import Probed, folded, probed
 from drift.orders import Candidate
 from drift.responses import Situation
+from drift.samples import Pictures
 
 Array = NDArray[Any]
 Stats = list[tuple[Array, Array]]  # (mean, variance) of each normalisation, float [C]
@@ -50,7 +51,7 @@ class Realign:
         evidence = {"pictures": len(pictures), "layers": len(stats), "moved_sd": round(float(np.mean(moved)), 4)}
         return Candidate(self.name, graph=folded(graph, stats), evidence=evidence)
 
-    def measure(self, probe: Probed, pictures: Array, forward: Forward) -> Generator[None, None, Stats]:
+    def measure(self, probe: Probed, pictures: Pictures, forward: Forward) -> Generator[None, None, Stats]:
         source = [(norm.mean, norm.var) for norm in probe.norms]
         stats: Stats = list(source)
         weight = len(pictures) / (len(pictures) + self.n0)
@@ -65,7 +66,7 @@ class Realign:
             engine.close()
 
     def _one_pass(
-        self, probe: Probed, engine: Any, pictures: Array, stats: Sequence[tuple[Array, Array]], forward: Forward
+        self, probe: Probed, engine: Any, pictures: Pictures, stats: Sequence[tuple[Array, Array]], forward: Forward
     ) -> Generator[None, None, Stats]:
         """Mean and variance that every layer sees while all of them normalise with `stats`."""
         sums = [(np.zeros(len(n.mean)), np.zeros(len(n.mean))) for n in probe.norms]

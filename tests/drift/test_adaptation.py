@@ -81,6 +81,31 @@ def test_a_bad_response_never_serves(value, monkeypatch):
     assert drive.adaptation.incumbent.name == "fp32"
 
 
+class Patient:
+    """Needs labels, and counts how often it is asked whether it applies."""
+
+    name, labels_min = "patient", 1
+
+    def __init__(self):
+        self.asked = 0
+
+    def applies(self, situation):
+        self.asked += 1
+        return ""
+
+    def repair(self, situation):
+        yield
+        return None
+
+
+def test_a_response_is_asked_once_while_its_labels_come_in(monkeypatch):
+    response = Patient()
+    monkeypatch.setattr(DriftSettings, "ladder", lambda self: [response])
+    drive = Drive(settings(refractory_s=1000), condition=night_from(30))
+    drive.run(70)
+    assert len(drive.told("response")) == response.asked == 1
+
+
 def test_without_labels_nothing_is_promoted_and_it_is_said():
     drive = Drive(settings(label_timeout_s=5), condition=night_from(30))
     drive.teach = False
