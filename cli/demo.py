@@ -59,6 +59,7 @@ def demo(
     from cli.port import input_options
     from cli.report import write_report
     from cli.report.terminal import report_table
+    from examples.conditions import Schedule
 
     spec = input_options(input_size, color, layout, scale, mean, std)
     scene = scene_of(images, model, teacher, spec, label_delay, label_errors)
@@ -72,6 +73,7 @@ def demo(
         cameras=cameras,
         fps=fps,
     )
+    Schedule.parse(settings.schedule())  # a slip is told before anything starts
     said = Console(stderr=as_json, highlight=False, soft_wrap=True)
     view = LiveView(duration)
     shown = viewer(view, said, quiet=as_json)
