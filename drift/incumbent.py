@@ -60,11 +60,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Incumbent:
-    """A variant by name, the ONNX bytes of its backbone (picture -> features), and its head."""
+    """A variant by name, the ONNX bytes of its backbone (picture -> features), and its head.
+
+    prior: class mix [K] that its outputs assume, where a repair has changed it; None: the reference's.
+    """
 
     name: str
     graph: bytes
     head: Head
+    prior: Array | None = None
 
     def same_as(self, other: "Incumbent") -> bool:
         """Do both give the same answers, whatever they are called?"""
@@ -80,4 +84,5 @@ class Incumbent:
             weight = candidate.head[head.names[0]]
             bias = candidate.head.get(head.names[1], head.bias)
             head = head.with_(weight.T if head.transposed else weight, bias)
-        return Incumbent(name, candidate.graph or self.graph, head)
+        prior = self.prior if candidate.prior is None else candidate.prior
+        return Incumbent(name, candidate.graph or self.graph, head, prior)

@@ -17,13 +17,14 @@ class Candidate:
     """A repaired model. `None` means: as it serves now.
 
     kind: name of the response that made it. head: the head stage's arrays by graph input name. graph: ONNX bytes of the
-    backbone. evidence: numbers for the journal.
+    backbone. evidence: numbers for the journal. prior: class mix [K] that its outputs assume.
     """
 
     kind: str
     head: Mapping[str, Array] | None = None
     graph: bytes | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    prior: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

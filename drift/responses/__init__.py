@@ -20,7 +20,7 @@ class Situation:
     """All that a response may know. New frames are the training part only; the judge keeps the others.
 
     fresh: pictures of the new world, n times uint8 [h, w, 3]; fresh_probs: the incumbent's float32 [n, K] for them.
-    labelled: those with labels. prior: class frequencies of the old world [K]. stored: earlier variants, newest last.
+    labelled: those with labels. prior: class frequencies of the reference [K]. stored: earlier variants, newest last.
     """
 
     incumbent: Incumbent
@@ -33,6 +33,10 @@ class Situation:
     forward: Forward
     stored: Sequence[Incumbent] = ()
     seed: int = 0
+
+    def assumed_by(self, variant: Incumbent) -> Array:
+        """The class mix [K] that a variant's outputs assume."""
+        return self.prior if variant.prior is None else variant.prior
 
 
 class Response(Protocol):

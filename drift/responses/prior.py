@@ -28,11 +28,13 @@ class PriorReweighting:
         return "" if situation.alarm.kind == "prior" else "the pictures changed, not only the class mix"
 
     def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
-        mix = self.estimate(situation.fresh_probs, situation.prior)
+        before = situation.assumed_by(situation.incumbent)  # an earlier repair may have moved it already
+        mix = self.estimate(situation.fresh_probs, before)
         yield
         head = situation.incumbent.head
-        shifted = head.with_(head.weight, head.bias + np.log(mix / situation.prior))
-        return Candidate(self.name, head=shifted.arrays(), evidence={"mix": [round(float(q), 4) for q in mix]})
+        shifted = head.with_(head.weight, head.bias + np.log(mix / before))
+        evidence = {"mix": [round(float(share), 4) for share in mix]}
+        return Candidate(self.name, head=shifted.arrays(), evidence=evidence, prior=mix)
 
     def estimate(self, probs: Array, prior: Array) -> Array:
         """The class mix [K] behind posteriors [n, K] made under `prior`, smoothed by `pull` pseudo-counts."""

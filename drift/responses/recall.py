@@ -33,5 +33,6 @@ class Recall:
             self.name,
             head=variant.head.arrays(),
             graph=variant.graph,
+            prior=situation.assumed_by(variant),
             evidence={"recalled": variant.name, "right": [round(r, 4) for r in right]},
         )
