@@ -111,9 +111,8 @@ class Adaptation:
         bench = self.bench
         if bench.job is not None:
             bench.job.cancel()
-        bench.job, bench.incumbent, self._course = None, incumbent, None
-        bench.stored.clear()
-        bench.renew([])
+        bench.job, self._course = None, None
+        bench.begin_with(incumbent)
         self._check_at, self._world_ns = bench.settings.world_min, bench.now_ns
         self._state = "watching"
 

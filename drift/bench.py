@@ -37,6 +37,7 @@ class Bench:
         seed: int,
     ):
         self.model, self.incumbent, self.settings = model, incumbent, settings
+        self.ported = incumbent  # the variant that the reference tells of: it can be recalled whatever serves
         self.forward, self.clock = forward, clock
         self.rng = np.random.default_rng(seed)
         self.tests, self.ladder, self.rule = settings.tests(), settings.ladder(), settings.rule()
@@ -70,6 +71,12 @@ class Bench:
         self.incumbent = incumbent
         known = [guards for stored, guards in self.stored if stored.same_as(incumbent)]
         self.renew(known[-1] if known else [])
+
+    def begin_with(self, incumbent: Incumbent) -> None:
+        """A variant that we did not make serves: all that can be recalled is the one that was ported."""
+        self.incumbent = incumbent
+        self.stored = [] if incumbent.same_as(self.ported) else [(self.ported, [])]
+        self.renew([])
 
     def restore(self) -> None:
         """What served before serves again."""

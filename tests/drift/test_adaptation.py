@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.drift_world import CLASSES, Drive, clear, day, night, trained
+from benchmarks.drift_world import CLASSES, Drive, clear, day, forward, night, trained
+from drift.adaptation import Adaptation
 from drift.incumbent import Incumbent
 from drift.orders import Candidate
+from drift.responses.realign import Realign
 from drift.settings import DriftSettings
 
 SETTINGS = {"models": ("vehicles",), "false_alarms_per_day": 1.0, "bootstrap_draws": 300}
@@ -79,6 +81,28 @@ def test_a_bad_response_never_serves(value, monkeypatch):
     assert not drive.told("promotion")
     assert drive.told("given_up")
     assert drive.adaptation.incumbent.name == "fp32"
+
+
+class Fickle(Realign):
+    """Useless when first tried, then what it should be."""
+
+    tried = 0
+
+    def repair(self, situation):
+        self.tried += 1
+        return super().repair(situation) if self.tried > 1 else Broken().repair(situation)
+
+
+def test_what_was_given_up_is_tried_again_at_a_later_alarm(monkeypatch):
+    response = Fickle(n0=16)
+    monkeypatch.setattr(DriftSettings, "ladder", lambda self: [response])
+    drive = Drive(settings(refractory_s=10, check_in=False), condition=night_from(30)).run(80)
+    ((given_up_s, fields),) = drive.told("given_up")
+    assert fields["reason"] == "no response passed the judge"
+    alarms = [at_s for at_s, _ in drive.told("alarm")]
+    assert [given_up_s + 10 <= at_s < given_up_s + 15 for at_s in alarms] == [False, True], "quiet, then once more"
+    assert len(drive.told("promotion")) == 1
+    assert drive.accuracy(70, 80) > 0.8
 
 
 class Patient:
@@ -172,6 +196,20 @@ def test_a_pointer_moved_by_hand_starts_anew():
     drive.run(30, begin_s=10)
     assert drive.told("audit")[-1][1]["purpose"] == "check_in"
     assert drive.adaptation.status()["state"] == "watching"
+
+
+def test_a_start_by_night_can_recall_the_day():
+    """The daemon begins with a repaired variant that the pointer names; the one that was ported is a recall away."""
+    incumbent, reference = trained()
+    drive = Drive(settings(), condition=night_from(30)).run(60)
+    by_night = drive.adaptation.incumbent
+    assert by_night.name != incumbent.name
+    again = Adaptation("vehicles", incumbent, reference, settings(), forward(), clock=drive._tick, seed=2)
+    again.served(by_night)
+    drive = Drive(settings(), condition=night_from(0, 40), start=again).run(90)
+    assert [fields["response"] for _, fields in drive.told("promotion")] == ["recall"]
+    assert drive.adaptation.incumbent.same_as(incumbent)
+    assert drive.accuracy(75, 90) > 0.85
 
 
 def test_same_seed_same_story():
