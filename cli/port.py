@@ -47,6 +47,10 @@ def port(
     device: Annotated[str, typer.Option(help="cpu, simulated, or module:Class.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Of one run on the CPU.")] = 1,
     cut: Annotated[bool, typer.Option(help="Keep a classifier's head apart, so that it can be retrained.")] = True,
+    passes: Annotated[
+        list[str] | None,
+        typer.Option("--pass", metavar="MODULE:CLASS", help="Transform the model first; may be repeated."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples read at most, evenly over the classes.")] = 2000,
     accuracy_min: Annotated[float | None, typer.Option(help="Gate: top-1 on the samples, 0..1.")] = None,
     accuracy_drop_max: Annotated[float, typer.Option(help="Gate: top-1 below the original's, 0..1.")] = 0.01,
@@ -89,6 +93,7 @@ def port(
             samples=pictures,
             kind=chosen("--kind", kind, ("classification", "detection")),
             cut=cut,
+            passes=[pass_of(name) for name in passes or ()],
             gates=Gates(accuracy_drop_max, accuracy_min, p99_ms_max),
             serve=serve,
             progress=steps,
@@ -154,6 +159,18 @@ def device_of(name: str, threads: int) -> "Device":
         raise UserError(str(error)) from None
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"--device {name}: {error}; expected {', '.join(DEVICES)} or module:Class") from None
+
+
+def pass_of(name: str) -> Any:
+    """`porting.passes.no_ops:NoOps` -> an instance of it."""
+    from pkgutil import resolve_name
+
+    from porting.errors import UserError
+
+    try:
+        return resolve_name(name)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"--pass {name}: {error}; expected module:Class, e.g. porting.passes.no_ops:NoOps") from None
 
 
 def labels_of(text: str) -> tuple[str, ...] | None:

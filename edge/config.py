@@ -70,6 +70,7 @@ class Config(Strict):
         default_factory=lambda: {"cpu0": PlugIn(use="devices.cpu:Cpu")}, min_length=1, description="lanes by name"
     )
     policy: PlugIn = PlugIn(use="edge.policies.edf:EarliestDeadlineFirst")
+    planners: tuple[PlugIn, ...] = Field((), description="slow loops that set limits for the fast one, in this order")
     estimator: PlugIn = PlugIn(use="edge.estimators.rolling:Rolling")
     apps: dict[str, App] = Field(min_length=1)
     streams: dict[str, Stream] = Field(min_length=1)

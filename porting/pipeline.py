@@ -26,6 +26,7 @@ from porting.samples import Samples
 from porting.split import FEATURES, Parts, normalisations, split, strip_softmax
 from porting.store import Piece, add_numbered, derive, save_reference, store_pieces
 from porting.taken import Taken
+from porting.transform import Pass, transform
 from porting.variant import InputSpec, OutputSpec, Variant
 
 __all__ = ["BATCHES", "Gates", "derive", "port"]
@@ -58,6 +59,7 @@ def port(
     cut: str | bool = "auto",
     variant: str = "fp32",
     batches: Sequence[int] = BATCHES,
+    passes: Sequence[Pass] = (),
     gates: Gates | None = None,
     serve: bool = True,
     budget_ns: int = 500_000_000,
@@ -77,6 +79,7 @@ def port(
         cut: "auto" or True: a classifier's head becomes a stage of its own, its weights inputs; False: one stage.
         variant: its name; a number is added when another one has it.
         batches: sizes to measure where the graph takes any.
+        passes: transformations, applied in this order before the cut; each is compared with its parent.
         serve: let it serve when all gates say yes.
         budget_ns: measuring time per stage and batch size.
         progress: called with the name of a step and its share, 0..1.
@@ -88,6 +91,7 @@ def port(
     with _slips(path), ExitStack() as opened:
         progress("taking the model in", 0.0)
         taken = take_in(path, device, _size(given))
+        transform(taken, passes, device)
         kind = kind or guess.kind_of(taken)
         labelled = _labelled(samples, kind, taken)
         answer = guess.settle_output(taken, kind, labels or guess.labels_in(taken.model) or _names(labelled))

@@ -1,0 +1,48 @@
+"""Background work gives way while frames come late and returns slowly: additive increase, multiplicative decrease."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from edge.events import Event, Planned, Reply, Time
+from edge.protocols import Moment
+
+MISSED = ("late", "superseded")
+
+
+@dataclass
+class GiveWay:
+    """Once in `period_s`: more than `missed_max` of the answers late or superseded halves the share of background work
+    (not below `least`); fewer raise it by `step`, up to `most`. Chiu and Jain, Computer Networks and ISDN Systems 1989.
+    """
+
+    missed_max: float = 0.01
+    least: float = 0.05
+    most: float = 0.5
+    step: float = 0.05
+    period_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        self.answers = self.missed = 0
+        self.looked_ns: Time | None = None
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        self._count(moment)
+        if self.looked_ns is None:
+            self.looked_ns = moment.now
+        if moment.now - self.looked_ns < self.period_s * 1e9:
+            return
+        share = self._next(moment.state.plan.background)
+        self.looked_ns, self.answers, self.missed = moment.now, 0, 0
+        if share != moment.state.plan.background:
+            yield Planned(replace(moment.state.plan, background=share))
+
+    def _count(self, moment: Moment) -> None:
+        for action in moment.actions:
+            if isinstance(action, Reply):
+                self.answers += 1
+                self.missed += action.outcome in MISSED
+
+    def _next(self, share: float) -> float:
+        if self.missed > self.missed_max * self.answers:
+            return max(self.least, share / 2)
+        return min(self.most, share + self.step)
