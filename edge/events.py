@@ -111,7 +111,6 @@ class LaneUp:
     lane: str
     kind: str
     memory_bytes: int
-    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ class Woke:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The daemon stops: what waits is answered "stopped", what runs may finish."""
+    """The daemon stops: what waits is answered "stopped", what runs has a moment to finish."""
 
 
 Event = (

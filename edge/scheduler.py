@@ -1,6 +1,6 @@
 """One event in, actions out; the only writer of the state. No clock, no thread, no I/O, no chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edge import serving
 from edge.answers.single import Single
@@ -33,6 +33,9 @@ from edge.protocols import Answer, Opening, Policy
 from edge.state import WINDOW_NS, Lane, Open, State
 from edge.waiting import leave, moved, open_requests, opened_task, retire, trouble_ahead, wait
 
+# After closing, less than the ten seconds that containers are given to end:
+GRACE_NS = 4_000_000_000  # for what runs to end by itself
+STOPPING_NS = 1_000_000_000  # for it to end once it was told to
 ATTEMPTS_MAX = 2  # works that may fail with a task in them: the second time it was alone, so it is the one at fault
 
 
@@ -40,12 +43,14 @@ class Scheduler:
     """Keeps the state, asks the policy what to do, checks what it proposes.
 
     `answers`: by app. An app that has none, but is the name of a model, is answered by that model alone.
+    `grace_ns`: how long after `Closing` a work with a deadline may run before it is stopped.
     """
 
     DECISIONS_MAX = 1_000  # per event, beside two for each open request
 
-    def __init__(self, state: State, policy: Policy, answers: Mapping[str, Answer]):
+    def __init__(self, state: State, policy: Policy, answers: Mapping[str, Answer], grace_ns: int = GRACE_NS):
         self.state = state
+        self.grace_ns = grace_ns
         self.policy = policy
         self.answers = answers
         self.actions: list[Action] = []
@@ -76,7 +81,9 @@ class Scheduler:
                 self._close()
             case _:
                 self._change(event)
-        if not state.closing:
+        if state.closing:
+            self._hurry(now)
+        else:
             self._decide(now)
         return actions
 
@@ -156,9 +163,7 @@ class Scheduler:
             return None
         run, lane.running = lane.running, None
         took_ns = state.now - lane.began_ns if took_ns is None else took_ns
-        lane.busy_ns += took_ns
         if run.background:
-            lane.background_ns += took_ns
             lane.recent.append((state.now, took_ns))
             lane.recent_ns += took_ns
         return run, lane, took_ns
@@ -247,11 +252,37 @@ class Scheduler:
             if trouble := next(troubles, ""):
                 self._reply(opened, "refused", trouble)
 
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
     def _close(self) -> None:
-        self.state.closing = True
-        for opened in [*self.state.requests.values()]:
+        """What waits is answered; background work is stopped at once, since nobody waits for it."""
+        state = self.state
+        if state.closing:
+            return
+        state.closing, state.closing_ns = True, state.now
+        for opened in [*state.requests.values()]:
             if opened.waiting:
                 self._reply(opened, "stopped")
+        self._stop(lambda run: run.background)
+
+    def _stop(self, chosen: Callable[[Run], bool]) -> None:
+        running = [lane.running for lane in self.state.lanes.values() if lane.running is not None]
+        self.actions.extend(Stop(run.work_id) for run in running if chosen(run))
+
+    def _hurry(self, now: Time) -> None:
+        """Closing comes to an end: what still runs is stopped, and given up where its lane does not care."""
+        state = self.state
+        stop_ns = state.closing_ns + self.grace_ns
+        give_up_ns = stop_ns + STOPPING_NS
+        if now >= give_up_ns:
+            for opened in [*state.requests.values()]:
+                self._reply(opened, "stopped", "its lane did not stop")
+        elif now >= stop_ns:
+            self._stop(lambda run: True)  # again at every event: a lane that was between two stages has not heard it
+        wake_ns = stop_ns if now < stop_ns else give_up_ns
+        if state.requests and wake_ns < state.wake_ns:
+            state.wake_ns = wake_ns
+            self.actions.append(WakeAt(wake_ns))
 
     # ---- what the policy proposes: checked, then done --------------------------------------------------------------
 
@@ -288,8 +319,7 @@ class Scheduler:
         state.next_work += 1
         state.works[run.work_id] = run.lane
         lane = state.lanes[run.lane]
-        lane.running, lane.began_ns, lane.free_at_ns = run, state.now, state.now
+        lane.running, lane.began_ns = run, state.now
         for digest in run.stages:
             lane.residency.touch(digest)
-            lane.free_at_ns += state.duration_ns(digest, len(tasks), lane)
         return run

@@ -12,9 +12,9 @@ def change(state: State, event: Event) -> Sequence[Task]:
     """Take over what happened to lanes, memory or models. Returns the tasks that a lost lane was running."""
     lost: Sequence[Task] = ()
     match event:
-        case LaneUp(name, kind, memory_bytes, share):
+        case LaneUp(name, kind, memory_bytes):
             assert name not in state.lanes, f"lane {name} came up twice"
-            state.lanes[name] = Lane(name, kind, Residency(memory_bytes), share)
+            state.lanes[name] = Lane(name, kind, Residency(memory_bytes))
         case LaneDown(name, _):
             lost = lane_down(state, name)
         case Loaded(name, digest):
@@ -49,7 +49,7 @@ def lane_down(state: State, name: str) -> Sequence[Task]:
 def begin_load(state: State, load: Load) -> None:
     lane = state.lanes[load.lane]
     lane.residency.reserve(state.stages[load.stage])
-    lane.loading, lane.loading_since_ns = load.stage, state.now
+    lane.loading = load.stage
     survey(state)
 
 
@@ -60,7 +60,6 @@ def load_ended(state: State, name: str, digest: str) -> Lane | None:
         state.ignored += 1
         return None
     lane.loading = None
-    lane.loading_ns += state.now - lane.loading_since_ns
     return lane
 
 
@@ -92,7 +91,8 @@ def settle(state: State) -> None:
         if model.serving is not None and (trouble := trouble_of(state, model.pending)):
             abandon(model, trouble)
         elif model.serving is None or loaded(state, model.pending) or not fit_together(state, model):
-            model.serving, model.pending, model.trouble = model.pending, None, ""
+            model.serving, model.pending = model.pending, None
+            model.trouble, model.given_up = "", None
 
 
 def give_up(state: State, digest: str, reason: str) -> None:
@@ -105,7 +105,8 @@ def give_up(state: State, digest: str, reason: str) -> None:
 def abandon(model: Model, reason: str) -> None:
     """The pending variant will not serve."""
     assert model.pending is not None
-    model.trouble, model.pending = f"{model.pending.name}: {reason}", None
+    model.trouble, model.given_up = f"{model.pending.name}: {reason}", model.pending.name
+    model.pending = None
 
 
 def loaded(state: State, variant: Variant) -> bool:

@@ -32,16 +32,10 @@ class Lane:
     name: str
     kind: str
     residency: Residency
-    share: float = 1.0
     running: Run | None = None
     began_ns: Time = 0
-    free_at_ns: Time = 0  # by estimate
     loading: str | None = None
-    loading_since_ns: Time = 0
     failures: dict[str, int] = field(default_factory=dict)  # stage digest -> failed loads
-    busy_ns: int = 0  # total so far
-    background_ns: int = 0  # of which without a deadline
-    loading_ns: int = 0  # may overlap with busy_ns
     recent: deque[tuple[Time, int]] = field(default_factory=deque)  # background works of the last WINDOW_NS: end, took
     recent_ns: int = 0  # their sum
 
@@ -57,6 +51,7 @@ class Model:
     pending: Variant | None = None
     foreground: bool = False  # something with a deadline has asked for it
     trouble: str = ""  # why the last pending variant was given up; empty again after the next switch
+    given_up: str | None = None  # its name
 
 
 @dataclass(slots=True)
@@ -78,6 +73,7 @@ class State:
     now: Time = 0
     plan: Plan = field(default_factory=Plan)
     closing: bool = False
+    closing_ns: Time = NEVER  # since when
     wake_ns: Time = NEVER  # when the world will say `Woke`
     lanes: dict[str, Lane] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from edge.events import (
     Action,
     Arrived,
     Closing,
+    Event,
     Evict,
     Failed,
     Finished,
@@ -30,9 +31,13 @@ from edge.events import (
     Withdrawn,
     Woke,
 )  # fmt: skip
+from edge.loop import run
+from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.scheduler import Scheduler
+from edge.protocols import Moment
+from edge.scheduler import GRACE_NS, STOPPING_NS, Scheduler
 from edge.state import State
+from edge.virtual import Virtual
 from edge.workload import served, stage
 
 VEHICLES = served("vehicles", stage("vehicles", 5))
@@ -41,6 +46,7 @@ JUNCTION = Cascade("detector", {"vehicle": "vehicles", "person": "persons"}, ite
 MODELS = (served("detector", stage("detector", 4)), VEHICLES, served("persons", stage("persons", 5)))
 
 Build = Callable[..., Any]
+MS = 1_000_000
 
 
 def test_a_request_is_run_and_answered(core: Build) -> None:
@@ -252,16 +258,84 @@ def test_a_step_waits_again_until_it_is_done(core: Build) -> None:
     assert len(box.runs) == 4
 
 
-def test_time_is_accounted(core: Build) -> None:
+def test_background_work_is_accounted_for_a_second(core: Build) -> None:
     box = core(VEHICLES)
     box.ask("vehicles")
     box.finish(at_ms=6)
     box.ask("vehicles", slo_ms=None)
     box.finish(at_ms=10)
     lane = box.state.lanes["cpu0"]
-    assert (lane.busy_ns, lane.background_ns, lane.recent_ns) == (10_000_000, 4_000_000, 4_000_000)
+    assert lane.recent_ns == 4_000_000
     box.do(Woke(), at_ms=2000)
     assert lane.recent_ns == 0
+
+
+# ---- the end comes, whatever a lane does ----------------------------------------------------------------------------
+
+
+def stops(actions: list[Action]) -> list[int]:
+    return [action.work_id for action in actions if isinstance(action, Stop)]
+
+
+def test_what_runs_at_closing_is_stopped_after_a_grace_and_then_given_up(core: Build) -> None:
+    box = core(VEHICLES)
+    request = box.ask("vehicles")
+    work = box.running().work_id
+    assert stops(box.do(Closing())) == []
+    assert box.woken_at_ms() == GRACE_NS / MS
+    assert stops(box.do(Woke(), at_ms=GRACE_NS / MS - 1)) == []
+    assert stops(box.do(Woke(), at_ms=GRACE_NS / MS)) == [work]
+    assert stops(box.do(Woke(), at_ms=GRACE_NS / MS + 200)) == [work], "it may have been between two stages"
+    assert box.woken_at_ms() == (GRACE_NS + STOPPING_NS) / MS
+    assert box.outcome(request) is None
+    box.do(Woke(), at_ms=(GRACE_NS + STOPPING_NS) / MS)
+    assert box.replies[request] == Reply(request, "stopped", (), "its lane did not stop")
+    box.do(Stopped(work))
+    assert box.clean()
+
+
+def test_what_heeds_the_stop_is_answered_at_once(core: Build) -> None:
+    box = core(VEHICLES)
+    request = box.ask("vehicles")
+    box.do(Closing())
+    (work,) = stops(box.do(Woke(), at_ms=GRACE_NS / MS))
+    box.do(Stopped(work))
+    assert box.outcome(request) == "stopped"
+    assert box.clean()
+
+
+def test_background_work_is_stopped_when_closing_begins(core: Build) -> None:
+    box = core(VEHICLES)
+    job = box.ask("vehicles", slo_ms=None)
+    (work,) = stops(box.do(Closing()))
+    assert work == box.running().work_id
+    assert stops(box.do(Closing())) == [], "closing begins once"
+    box.do(Stopped(work))
+    assert box.outcome(job) == "stopped"
+    assert box.clean()
+
+
+def test_nothing_is_woken_for_where_nothing_runs(core: Build) -> None:
+    box = core(VEHICLES)
+    assert box.do(Closing()) == []
+
+
+def test_a_simulated_run_that_would_never_end_is_stopped() -> None:
+    endless = served("endless", stage("endless", 10**9))
+    cameras = [Request(1, "endless", "camera", 100 * MS, 10**18)]
+    world = Virtual(1, cameras, [LaneUp("cpu0", "cpu", 10**6)], [endless])
+    scheduler = Scheduler(State(Table()), complete(EarliestDeadlineFirst()), {})
+    moments: list[Moment] = []
+
+    class Closes:
+        def observe(self, moment: Moment) -> list[Event]:
+            moments.append(moment)
+            return [Closing()] if any(isinstance(action, Run) for action in moment.actions) else []
+
+    run(scheduler, world, [Closes()])
+    assert [reply.outcome for _, reply in world.replies] == ["stopped"]
+    closed = next(moment.now for moment in moments if moment.event == Closing())
+    assert world.replies[0][0] == closed + GRACE_NS
 
 
 # ---- bugs are asserted, with the name of the policy -----------------------------------------------------------------

@@ -47,7 +47,7 @@ EVENTS: list[Event] = [
     Loaded("cpu0", "ab"),
     LoadFailed("cpu0", "ab", "flipped bit"),
     Evicted("cpu0", "ab"),
-    LaneUp("cpu0", "cpu", 10, 0.5),
+    LaneUp("cpu0", "cpu", 10),
     LaneDown("cpu0", "unplugged"),
     Served(Variant("m", "fp32", (STAGE.digest,), OUTPUT, 0.9, None, {"passes": ["cut"]}), (STAGE,)),
     Planned(Plan(0.25)),
