@@ -8,6 +8,7 @@ from math import ceil
 from edge.estimators.table import Table
 from porting.variant import Stage
 
+WINDOWS_MAX = 4_096  # new graphs come with promotions; the oldest are learnt again if they come back
 Key = tuple[str, int, str]  # graph, batch, lane: a promoted head is a new stage on a graph whose durations are known
 
 
@@ -47,6 +48,10 @@ class Rolling:
         key = (stage.graph, batch, lane)
         window = self._windows.get(key)
         if window is None:
+            if len(self._windows) >= WINDOWS_MAX:
+                oldest = next(iter(self._windows))
+                del self._windows[oldest]
+                self._learnt.pop(oldest, None)
             window = self._windows[key] = Window()
         window.add(max(1, took_ns), self.runs)
         count = len(window.by_size)

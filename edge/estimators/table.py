@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from porting.variant import Stage
 
+CURVES_MAX = 1_024  # new graphs come with promotions
 Points = list[tuple[int, int]]  # (batch, ns), both ascending
 
 
@@ -26,6 +27,8 @@ class Table:
         durations, curve = self._curves.get(stage.graph, (None, {}))
         if durations is not stage.durations_ns:
             curve = {}
+            if len(self._curves) >= CURVES_MAX:
+                self._curves.clear()  # a curve is quickly made again
             self._curves[stage.graph] = (stage.durations_ns, curve)
         if batch not in curve:
             curve[batch] = interpolate(monotone(stage.durations_ns), batch) or self.unknown_ns * batch

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge.estimators.rolling import Rolling
-from edge.estimators.table import Table
+from edge.estimators.rolling import WINDOWS_MAX, Rolling
+from edge.estimators.table import CURVES_MAX, Table
 from edge.workload import stage
 from porting.variant import Stage
 
@@ -28,6 +28,18 @@ def test_a_new_profile_of_the_same_graph_counts() -> None:
     table = Table()
     assert table.duration_ns(PROFILED, 1, "cpu0") == 100
     assert table.duration_ns(Stage("onnx", "g", durations_ns={1: 50}), 1, "cpu0") == 50
+
+
+def test_graphs_that_come_and_go_leave_nothing_behind() -> None:
+    rolling = Rolling()
+    for number in range(WINDOWS_MAX + 50):
+        graph = Stage("onnx", f"g{number}", durations_ns={1: 100})
+        rolling.duration_ns(graph, 1, "cpu0")
+        for _ in range(rolling.runs_min):
+            rolling.learn(graph, 1, "cpu0", 7)
+    assert rolling.duration_ns(graph, 1, "cpu0") == 7
+    assert len(rolling._windows) == len(rolling._learnt) == WINDOWS_MAX
+    assert len(rolling.table._curves) <= CURVES_MAX
 
 
 def learnt(took_ns: list[int], **options: float) -> int:
