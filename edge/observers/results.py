@@ -9,7 +9,7 @@ from edge.live import Open
 
 
 class Publisher(Protocol):
-    def publish_result(self, camera: str, app: str, result: dict[str, Any]) -> bool: ...
+    def publish_result(self, camera: str, app: str, result: dict[str, Any], traceparent: str | None) -> bool: ...
 
 
 class Results:
@@ -36,4 +36,5 @@ class Results:
             self._missed(request.stream, request.app)
             return
         missed = self.dropped_before.pop((request.stream, request.app), 0)
-        self.publisher.publish_result(request.stream, request.app, message(opened, reply, now, time(), missed))
+        result = message(opened, reply, now, time(), missed)
+        self.publisher.publish_result(request.stream, request.app, result, opened.frame.traceparent)

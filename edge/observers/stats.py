@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.events import Event, Time
-from edge.observers.metrics import Metrics
+from edge.observers.metrics import Metrics, slo
 from edge.protocols import Moment
 from edge.state import State
 from porting.profile import resident_bytes
 
-NETWORK_DROPS = ("too_large", "bad_envelope", "empty", "stale_retained", "undeliverable")
+NETWORK_DROPS = ("too_large", "bad_envelope", "empty", "stale_retained", "undeliverable", "after_end")
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -56,7 +56,7 @@ def with_network_drops(table: dict[str, Any], counters: Mapping[str, int]) -> di
     frames = dict(table["frames"])
     frames["in"] += sum(refused.values())
     frames["dropped"] = {**frames["dropped"], **refused}
-    return {**table, "frames": frames}
+    return {**table, "frames": frames, "slo": slo(table["slo"]["met"], frames["in"])}
 
 
 def waiting_tasks(state: State) -> dict[str, int]:

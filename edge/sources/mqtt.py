@@ -23,17 +23,19 @@ GAP_MAX = 1_000_000  # a larger jump of the sequence number is a new sequence
 LABEL_EXPIRY_S = 3_600
 
 COUNTERS = (
-    "received",  # frames handed on; every message that came in is this or one of the next six
+    "received",  # frames handed on; every message that came in is this, one of the next seven, or about labels
     "too_large",
     "wrong_topic",
     "bad_envelope",
     "empty",
     "stale_retained",
     "undeliverable",
+    "after_end",  # the daemon had ended, and was not disconnected yet
     "missing",  # sequence numbers that never came: lost on the way, or dropped by the broker
     "bad_clock",  # capture times replaced by the arrival time
     "answers",
     "bad_answers",
+    "undeliverable_answers",
     "connects",
     "reconnects",
     "disconnects",
@@ -52,6 +54,7 @@ log = logging.getLogger("leeway.mqtt")
 
 class MqttSource:
     """The daemon's side of MQTT. `on_frame` and `on_answer` run on the network thread: be quick and do not raise.
+    `on_frame` says False where it takes no frames any more.
 
     Subscribes to `<prefix>/<node>/+/frame`, and to `<prefix>/<node>/label/answer` where `on_answer` is given, only.
     `clock` gives integer nanoseconds (monotonic), `wall` unix seconds.
@@ -60,7 +63,7 @@ class MqttSource:
     def __init__(
         self,
         settings: MqttSettings,
-        on_frame: Callable[[Frame], None],
+        on_frame: Callable[[Frame], bool],
         on_answer: Callable[[Answer], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         *,
@@ -201,11 +204,11 @@ class MqttSource:
 
     def _hand_on(self, frame: Frame) -> str:
         try:
-            self._on_frame(frame)
+            taken = self._on_frame(frame)
         except Exception:  # a bug over there must not end the network thread; it is logged whole
             log.exception("the frame of camera %s could not be handed on", frame.camera)
             return "undeliverable"
-        return "received"
+        return "received" if taken else "after_end"
 
     def _judge_answer(self, payload: bytes) -> str:
         answer = answered(payload) if len(payload) <= ANSWER_BYTES_MAX else None
@@ -216,7 +219,7 @@ class MqttSource:
             self._on_answer(answer)
         except Exception:
             log.exception("the answer %s could not be handed on", answer.id)
-            return "undeliverable"
+            return "undeliverable_answers"
         return "answers"
 
 

@@ -1,6 +1,7 @@
 """The books: every frame ends in exactly one counter, whatever the order of things; time goes where it went."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from edge.estimators.table import Table
 from edge.events import Failed, Finished, Loaded, LoadFailed, Reply, Request, Run, Stopped, Task, Woke
 from edge.live import OTHERS, Open
-from edge.observers.metrics import STREAMS_MAX, Metrics, quantiles_ms, shares
+from edge.observers.metrics import STREAMS_MAX, Metrics, quantiles_ms, shares, slo
 from edge.observers.results import Results
 from edge.observers.stats import Stats, with_network_drops
 from edge.protocols import Moment
@@ -86,6 +87,14 @@ def test_strangers_share_one_line():
     assert table["streams"][OTHERS]["in"] == 50
 
 
+def test_strangers_take_no_line_from_a_camera_of_the_file():
+    metrics = Metrics(known=frozenset({"gate"}))
+    for number in range(STREAMS_MAX + 50):
+        metrics.dropped(f"stranger-{number}", "", "unknown_camera")
+    metrics.arrived("gate")
+    assert metrics.snapshot(0)["streams"]["gate"]["in"] == 1
+
+
 def test_the_last_words_of_each_trouble_are_kept():
     metrics = Metrics()
     for number, detail in enumerate(("JPEG cut", "", "JPEG empty")):
@@ -141,11 +150,13 @@ def test_shares_are_of_a_whole_and_never_below_nothing():
     assert shares(Counter(), 0) == {"inference": 0.0, "training": 0.0, "labelling": 0.0, "idle": 1.0}
 
 
-@given(st.dictionaries(st.sampled_from(["too_large", "empty", "bad_envelope", "received", "sent"]), st.integers(0, 9)))
+@given(st.dictionaries(st.sampled_from(["too_large", "empty", "after_end", "received", "sent"]), st.integers(0, 9)))
 def test_what_the_network_thread_refused_came_in_and_fell_out(counters):
-    books = {"frames": {"in": 5, "answered": 3, "dropped": {"late": 1}, "waiting": 1}}
-    frames = with_network_drops(books, counters)["frames"]
+    books = {"frames": {"in": 5, "answered": 3, "dropped": {"late": 1}, "waiting": 1}, "slo": slo(2, 5)}
+    table = with_network_drops(books, counters)
+    frames = table["frames"]
     assert add_up(frames)
+    assert table["slo"] == {"met": 2, "attainment": round(2 / frames["in"], 5)}, "a drop is a miss, wherever it was"
     refused = sum(n for name, n in counters.items() if name not in ("received", "sent"))
     assert frames["in"] == 5 + refused
     assert books["frames"]["in"] == 5, "the table that was given is left alone"
@@ -165,7 +176,9 @@ def test_statistics_are_told_once_a_period():
 
 def test_a_result_says_what_its_stream_lost_since_the_last_one():
     told = []
-    results = Results(SimpleNamespace(publish_result=lambda camera, app, table: told.append(table["dropped_before"])))
+    results = Results(
+        SimpleNamespace(publish_result=lambda camera, app, table, trace: told.append(table["dropped_before"]))
+    )
     results.dropped("gate", "app", "stream_full")
     results.dropped("gate", "", "unknown_camera")  # of no app: no result will ever say it
     results.dropped("yard", "app", "stream_full")
@@ -174,3 +187,13 @@ def test_a_result_says_what_its_stream_lost_since_the_last_one():
         results.replied(opened(number), Reply(number, "ok"), MS)
     assert told == [2, 0]
     assert results.dropped_before == {("yard", "app"): 1}
+
+
+def test_the_trace_context_of_a_frame_goes_on_with_its_result():
+    told = []
+    results = Results(SimpleNamespace(publish_result=lambda camera, app, table, trace: told.append(trace)))
+    first, second = opened(1), opened(2)
+    first.frame = replace(first.frame, properties={"traceparent": "00-ab-cd-01"})
+    for one in (first, second):
+        results.replied(one, Reply(one.request.id, "ok"), MS)
+    assert told == ["00-ab-cd-01", None]

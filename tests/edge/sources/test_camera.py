@@ -159,7 +159,7 @@ def link(port):
 
 def test_cameras_publish_numbered_frames_and_truth(port, link, eventually):
     frames, truths = [], []
-    source = MqttSource(MqttSettings(port=port, protocol="3.1.1"), frames.append)
+    source = MqttSource(MqttSettings(port=port, protocol="3.1.1"), lambda frame: not frames.append(frame))
     witness = Link(
         MqttSettings(port=port, client_id="witness", protocol="3.1.1"),
         subscriptions=["leeway/box/+/truth"],

@@ -43,13 +43,15 @@ class Rig:
     def __init__(self, stack, node):
         self.stack, self.node, self.frames, self.answers, self.lines = stack, node, [], [], []
 
+    def keep(self, frame):
+        self.frames.append(frame)
+        return True
+
     def settings(self, port, **more):
         return MqttSettings(**{"port": port, "node": self.node, "reconnect_max_s": 0.5, **more})
 
     def source(self, port, *, on_frame=None, on_answer=None, **more):
-        source = MqttSource(
-            self.settings(port, **more), on_frame or self.frames.append, on_answer, say=self.lines.append
-        )
+        source = MqttSource(self.settings(port, **more), on_frame or self.keep, on_answer, say=self.lines.append)
         source.start()
         self.stack.callback(source.stop)
         return source
@@ -207,6 +209,7 @@ def test_a_handler_that_fails_does_not_end_the_stream(port, rig, eventually, cap
         rig.frames.append(got)
         if len(rig.frames) == 1:
             raise ValueError("a bug over there")
+        return True
 
     source = rig.source(port, on_frame=fails_once)
     assert source.wait_connected(10)

@@ -3,15 +3,18 @@
 import json
 import math
 
+import paho.mqtt.client as paho
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from edge.observers.metrics import slo
+from edge.observers.stats import with_network_drops
 from edge.sources.attempts import Attempts
 from edge.sources.camera import Pace
 from edge.sources.envelope import Answer, BadEnvelope, answered, opened, sealed
-from edge.sources.mqtt import as_json
+from edge.sources.mqtt import MqttSource, as_json
 from edge.sources.outbox import Message, Outbox
 from edge.sources.settings import MqttSettings
 from edge.sources.takeover import Takeovers
@@ -288,3 +291,24 @@ def test_ticks_never_drift_and_all_are_published_or_skipped(delays):
         now += delay
         pace.tick += 1
         assert done + skipped == pace.tick
+
+
+def message_on(topic: str, payload: bytes) -> paho.MQTTMessage:
+    message = paho.MQTTMessage(topic=topic.encode())
+    message.payload = payload
+    return message
+
+
+def test_every_message_is_in_one_counter_and_labels_are_not_frames() -> None:
+    def fails(answer: Answer) -> None:
+        raise ValueError("a bug over there")
+
+    taken = iter([True, False])
+    source = MqttSource(MqttSettings(), lambda frame: next(taken), fails)
+    for topic, payload in (("gate/frame", b"jpeg"),) * 2 + (("label/answer", b'{"id": "a", "label": "red"}'),):
+        source._take(message_on(f"leeway/box/{topic}", payload))
+    counted = {name: n for name, n in source.counters.items() if n}
+    assert counted == {"received": 1, "after_end": 1, "undeliverable_answers": 1}
+    frames = {"frames": {"in": 1, "answered": 1, "dropped": {}, "waiting": 0}, "slo": slo(1, 1)}
+    table = with_network_drops(frames, source.counters)
+    assert table["frames"] == {"in": 2, "answered": 1, "dropped": {"after_end": 1}, "waiting": 0}
