@@ -26,6 +26,7 @@ from edge.observers.results import Results
 from edge.observers.stats import Stats
 from edge.observers.trace import Trace
 from edge.observers.watch import Watch, served
+from edge.observers.worker import Worker
 from edge.policies.complete import complete
 from edge.protocols import Observer
 from edge.scheduler import Scheduler
@@ -104,15 +105,16 @@ def wire(config: Config) -> Parts:
     step_ns = round(config.background.step_ms * 1e6)
     lanes.update({name: LaneThreads(device, repository, world.post, step_ns) for name, device in devices.items()})
 
-    people = People() if config.drift is not None and not teachers(config) else None
+    worker = Worker(world.call, lambda: main.enter(background=True))
+    people = People(worker) if config.drift is not None and not teachers(config) else None
     source = MqttSource(config.mqtt, world.receive, hears(world, people) if people else None)
     journal = Journal(source, time, config.journal, log.warning)
     if people is not None:
         people.ask_label = source.ask_label
     labeller: Labeller = people or Teacher(world, config.drift.teacher_of if config.drift else lambda model: None)
-    adapt = Adapt(world, repository, labeller, watched_models(config, repository, main), journal)
+    adapt = Adapt(world, repository, labeller, watched_models(config, repository, main), journal, worker)
 
-    metrics = Metrics(labelling=frozenset(teachers(config)))
+    metrics = Metrics(labelling=frozenset(teachers(config)), known=frozenset(config.streams))
     listeners += [metrics, Results(source), adapt]
     answers = {name: app.build() for name, app in config.apps.items()} | background_answers(config)
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
@@ -129,7 +131,8 @@ def wire(config: Config) -> Parts:
         repository, models_of(answers), main.kind, lambda model, why: journal("trouble", model, {"reason": why})
     )
     traces = [Trace(config.trace)] if config.trace else []
-    observers: list[Observer] = [metrics, watch, adapt, stats, *traces]
+    planners: list[Observer] = [table.build() for table in config.planners]
+    observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *traces]
     return Parts(config, repository, world, scheduler, source, metrics, stats, observers, traces)
 
 

@@ -19,6 +19,7 @@ from porting.images import prepare
 from porting.repository import Repository
 from porting.variant import InputSpec, Stage, Variant
 
+CLOSE_S = 2.0  # for a thread to come back from the device
 Step = Callable[[int], bool]  # background work: takes a budget in ns, says whether it is done
 
 
@@ -94,6 +95,7 @@ class LaneThreads:
         self.shelf = Shelf(device, repository)
         self.orders: tuple[SimpleQueue[Any], ...] = tuple(SimpleQueue() for _ in range(3))
         self.running: Engine | None = None
+        self.stopped_work = 0  # the last one that was told to stop: perhaps between two stages
         self.threads = [
             threading.Thread(
                 target=self._serve, args=(queue, label == "background"), name=f"{self.name}/{label}", daemon=True
@@ -114,16 +116,23 @@ class LaneThreads:
     def evict(self, digest: str) -> None:
         self.orders[2].put(lambda: self._evict(digest))
 
-    def stop_running(self) -> None:
+    def stop(self, work_id: int) -> None:
+        """The work ends at the next chance; a step of background work is short and ends by itself."""
+        self.stopped_work = work_id
+        self._stop_engine()
+
+    def _stop_engine(self) -> None:
         if (engine := self.running) is not None:
             engine.stop()
 
     def close(self) -> None:
+        """End the threads. One that does not come back from the device is left behind: it dies with the process."""
         for queue in self.orders:
             queue.put(None)
+        self._stop_engine()  # whoever wanted it is gone
         for thread in self.threads:
             if thread.ident is not None:  # never started where the daemon was refused before its lanes came up
-                thread.join(timeout=5)
+                thread.join(timeout=CLOSE_S)
         self.shelf.close()
 
     def _serve(self, queue: "SimpleQueue[Callable[[], Event] | None]", background: bool) -> None:
@@ -172,7 +181,7 @@ class LaneThreads:
         batch = self._first_inputs(order, pixels)
         decoded = perf_counter_ns()
         for stage in order.stages:
-            batch = self._run_stage(stage, batch)
+            batch = self._run_stage(stage, batch, order.run.work_id)
         ended = perf_counter_ns()
         share_ns = max(0, ended - began - (decoding_ns(order.jobs) - known_ns)) // len(order.jobs)
         results = {}
@@ -200,12 +209,14 @@ class LaneThreads:
         names = order.jobs[0].tensors
         return {name: stacked([job.tensors[name] for job in order.jobs]) for name in names}
 
-    def _run_stage(self, stage: Stage, batch: dict[str, Array]) -> dict[str, Array]:
+    def _run_stage(self, stage: Stage, batch: dict[str, Array], work_id: int) -> dict[str, Array]:
         """What went in goes along with what comes out: the features that a head takes are wanted afterwards too."""
         engine = self.running = self.shelf.engines[stage.graph]
         head = self.shelf.heads[stage.head] if stage.head else {}
         wanted = {spec.name for spec in engine.inputs}
         try:
+            if self.stopped_work == work_id:
+                raise EngineStopped("stopped")
             outputs = engine.run({name: array for name, array in (*batch.items(), *head.items()) if name in wanted})
         finally:
             self.running = None

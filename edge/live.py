@@ -1,6 +1,6 @@
 """The real world: one inbox, the monotonic clock, a lane's threads, the frames and results that ids stand for.
 
-Everything here but `receive` and `post` runs on the loop thread, so nothing locks.
+Everything here but `receive`, `post` and `call` runs on the loop thread; the door at `receive` is the only lock.
 """
 
 from collections import Counter, deque
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
+from threading import Lock
 from time import monotonic_ns, sleep
 from typing import Any, Protocol
 
@@ -35,11 +36,13 @@ from edge.events import (
     Woke,
 )
 from edge.lane import Job, LaneThreads, Order, Step
+from edge.protocols import Moment
 from edge.sources.frame import Frame
 from porting.variant import Stage, Variant
 
 TICK_NS = 200_000_000  # observers get a look at the world at least this often
-INBOX_FRAMES_MAX = 256  # frames posted and not yet looked at; beyond it they are dropped as "inbox_full"
+INBOX_FRAMES_MAX = 256  # frames posted and not yet looked at; beyond it they are dropped as "inbox_full",
+INBOX_BYTES_MAX = 64 * 1024 * 1024  # and beyond this many bytes of them
 STREAMS_MAX = 256  # cameras times apps; names come from topics, so their number needs a limit
 OTHERS = "(others)"  # cameras beyond that many
 # Python lets one thread run at a time: time for a lane's to wake and go on to code without that lock.
@@ -81,7 +84,10 @@ class Live:
         self.variants: dict[tuple[str, tuple[str, ...]], Variant] = {}
         self.open: dict[int, Open] = {}
         self.by_stream: dict[tuple[str, str], list[int]] = {}
-        self.inbox_full: Counter[str] = Counter()  # written by the network thread alone
+        self.door = Lock()  # frames come in one by one, and none after the last look
+        self.shut = False
+        self.inbox_bytes = 0  # of frames
+        self.inbox_full: Counter[str] = Counter()
         self.inbox_full_told: Counter[str] = Counter()
         self.replies: list[Reply] = []  # of this moment
         self.gave_work = False  # to a lane, at this moment
@@ -98,7 +104,7 @@ class Live:
         self.gave_work = False
         while not self.ready:
             if self.draining and not self.open:
-                self._count_what_came_too_late()
+                self._shut_the_door()
                 return None
             self._take_from_inbox()
         event = self.ready.popleft()
@@ -120,7 +126,7 @@ class Live:
                 self.lanes[lane].evict(stage)
             case Stop(work_id):
                 for name in [name for name, given in self.works.items() if given == work_id]:
-                    self.lanes[name].stop_running()
+                    self.lanes[name].stop(work_id)
 
     def post(self, event: Event | BaseException) -> None:
         """From any thread."""
@@ -144,6 +150,7 @@ class Live:
             case None:
                 self.close()
             case Frame():
+                self._took(item)
                 self._admit(item)
             case BaseException():
                 raise item
@@ -154,13 +161,27 @@ class Live:
 
     # ---- frames in ---------------------------------------------------------------------------------------------
 
-    def receive(self, frame: Frame) -> None:
-        """From the network thread: hand a frame over, or drop it where the loop is far behind."""
-        if self.inbox.qsize() > INBOX_FRAMES_MAX:
-            known = frame.camera in self.inbox_full or len(self.inbox_full) < STREAMS_MAX
-            self.inbox_full[frame.camera if known else OTHERS] += 1  # only this thread counts here; the loop reads
-            return
-        self.inbox.put(frame)
+    def receive(self, frame: Frame) -> bool:
+        """From the network thread: hand a frame over; where the loop is far behind it is counted as dropped.
+
+        False: the run is over, and its books are closed; it is in none of them.
+        """
+        with self.door:
+            if self.shut:
+                return False
+            size = self.inbox_bytes + len(frame.payload)
+            if self.inbox.qsize() > INBOX_FRAMES_MAX or (self.inbox_bytes and size > INBOX_BYTES_MAX):
+                camera = frame.camera
+                known = camera in self.inbox_full or camera in self.config.streams
+                self.inbox_full[camera if known or len(self.inbox_full) < STREAMS_MAX else OTHERS] += 1
+            else:
+                self.inbox_bytes = size
+                self.inbox.put(frame)
+        return True
+
+    def _took(self, frame: Frame) -> None:
+        with self.door:
+            self.inbox_bytes -= len(frame.payload)
 
     def _admit(self, frame: Frame) -> None:
         stream = self.config.stream(frame.camera)
@@ -198,7 +219,11 @@ class Live:
             self.ready.append(Withdrawn(request_id, "superseded"))
 
     def _tell_inbox_full(self) -> None:
-        for camera, total in list(self.inbox_full.items()):  # a copy made in one go: the network thread adds cameras
+        if not self.inbox_full:
+            return
+        with self.door:
+            totals = dict(self.inbox_full)
+        for camera, total in totals.items():
             for _ in range(total - self.inbox_full_told[camera]):
                 self._drop(camera, "", "inbox_full")
             self.inbox_full_told[camera] = total
@@ -275,6 +300,18 @@ class Live:
         self.stages.update((stage.digest, stage) for stage in served.stages)
         self.variants[served.variant.model, served.variant.stages] = served.variant
 
+    def observe(self, moment: Moment) -> tuple[Event, ...]:
+        """Forget with the core: stages and variants that nothing serves, holds or walks any more."""
+        if isinstance(moment.event, Served):
+            state = moment.state
+            serving = [variant for model in state.models.values() for variant in (model.serving, model.pending)]
+            kept = {(variant.model, variant.stages) for variant in serving if variant}
+            self.stages = {digest: stage for digest, stage in self.stages.items() if digest in state.stages}
+            self.variants = {
+                key: variant for key, variant in self.variants.items() if key in kept or key[1] in state.flights
+            }
+        return ()
+
     # ---- begin and end -----------------------------------------------------------------------------------------
 
     def start(self, served: Iterable[Served], background: float) -> None:
@@ -294,7 +331,10 @@ class Live:
             self.draining = True
             self.ready.append(Closing())
 
-    def _count_what_came_too_late(self) -> None:
+    def _shut_the_door(self) -> None:
+        """Count what came since the closing began; what comes from now on is refused."""
+        with self.door:
+            self.shut = True
         self._tell_inbox_full()
         while not self.inbox.empty():
             item = self.inbox.get()

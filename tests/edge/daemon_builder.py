@@ -21,7 +21,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from devices.cpu import Cpu
-from devices.interface import DeviceError
+from devices.interface import DeviceError, Stopped
 from edge.codecs.result import message
 from edge.config import Config, load
 from edge.daemon import Parts, serve
@@ -183,6 +183,26 @@ class WeatherCpu(Cpu):
         return engine
 
 
+class HangingCpu(Cpu):
+    """Its engines do not come back by themselves: "hang" until they are stopped, "deaf" not even then."""
+
+    def __init__(self, name: str = "cpu0", word: str = "hang"):
+        super().__init__(name)
+        self.word = word
+
+    def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> Any:
+        engine = super().load(graph, batches)
+        told, stop = threading.Event(), engine.stop
+
+        def hang(inputs: Any) -> Any:
+            told.wait(5)
+            raise Stopped("stopped")
+
+        engine.run = hang  # type: ignore[method-assign]
+        engine.stop = told.set if self.word == "hang" else stop  # type: ignore[method-assign]
+        return engine
+
+
 class Daemon:
     """`serve` in a thread. Frames go in by `send`, as the network thread would hand them over; replies are kept.
 
@@ -217,6 +237,10 @@ class Daemon:
         self._thread.join(30)
         if kind is None and self.error is not None:
             raise self.error
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     @property
     def parts(self) -> Parts:
@@ -266,10 +290,10 @@ class Daemon:
 
     # ---- what a test does
 
-    def send(self, payload: bytes, camera: str = "gate", **more: Any) -> None:
+    def send(self, payload: bytes, camera: str = "gate", **more: Any) -> bool:
         self.seq += 1
         at = {"received_ns": time.monotonic_ns(), "received_time": time.time(), "frame_time": time.time()}
-        self.parts.world.receive(Frame(camera, payload, **{**at, "seq": self.seq, "properties": {}, **more}))
+        return self.parts.world.receive(Frame(camera, payload, **{**at, "seq": self.seq, "properties": {}, **more}))
 
     def answered(self, payload: bytes, camera: str = "gate") -> dict[str, Any]:
         """Send one frame and wait for its answer."""

@@ -222,7 +222,8 @@ def test_strangers_cannot_grow_the_books_or_push_out_the_cameras_we_know(box):
         assert daemon.reasons["too_many_cameras"] > 300
         parts = daemon.parts
         assert len(parts.world.by_stream) <= 257
-        assert len(parts.metrics.streams) <= 257
+        assert len(parts.metrics.streams) <= 258
+        assert parts.metrics.streams["gate"].answered == 1
         (results,) = [listener for listener in parts.world.listeners if hasattr(listener, "dropped_before")]
         assert len(results.dropped_before) <= 257
         assert add_up(daemon.stop()["frames"])
@@ -250,7 +251,8 @@ def test_a_frame_on_which_the_device_fails_twice_is_given_up(box):
 
 def test_a_bug_ends_the_daemon_loudly(box):
     devices = {"cpu0": {"use": "tests.edge.daemon_builder:WeatherCpu", "words": ["bug"]}}
-    daemon = Daemon(edge(box, devices=devices), first=[jpeg("red")]).__enter__()
+    daemon = Daemon(edge(box, devices=devices)).__enter__()
+    daemon.send(jpeg("red"))  # not before: it would be a race whether the daemon is up first or down
     assert within(lambda: daemon.error)
     with pytest.raises(ZeroDivisionError, match="a bug of ours"):
         daemon.stop()
@@ -424,15 +426,29 @@ def test_a_slip_is_one_line_at_start(box, slip):
 def test_a_drain_answers_or_counts_every_frame(box):
     with Daemon(edge(box), first=[jpeg("red")] * 25) as daemon:
         daemon.parts.world.ask_to_stop()
-        for _ in range(5):
-            daemon.send(jpeg("red"))  # after the word was given
+        taken = [daemon.send(jpeg("red")) for _ in range(5)]  # after the word was given, perhaps after the end
         last = daemon.stop()
     frames = last["frames"]
     assert last["final"]
-    assert frames["in"] == 30
+    assert frames["in"] == 25 + sum(taken)
     assert frames["waiting"] == 0
     assert set(frames["dropped"]) <= {"stopped"}
-    assert frames["answered"] + frames["dropped"]["stopped"] == 30
+    assert frames["answered"] + frames["dropped"]["stopped"] == frames["in"]
+    assert not daemon.send(jpeg("red"))
+
+
+def test_an_engine_that_ignores_stop_does_not_hold_up_the_end(box):
+    """Nor one that heeds it: `hang` waits for a stop, `deaf` for somebody to set the event."""
+    for word in ("hang", "deaf"):
+        devices = {"cpu0": {"use": "tests.edge.daemon_builder:HangingCpu", "word": word}}
+        with Daemon(edge(box, devices=devices)) as daemon:
+            daemon.parts.scheduler.grace_ns = 20_000_000
+            daemon.send(jpeg("red"))
+            assert within(lambda daemon=daemon: daemon.runs)
+            last = daemon.stop()
+            assert not daemon.alive, word
+        assert last["frames"] == {"in": 1, "answered": 0, "dropped": {"stopped": 1}, "waiting": 0}
+        assert daemon.details == ["" if word == "hang" else "its lane did not stop"]
 
 
 def test_a_live_run_can_be_replayed_byte_by_byte(box):

@@ -203,7 +203,7 @@ def test_a_lane_that_never_started_can_be_closed(repository):
 
 
 def test_stopping_an_idle_lane_is_nothing(lane):
-    lane.threads.stop_running()
+    lane.threads.stop(7)
     variant, stages = lane.serve("paint")
     assert isinstance(lane.run(stages, [job_of(variant, jpeg("red"))])[1], Finished)
 

@@ -1,15 +1,23 @@
 """The live world, driven by hand: frames become events, and each of them a word to the listeners."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic_ns
 
 import pytest
 
 from edge.config import App, Config, Stream
-from edge.events import Arrived, Closing, Reply, WakeAt, Withdrawn, Woke
-from edge.live import INBOX_FRAMES_MAX, OTHERS, STREAM_OPEN_MAX, STREAMS_MAX, Live
+from edge.estimators.table import Table
+from edge.events import Arrived, Closing, LaneUp, Load, Loaded, Reply, WakeAt, Withdrawn, Woke
+from edge.live import INBOX_BYTES_MAX, INBOX_FRAMES_MAX, OTHERS, STREAM_OPEN_MAX, STREAMS_MAX, Live
+from edge.policies.complete import complete
+from edge.policies.edf import EarliestDeadlineFirst
+from edge.protocols import Moment
+from edge.scheduler import Scheduler
 from edge.sources.frame import Frame
+from edge.state import State
+from edge.workload import served, stage
 
 MS = 1_000_000
 
@@ -159,6 +167,34 @@ def test_a_loop_that_is_far_behind_loses_frames_at_the_door_and_counts_them(worl
     assert sum(books.came.values()) + sum(books.fell.values()) == sent
 
 
+def test_the_inbox_is_bounded_in_bytes_too_and_one_frame_always_goes_in(world, books):
+    half = replace(frame(), payload=bytes(INBOX_BYTES_MAX // 2))
+    for sent in (half, half, half, replace(half, payload=b"")):
+        world.receive(sent)
+    assert world.inbox_bytes == INBOX_BYTES_MAX
+    hear_all(world)
+    assert (world.inbox_bytes, books.fell) == (0, {("gate", "", "inbox_full"): 1})
+    world.receive(replace(half, payload=bytes(INBOX_BYTES_MAX + 1)))
+    assert world.inbox_bytes > INBOX_BYTES_MAX
+
+
+def test_what_the_core_forgets_is_forgotten(world):
+    state = State(Table())
+    scheduler = Scheduler(state, complete(EarliestDeadlineFirst()), {})
+    scheduler.handle(LaneUp("cpu0", "cpu", 10**6), 0)
+    for number in range(50):
+        event = served("paint", stage("paint", 5, head=f"head-{number}"))
+        world.post(event)
+        assert heard(world)[1] == event
+        for action in scheduler.handle(event, number):
+            if isinstance(action, Load):
+                scheduler.handle(Loaded(action.lane, action.stage), number)
+        world.observe(Moment(number, event, (), state))
+    assert set(world.stages) == set(state.stages)
+    assert len(world.stages) < 10
+    assert [variant for _, variant in world.variants] == [event.variant.stages]
+
+
 def test_cameras_that_are_lost_at_the_door_are_bounded_too(world, books):
     for _ in range(INBOX_FRAMES_MAX + 1):
         world.receive(frame())
@@ -223,4 +259,6 @@ def test_draining_counts_what_comes_and_ends_when_all_is_answered(world, books):
     world.do(Reply(event.request.id, "stopped"))
     assert world.listen() is None
     assert books.fell == {("gate", "", "stopped"): 1}
+    assert not world.receive(frame()), "the books are closed"
+    assert world.inbox.empty()
     assert [reply.outcome for _, reply, _ in books.replies] == ["stopped"]
