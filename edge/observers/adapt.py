@@ -1,32 +1,35 @@
 """Drift adaptation in the running daemon: hands it the samples that come free, carries out what it orders."""
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from drift.adaptation import Adaptation
-from drift.incumbent import Head, Incumbent
-from drift.orders import Ask, Note, Promote, Rollback, Work
+from devices.interface import DeviceError
+from drift.incumbent import Incumbent
+from drift.orders import Ask, Candidate, Note, Order, Promote, Rollback, Work
 from drift.samples import Sample
 from edge.events import Event, Reply, Served, Time
 from edge.lane import Job
 from edge.live import Live, Open
 from edge.observers.labels import Labeller
+from edge.observers.watched import Watched, incumbent
+from edge.observers.worker import Worker
 from edge.protocols import Moment
 from edge.state import State
 from porting.errors import CorruptBlob, UserError
 from porting.images import resize
 from porting.pipeline import derive
 from porting.repository import Repository
-from porting.variant import InputSpec, Stage, Variant
+from porting.variant import Stage, Variant
 
 PERIOD_NS = 100_000_000
 STEPS = "adapt/"
 ORIGINS_MAX = 4_000
 Journal = Callable[[str, str, Mapping[str, Any]], None]  # kind, model, evidence
+log = logging.getLogger("leeway")
 
 
 def step_app(model: str) -> str:
@@ -40,48 +43,22 @@ def step_served(model: str, step_ns: int) -> Served:
     return Served(Variant(step_app(model), "step", (stage.digest,)), (stage,))
 
 
-@dataclass(slots=True)
-class Watched:
-    """One classifier under watch."""
-
-    adaptation: Adaptation
-    labels: tuple[str, ...]
-    input: InputSpec
-    broken: str | None = None  # why adaptation is off, while serving goes on
-    undone: str | None = None  # the last promotion that could not be loaded
-    moved: Variant | None = None  # what the pointer was moved to while we were about to move it
-
-    def labelled(self, sample_id: int, label: str | None, confidence: float) -> None:
-        index = self.labels.index(label) if label in self.labels else None
-        self.adaptation.labelled(sample_id, index, confidence)
-
-
-def incumbent(repository: Repository, variant: Variant, like: Head) -> Incumbent:
-    """What serves, as drift sees it; its head lies the same way round as another one of the same model."""
-    stages = repository.stages(variant, "")
-    if len(stages) != 2 or stages[1].head is None:
-        raise UserError(f"{variant.model}/{variant.name}: has no head of its own; serves on, without repair")
-    backbone, head = stages[0].graph, stages[1].head
-    arrays = repository.arrays(head)
-    weight = arrays.get(like.names[0], np.zeros(0))
-    bias = arrays.get(like.names[1], like.bias)
-    if weight.shape != (like.weight.T if like.transposed else like.weight).shape:
-        raise UserError(f"{variant.model}/{variant.name}: its head has another shape than the reference's")
-    return Incumbent(
-        variant.name,
-        repository.blob_bytes(backbone),
-        like.with_(weight.T if like.transposed else weight, bias),
-    )
-
-
 class Adapt:
-    """Observer of the loop and listener of the live world. All but the steps themselves runs on the loop thread."""
+    """Observer of the loop and listener of the live world. Runs on the loop thread; steps run on a lane, what writes
+    files in the worker. Whatever goes wrong in a repair, a plug-in's bug included, ends the repair and not the daemon.
+    """
 
     def __init__(
-        self, world: Live, repository: Repository, labeller: Labeller, watched: dict[str, Watched], journal: Journal
+        self,
+        world: Live,
+        repository: Repository,
+        labeller: Labeller,
+        watched: dict[str, Watched],
+        journal: Journal,
+        worker: Worker,
     ):
         self.world, self.repository, self.labeller = world, repository, labeller
-        self.watched, self.journal = watched, journal
+        self.watched, self.journal, self.worker = watched, journal, worker
         self.sample_ids = count(1)
         self.origins: dict[int, dict[str, str]] = {}  # where a sample came from, for the people who label it
         self.looked_ns: Time = 0
@@ -139,9 +116,16 @@ class Adapt:
                     self._served(watched.moved)
                 if not watched.broken:
                     self._undo_what_cannot_load(model, watched, moment.state)
-                    for order in watched.adaptation.orders(moment.now):
+                    for order in self._orders(model, watched, moment.now):
                         self._carry_out(model, watched, order)
         return ()
+
+    def _orders(self, model: str, watched: Watched, now: Time) -> list[Order]:
+        try:
+            return watched.adaptation.orders(now)
+        except Exception as bug:
+            self._broken(model, watched, bug)
+            return []
 
     def _served(self, variant: Variant) -> None:
         """Somebody moved the pointer. When it was us, the adaptation knows already, or is about to."""
@@ -159,8 +143,7 @@ class Adapt:
         except CorruptBlob:
             return  # it will not serve; what does is watched on
         except UserError as error:
-            watched.broken = f"{variant.name} cannot be watched: {error}"
-            self.journal("broken", variant.model, {"variant": variant.name, "reason": watched.broken})
+            self._broken(variant.model, watched, f"{variant.name} cannot be watched: {error}", variant=variant.name)
             return
         watched.broken = None
         self.journal("served", variant.model, {"variant": variant.name})
@@ -168,7 +151,7 @@ class Adapt:
     def _undo_what_cannot_load(self, model: str, watched: Watched, state: State) -> None:
         """The core gave up what we promoted: point back at what it goes on serving; `_served` hears of it."""
         core, name = state.models.get(model), watched.adaptation.incumbent.name
-        if core is None or core.serving is None or not core.trouble.startswith(f"{name}: "):
+        if core is None or core.serving is None or core.given_up != name:
             return
         if watched.adaptation.state != "probation" or watched.undone == name:
             return
@@ -177,15 +160,15 @@ class Adapt:
             model, watched, lambda: self.repository.rollback(model, to, why), lambda _: None, lambda _: None
         )
 
-    def _carry_out(self, model: str, watched: Watched, order: Any) -> None:
+    def _carry_out(self, model: str, watched: Watched, order: Order) -> None:
         match order:
             case Ask(samples=samples):
                 for sample in samples:
                     self.labeller.ask(model, watched.labels, sample, self.origins.get(sample.id, {}), watched.labelled)
             case Work(job=job):
-                self._steps(model, watched, job.step, lambda: None)
+                self._steps(model, watched, job.step)
             case Promote(candidate=candidate, evidence=evidence):
-                made_for = watched.adaptation.incumbent.name
+                made_for = watched.adaptation.incumbent
                 self._in_background(
                     model,
                     watched,
@@ -204,18 +187,23 @@ class Adapt:
             case Note(kind=kind, fields=fields):
                 self.journal(kind, model, fields)
 
-    def _store(self, model: str, made_for: str, candidate: Any, evidence: Mapping[str, Any]) -> str:
+    def _store(self, model: str, made_for: Incumbent, candidate: Candidate, evidence: Mapping[str, Any]) -> str:
         """Blobs, variant, pointer, in this order: killed in between, what served goes on serving."""
         parent = self.repository.serving(model)
-        if parent != made_for:
-            raise UserError(f"{model}: the repair was made for {made_for!r}, but {parent!r} serves by now")
+        if parent != made_for.name:
+            raise UserError(f"{model}: the repair was made for {made_for.name!r}, but {parent!r} serves by now")
+        prior = made_for.changed("", candidate).prior
         variant = derive(
             self.repository,
-            self.repository.variant(model, made_for),
+            self.repository.variant(model, parent),
             name=f"{candidate.kind}-{len(self.repository.variants(model))}",
             head=candidate.head,
             graph=candidate.graph,
-            made_by={"response": candidate.kind, "evidence": dict(evidence)},
+            made_by={
+                "response": candidate.kind,
+                "evidence": dict(evidence),
+                **({} if prior is None else {"prior": [float(share) for share in prior]}),
+            },
         )
         self.repository.serve(model, variant.name, {"response": candidate.kind, **evidence})
         return variant.name
@@ -228,34 +216,45 @@ class Adapt:
         done: Callable[[str], None],
         refused: Callable[[str], None],
     ) -> None:
-        """File work on the lane's idle thread, its end told on the loop thread; a full disk is weather."""
-        said: list[str | Exception] = []
+        """File work in the worker, its end told on the loop thread; a full disk is weather."""
 
-        def step(budget_ns: int) -> bool:
-            try:
-                said.append(act())
-            except (UserError, OSError) as error:
-                said.append(error)
-            return True
-
-        def ended() -> None:
-            (word,) = said
-            if isinstance(word, Exception):
+        def told(word: Any) -> None:
+            if isinstance(word, UserError | OSError):
                 refused(str(word))
+            elif isinstance(word, Exception):
+                self._broken(model, watched, word)
             else:
                 done(word)
 
-        self._steps(model, watched, step, ended)
+        self.worker.do(act, told)
 
-    def _steps(self, model: str, watched: Watched, step: Callable[[int], bool], ended: Callable[[], None]) -> None:
+    def _steps(self, model: str, watched: Watched, step: Callable[[int], bool]) -> None:
+        bugs: list[Exception] = []
+
+        def guarded(budget_ns: int) -> bool:
+            try:
+                return step(budget_ns)
+            except DeviceError:
+                raise  # weather: the lane tells of it
+            except Exception as bug:
+                bugs.append(bug)
+                return True
+
         def on_reply(opened: Open, reply: Reply) -> None:
-            if reply.outcome == "ok":
-                ended()
-            elif reply.outcome != "stopped":
-                watched.broken = reply.detail or "a step failed"
-                self.journal("broken", model, {"reason": watched.broken})
+            if bugs:
+                self._broken(model, watched, bugs[0])
+            elif reply.outcome not in ("ok", "stopped"):
+                self._broken(model, watched, reply.detail or "a step failed")
 
-        self.world.submit(step_app(model), on_reply, step=step)
+        self.world.submit(step_app(model), on_reply, step=guarded)
+
+    def _broken(self, model: str, watched: Watched, why: str | Exception, **more: Any) -> None:
+        """Off until the pointer moves; serving goes on. An exception is a bug: it leaves its traceback in the log."""
+        if isinstance(why, Exception):
+            log.error("%s: its adaptation failed and is off; serving goes on", model, exc_info=why)
+            why = f"{type(why).__name__}: {why}"[:200]
+        watched.broken = why
+        self.journal("broken", model, {**more, "reason": why})
 
     # ---- what is told ----------------------------------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from drift.settings import DriftSettings
 from edge.answers.single import Single
 from edge.config import Config
 from edge.events import Served
-from edge.observers.adapt import Watched, incumbent, step_app, step_served
+from edge.observers.adapt import step_app, step_served
 from edge.observers.watch import serving
+from edge.observers.watched import Watched, incumbent
 from porting.compare import load_model
 from porting.errors import UserError
 from porting.repository import Repository

@@ -3,6 +3,7 @@
 import errno
 import json
 import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from drift.jobs import Job
 from drift.orders import Ask, Candidate, Note, Promote, Rollback, Work
 from drift.samples import Sample
 from edge.observers.adapt import Adapt
+from edge.observers.watched import incumbent
 from porting import files
 from porting.files import write_json
 from porting.repository import Repository
@@ -208,6 +210,66 @@ def test_a_step_that_fails_switches_the_repair_off_and_serves_on(rig):
     assert rig.label_of_red() == ("fp32", "red")
     (line,) = [line for line in rig.journal() if line["kind"] == "broken"]
     assert line["reason"] == "out of memory"
+
+
+def test_a_bug_in_a_repair_ends_the_repair_and_not_the_daemon(rig, caplog):
+    def odd():
+        yield
+        raise ValueError("no such operator in an odd model")
+
+    rig.order(Work("repair", Job("repair", odd(), time.monotonic_ns)))
+    assert within(lambda: rig.watched.broken)
+    assert rig.label_of_red() == ("fp32", "red")
+    (line,) = [line for line in rig.journal() if line["kind"] == "broken"]
+    assert line["reason"] == "ValueError: no such operator in an odd model"
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.exc_info[0] is ValueError
+    rig.repository.serve("paint", swapped(rig.repository))
+    assert within(lambda: rig.watched.broken is None), "another variant is another chance"
+
+
+def test_a_bug_in_what_decides_ends_the_repair_and_not_the_daemon(rig):
+    def orders(now_ns):
+        raise IndexError("in a detector of somebody's own")
+
+    rig.script.orders = orders
+    assert within(lambda: rig.watched.broken)
+    assert rig.label_of_red() == ("fp32", "red")
+
+
+def test_a_bug_while_storing_ends_the_repair_and_not_the_daemon(rig, monkeypatch):
+    monkeypatch.setattr(rig.repository.__class__, "add_blob", lambda *_: {}["nowhere"])
+    rig.order(Promote(Candidate("realign", graph=b"graph"), {}), "promoting")
+    assert within(lambda: rig.watched.broken)
+    assert rig.label_of_red() == ("fp32", "red")
+
+
+def test_a_slow_disk_holds_no_lane(rig, monkeypatch):
+    writing, may_go_on, sync = threading.Event(), threading.Event(), files.os.fsync
+
+    def slow(handle):
+        writing.set()
+        assert may_go_on.wait(20)
+        sync(handle)
+
+    monkeypatch.setattr(files.os, "fsync", slow)
+    rig.order(Promote(Candidate("head", head(rig)), {}), "promoting")
+    assert writing.wait(10)
+    done = threading.Event()
+    rig.order(Work("other", SimpleNamespace(step=lambda budget_ns: done.set() or True)), "promoting")
+    assert done.wait(10), "background work goes on beside the disk"
+    assert rig.label_of_red() == ("fp32", "red")
+    may_go_on.set()
+    rig.told("promoted")
+
+
+def test_a_variant_keeps_the_class_mix_that_it_was_made_for(rig):
+    mix = np.array([0.7, 0.2, 0.1])
+    rig.order(Promote(Candidate("prior", head(rig), prior=mix), {}), "promoting")
+    _, name = rig.told("promoted")
+    variant = rig.repository.variant("paint", name)
+    assert variant.made_by["prior"] == mix.tolist()
+    assert incumbent(rig.repository, variant, rig.script.incumbent.head).prior == pytest.approx(mix)
 
 
 def sample_of(colour, number):

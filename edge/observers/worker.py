@@ -1,0 +1,56 @@
+"""A thread for what is too slow for the loop and no lane's business: files on a slow card, pictures to encode."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+Told = Callable[[Any], None]
+
+
+class Worker:
+    """Does one thing after the other, off the loop; what came of it is told on the loop. Nothing to do: no thread.
+
+    Args:
+        tell: from any thread, has something called on the loop thread.
+        enter: puts the calling thread where background work belongs.
+
+    Whoever ends the process ends it in the middle of an act: acts leave nothing half done (files are renamed into
+    their place).
+    """
+
+    def __init__(self, tell: Callable[[Callable[[], None]], None], enter: Callable[[], None] = lambda: None):
+        self.tell, self.enter = tell, enter
+        self._waiting: deque[tuple[Callable[[], Any], Told]] = deque()
+        self._busy = False
+        self._lock = threading.Lock()  # of the two above: held for a moment, never during an act
+
+    def do(self, act: Callable[[], Any], told: Told) -> None:
+        """`act` in the thread; then `told` on the loop thread, with what it returned or the exception it raised."""
+        with self._lock:
+            self._waiting.append((act, told))
+            if self._busy:
+                return
+            self._busy = True
+        threading.Thread(target=self._work, name="worker", daemon=True).start()
+
+    def _work(self) -> None:
+        self.enter()
+        while (next_ := self._next()) is not None:
+            act, told = next_
+            self._tell(told, _outcome(act))
+
+    def _next(self) -> tuple[Callable[[], Any], Told] | None:
+        with self._lock:
+            self._busy = bool(self._waiting)
+            return self._waiting.popleft() if self._waiting else None
+
+    def _tell(self, told: Told, outcome: Any) -> None:
+        self.tell(lambda: told(outcome))
+
+
+def _outcome(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except Exception as error:  # whoever asked knows which ones are weather
+        return error
