@@ -9,6 +9,7 @@ from drift.samples import Sample
 from edge.codecs.picture import Picture
 from edge.events import Reply
 from edge.live import Live, Open
+from edge.observers.worker import Worker
 
 Say = Callable[[int, str | None, float], None]  # sample id, label or None for "cannot tell", confidence 0..1
 
@@ -53,11 +54,15 @@ class AskLabel(Protocol):
 
 
 class People:
-    """Questions go out on `label/request`, answers come on `label/answer`. Bounded: the oldest are forgotten."""
+    """Questions go out on `label/request`, answers come on `label/answer`. Bounded: the oldest are forgotten.
+
+    The worker encodes the pictures: a repair asks for two hundred at once, and frames do not wait for that.
+    """
 
     OPEN_MAX = 2_000
 
-    def __init__(self) -> None:
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
         self.ask_label: AskLabel | None = None  # set once there is a connection to ask over
         self.open: dict[str, tuple[int, Say]] = {}
 
@@ -66,12 +71,21 @@ class People:
         while len(self.open) >= self.OPEN_MAX:
             self.open.pop(next(iter(self.open)))
         self.open[name] = (sample.id, say)
-        jpeg = simplejpeg.encode_jpeg(sample.image.copy(order="C"), quality=95, colorspace="RGB")
-        assert self.ask_label is not None
-        self.ask_label(name, model, jpeg, about)
+        self.worker.do(lambda: encoded(sample), lambda jpeg: self._send(name, model, jpeg, about))
+
+    def _send(self, name: str, model: str, jpeg: bytes | Exception, about: Mapping[str, str]) -> None:
+        if isinstance(jpeg, Exception):
+            raise jpeg
+        if name in self.open:
+            assert self.ask_label is not None
+            self.ask_label(name, model, jpeg, about)
 
     def answered(self, name: str, label: str | None) -> None:
         """On the loop thread."""
         if name in self.open:
             sample_id, say = self.open.pop(name)
             say(sample_id, label, 1.0)
+
+
+def encoded(sample: Sample) -> bytes:
+    return bytes(simplejpeg.encode_jpeg(sample.image.copy(order="C"), quality=95, colorspace="RGB"))

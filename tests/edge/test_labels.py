@@ -72,9 +72,23 @@ def test_a_teachers_answer_goes_to_who_asked():
     assert said == [(3, "bus", 0.75)]
 
 
+class AtOnce:
+    """A worker that does not wait for its turn; or one that keeps everything, to be done by hand."""
+
+    def __init__(self, keep=False):
+        self.keep, self.kept = keep, []
+
+    def do(self, act, told):
+        if self.keep:
+            self.kept.append((act, told))
+        else:
+            told(act())
+
+
 @pytest.fixture
 def people():
-    made, made.asked = People(), []
+    made = People(AtOnce())
+    made.asked = []
     made.ask_label = lambda id, model, jpeg, about: made.asked.append((id, model, jpeg, about)) or True
     return made
 
@@ -89,6 +103,17 @@ def test_people_see_the_picture_and_their_answer_counts_once(people):
         people.answered("paint-7", label)
     people.answered("paint-8", "car")
     assert said == [(7, "bus", 1.0)]
+
+
+def test_asking_encodes_nothing_on_the_loop(people):
+    people.worker = AtOnce(keep=True)
+    for number in range(3):
+        people.ask("paint", LABELS, sample(number), {}, lambda *words: None)
+    assert (len(people.worker.kept), people.asked) == (3, [])
+    people.open.pop("paint-1")  # forgotten meanwhile: nobody is asked
+    for act, told in people.worker.kept:
+        told(act())
+    assert [name for name, *_ in people.asked] == ["paint-0", "paint-2"]
 
 
 def test_questions_that_nobody_answers_are_bounded(people):
