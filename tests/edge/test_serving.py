@@ -67,7 +67,7 @@ def test_a_load_that_fails_keeps_the_old_variant_and_is_seen(core: Build) -> Non
     box.do(LoadFailed("cpu0", NEW.variant.stages[1], "flipped bit"))
     model = box.state.models["vehicles"]
     assert (serving(box), model.pending) == ("old", None)
-    assert model.trouble == "new: flipped bit"
+    assert (model.trouble, model.given_up) == ("new: flipped bit", "new")
     request = box.ask("vehicles")
     box.finish()
     box.finish()
@@ -82,7 +82,7 @@ def test_served_again_is_tried_again(core: Build) -> None:
     box.loads_at_once = True
     box.do(NEW)
     assert serving(box) == "new"
-    assert box.state.models["vehicles"].trouble == ""
+    assert (box.state.models["vehicles"].trouble, box.state.models["vehicles"].given_up) == ("", None)
 
 
 def test_a_rollback_finds_its_stages_still_there(core: Build) -> None:
