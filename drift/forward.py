@@ -19,7 +19,8 @@ CHUNK_MAX = 16
 
 
 class Forward:
-    """How drift runs a backbone.
+    """How drift runs a backbone. A slice is one engine call or one load of a graph; a load cannot be cut into slices,
+    so it holds a lane for as long as it takes: some milliseconds even for a small model.
 
     Args:
         load: loads ONNX bytes; called inside a step. The engine is closed when the pass ends.
