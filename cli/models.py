@@ -1,5 +1,6 @@
 """`leeway models`: look at the repository, and say what serves."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -186,6 +187,34 @@ def verify(repository: Folder = HERE, as_json: AsJson = False) -> None:
     rows = [(problem.path, problem.what) for problem in problems]
     emit({"ok": not problems, "problems": problems}, table(("file", "what"), rows) if rows else "all well", as_json)
     raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=1, help="Entries of each model's history whose variants stay.")] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    repository: Folder = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Make room: delete variants that served long ago or never, and what only they needed. What serves stays.
+
+    So do the variants of the last entries of the history, all their ancestors, and whatever is younger than an hour.
+
+    [bold]Examples[/bold]
+
+      leeway models prune --dry-run
+
+      leeway models prune --keep 3
+    """
+    done = opened(repository).prune(keep, dry_run)
+    would = "would be " if dry_run else ""
+    rows = [
+        *(("variant", name) for name in done.variants),
+        *(("blob", digest[:12]) for digest in done.blobs),
+        *(("leftover", path) for path in done.leftovers),
+    ]
+    summary = f"{len(rows)} {would}deleted, {done.bytes / 1024:.0f} KiB"
+    emit({"dry_run": dry_run, **asdict(done)}, table(("", summary), rows) if rows else "nothing to delete", as_json)
 
 
 @app.command()

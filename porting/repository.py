@@ -7,8 +7,10 @@ Every file is written beside its place, synced, and renamed into it: a reader se
 import glob
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +32,7 @@ from porting.files import (
     write_durably,
     write_json,
 )
+from porting.prune import KEEP, YOUNG_S, Pruned, prune
 from porting.variant import Stage, Variant, stage_from_json, variant_from_json
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -59,7 +62,10 @@ class Repository:
         data = content if isinstance(content, bytes) else Path(content).read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         path = self.blob_path(digest)
-        if not (path.exists() and digest_of_file(path) == digest):  # a damaged blob is healed by storing it again
+        if path.exists() and digest_of_file(path) == digest:  # a damaged blob is healed by storing it again
+            with suppress(OSError):
+                os.utime(path)  # wanted again: `prune` spares what is young
+        else:
             write_durably(path, data)
         self._verified.add(digest)
         return digest
@@ -93,7 +99,7 @@ class Repository:
     def add_variant(self, variant: Variant, stages: Sequence[Stage]) -> None:
         """Describe a variant whose blobs are stored already. A name is taken once; the same content again is well."""
         assert tuple(s.digest for s in stages) == variant.stages, "stages do not fit the variant's chain"
-        path = self._variant_path(variant.model, variant.name)
+        path = self.variant_path(variant.model, variant.name)
         content = {**asdict(variant), "stages": [_stage_table(stage) for stage in stages]}
         with lock(self._folder(variant.model)):
             if path.exists() and read_json(path) != json.loads(json.dumps(content)):
@@ -102,8 +108,14 @@ class Repository:
 
     def variant(self, model: str, name: str) -> Variant:
         """Raises `UserError` when there is none of that name, with the names that there are."""
-        with understood(self._variant_path(model, name)):
+        with understood(self.variant_path(model, name)):
             return variant_from_json(self._described(model, name))
+
+    def free_name(self, model: str, kind: str) -> str:
+        """`kind-<n>` with an n beyond those of all variants that this model has, or had in its history."""
+        names = {*self.variants(model), *(entry["variant"] for entry in self.history(model))}
+        numbers = [int(end) for name in names if (end := name.rpartition("-")[2]).isdecimal()]
+        return f"{kind}-{max([*numbers, len(names) - 1]) + 1}"
 
     def variants(self, model: str) -> list[str]:
         """Names of a model's variants, oldest first."""
@@ -116,7 +128,7 @@ class Repository:
         A variant without a profile takes the durations of the nearest ancestor that has one: a graph's own where the
         graph is the same, else those of the stage in the same place. Nothing measured: durations are empty.
         """
-        with understood(self._variant_path(variant.model, variant.name)):
+        with understood(self.variant_path(variant.model, variant.name)):
             stages = [stage_from_json(table) for table in self._described(variant.model, variant.name)["stages"]]
         by_graph, by_place = self._durations(variant, device_kind)
         return tuple(
@@ -156,8 +168,10 @@ class Repository:
 
     def profiles(self, model: str, variant: str) -> dict[str, dict[str, Any]]:
         """All that was measured of a variant, by device."""
-        files = sorted(self._folder(model).glob(f"profiles/{glob.escape(variant)}@*.json"))
-        return {path.stem.partition("@")[2]: read_json(path) for path in files}
+        return {path.stem.partition("@")[2]: read_json(path) for path in self.profile_paths(model, variant)}
+
+    def profile_paths(self, model: str, variant: str) -> list[Path]:
+        return sorted(self._folder(model).glob(f"profiles/{glob.escape(variant)}@*.json"))
 
     # ---- what serves
 
@@ -209,6 +223,8 @@ class Repository:
         before: list[str] = []  # what a chain of rollbacks would walk back through
         for entry in self.history(model):
             name = entry["variant"]
+            if not self.variant_path(model, name).exists():
+                continue  # pruned
             if entry["action"] == "rollback" and name in before:
                 del before[before.index(name) :]
             if not before or before[-1] != name:
@@ -225,7 +241,7 @@ class Repository:
 
     def check(self, model: str, name: str) -> None:
         """Read every blob of a variant. Raises `UserError` or `CorruptBlob` at the first that is wrong."""
-        for digest in self._blobs(model, name):
+        for digest in self.blobs(model, name):
             check_blob(self.blob_path(digest), digest)
 
     def verify(self) -> list[Problem]:
@@ -240,10 +256,10 @@ class Repository:
     def _wrong_tables(self, model: str) -> Iterator[Problem]:
         for name in self.variants(model):
             try:
-                missing = [d for d in self._blobs(model, name) if not self.blob_path(d).exists()]
+                missing = [d for d in self.blobs(model, name) if not self.blob_path(d).exists()]
                 yield from (Problem(str(self.blob_path(d)), f"missing; {model}/{name} needs it") for d in missing)
             except UserError as error:
-                yield Problem(str(self._variant_path(model, name)), str(error))
+                yield Problem(str(self.variant_path(model, name)), str(error))
         try:
             serving = self.serving(model)
             if serving is not None and serving not in self.variants(model):
@@ -252,6 +268,10 @@ class Repository:
                 )
         except UserError as error:
             yield Problem(str(self._folder(model) / "serving.json"), str(error))
+
+    def prune(self, keep: int = KEEP, dry_run: bool = False, young_s: float = YOUNG_S) -> Pruned:
+        """Delete what nothing can serve any more; see `porting.prune`."""
+        return prune(self, keep, dry_run, young_s)
 
     # ---- the drift reference
 
@@ -278,7 +298,7 @@ class Repository:
             raise UserError(f"{model!r} is no name for a model: letters, digits and . _ + - only, and not 'blobs'")
         return self.root / model
 
-    def _variant_path(self, model: str, name: str) -> Path:
+    def variant_path(self, model: str, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise UserError(f"{name!r} is no name for a variant: letters, digits and . _ + - only")
         return self._folder(model) / "variants" / f"{name}.json"
@@ -289,12 +309,13 @@ class Repository:
     def _history_path(self, model: str, number: int) -> Path:
         return self._folder(model) / "history" / f"{number:04}.json"
 
-    def _blobs(self, model: str, name: str) -> list[str]:
-        with understood(self._variant_path(model, name)):
+    def blobs(self, model: str, name: str) -> list[str]:
+        """Digests that a variant needs: graphs and heads, each once. Raises `UserError`."""
+        with understood(self.variant_path(model, name)):
             return blobs_of(self._described(model, name))
 
     def _described(self, model: str, name: str) -> dict[str, Any]:
-        path = self._variant_path(model, name)
+        path = self.variant_path(model, name)
         if path.exists():
             return read_json(path)
         if model not in self.models():

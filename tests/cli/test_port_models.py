@@ -1,6 +1,7 @@
 """`leeway port` and `leeway models` as a user types them: tables, JSON, exit codes, one line for each slip."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -168,6 +169,22 @@ def test_verify_finds_a_flipped_bit_and_serve_refuses_it(leeway, ported, tmp_pat
     assert err.count("\n") == 1
 
 
+def test_prune_says_what_went_and_what_would(leeway, ported, tmp_path):
+    assert leeway("models", "prune") == ("nothing to delete\n", "", 0)
+    repository = Repository(tmp_path / "repository")
+    blob = repository.blob_path(repository.add_blob(b"nobody needs it" * 100))
+    os.utime(blob, (0, 0))
+    out, _, code = leeway("models", "prune", "--dry-run")
+    assert code == 0
+    assert "1 would be deleted, 1 KiB" in out
+    assert blob.exists()
+    out, _, code = leeway("models", "prune", "--keep", "1", "--json")
+    assert json.loads(out) == {"dry_run": False, "variants": [], "blobs": [blob.name], "leftovers": [], "bytes": 1500}
+    assert not blob.exists()
+    assert leeway("models", "verify") == ("all well\n", "", 0)
+    assert leeway("models", "prune", "--keep", "0")[2] == 2
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -186,7 +203,7 @@ def test_slips_of_models(leeway, ported, args, said):
 
 
 @pytest.mark.parametrize(
-    "verb", [["port"], ["models"], *(["models", v] for v in ("list", "show", "verify", "serve", "rollback"))]
+    "verb", [["port"], ["models"], *(["models", v] for v in ("list", "show", "verify", "prune", "serve", "rollback"))]
 )
 def test_help_teaches_with_an_example(leeway, verb):
     out, _, code = leeway(*verb, "--help")
