@@ -196,7 +196,7 @@ class Adapt:
         variant = derive(
             self.repository,
             self.repository.variant(model, parent),
-            name=f"{candidate.kind}-{len(self.repository.variants(model))}",
+            name=self.repository.free_name(model, candidate.kind),
             head=candidate.head,
             graph=candidate.graph,
             made_by={
@@ -219,12 +219,12 @@ class Adapt:
         """File work in the worker, its end told on the loop thread; a full disk is weather."""
 
         def told(word: Any) -> None:
-            if isinstance(word, UserError | OSError):
-                refused(str(word))
-            elif isinstance(word, Exception):
-                self._broken(model, watched, word)
-            else:
+            if not isinstance(word, Exception):
                 done(word)
+                return
+            refused(str(word))
+            if not isinstance(word, UserError | OSError):
+                self._broken(model, watched, word)
 
         self.worker.do(act, told)
 
