@@ -238,10 +238,13 @@ def test_a_bug_in_what_decides_ends_the_repair_and_not_the_daemon(rig):
 
 
 def test_a_bug_while_storing_ends_the_repair_and_not_the_daemon(rig, monkeypatch):
-    monkeypatch.setattr(rig.repository.__class__, "add_blob", lambda *_: {}["nowhere"])
-    rig.order(Promote(Candidate("realign", graph=b"graph"), {}), "promoting")
-    assert within(lambda: rig.watched.broken)
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.repository.__class__, "add_blob", lambda *_: {}["nowhere"])
+        rig.order(Promote(Candidate("realign", graph=b"graph"), {}), "promoting")
+        assert within(lambda: rig.watched.broken)
     assert rig.label_of_red() == ("fp32", "red")
+    rig.repository.serve("paint", swapped(rig.repository))
+    assert within(lambda: rig.watched.broken is None), "another variant is another chance"
 
 
 def test_a_slow_disk_holds_no_lane(rig, monkeypatch):
