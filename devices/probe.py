@@ -75,11 +75,6 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def memory_total_bytes() -> int:
-    """Of the machine, in bytes; 0 when unknown."""
-    return _meminfo().get("MemTotal", 0)
-
-
 def _cpu() -> Finding:
     return Finding("processor", "ok", f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable", needed=True)
 
