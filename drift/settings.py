@@ -22,64 +22,75 @@ class DriftSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: tuple[str, ...] = ()  # classifiers to watch
-    teacher: str | dict[str, str] | None = None  # model that labels; or one for each watched model
-    detectors: tuple[str, ...] = (
-        "drift.detectors.mean_confidence:MeanConfidence",
-        "drift.detectors.bbsds:Bbsds",
-        "drift.detectors.class_prior:ClassPrior",
+    models: tuple[str, ...] = Field((), description="classifiers to watch")
+    teacher: str | dict[str, str] | None = Field(None, description="model that labels; or one for each watched model")
+    detectors: tuple[str, ...] = Field(
+        (
+            "drift.detectors.mean_confidence:MeanConfidence",
+            "drift.detectors.bbsds:Bbsds",
+            "drift.detectors.class_prior:ClassPrior",
+        ),
+        description="window tests by import path",
     )
-    responses: tuple[dict[str, Any], ...] = (
-        {"use": "drift.responses.prior:PriorReweighting"},
-        {"use": "drift.responses.recall:Recall"},
-        {"use": "drift.responses.realign:Realign", "n0": 100},  # half way: nearly as good by night, far better by day
-        {"use": "drift.responses.realign:Realign", "n0": 16},  # all the way, where half was not enough
-        {"use": "drift.responses.head:HeadRetraining"},
+    responses: tuple[dict[str, Any], ...] = Field(
+        (
+            {"use": "drift.responses.prior:PriorReweighting"},
+            {"use": "drift.responses.recall:Recall"},
+            # Half way first: nearly as good by night, far better by day; all the way where that was not enough.
+            {"use": "drift.responses.realign:Realign", "n0": 100},
+            {"use": "drift.responses.realign:Realign", "n0": 16},
+            {"use": "drift.responses.head:HeadRetraining"},
+        ),
+        description="the ladder of repairs, cheapest first, each judged",
     )
 
     # signals
-    stride_ms: Seconds = 400  # one frame of a stream per stride
-    per_frame: Count = 3  # crops of one frame
-    window: Count = 48  # samples in a test of one stream
-    pooled_window: Count = 144  # samples in a test of all streams together
-    streams: Count = 4  # how many are expected, until they are seen
-    test_s: Seconds = 1  # between two tests
-    block_s: Seconds = 2  # samples of one stream and block depend on each other
+    stride_ms: Seconds = Field(400, description="one frame of a stream per stride")
+    per_frame: Count = Field(3, description="crops of one frame")
+    window: Count = Field(48, description="samples in a test of one stream")
+    pooled_window: Count = Field(144, description="samples in a test of all streams together")
+    streams: Count = Field(4, description="how many are expected, until they are seen")
+    test_s: Seconds = Field(1, description="between two tests")
+    block_s: Seconds = Field(2, description="samples of one stream and block depend on each other")
 
     # alarms
-    false_alarms_per_day: Annotated[float, Field(gt=0)] = 1.0  # of the whole system, all models and streams together
-    bootstrap_draws: Count = 600
-    world_min: Count = 360  # samples that a new reference is made of
-    check_in: bool = True  # audit once after the start, and learn this site's own frames
-    refractory_s: Seconds = 60  # no new alarm after an audit that decided nothing or a repair that failed
+    false_alarms_per_day: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="of the whole system, all models and streams together"
+    )
+    bootstrap_draws: Count = Field(600, description="windows drawn to find the thresholds")
+    world_min: Count = Field(360, description="samples that a new reference is made of")
+    check_in: bool = Field(True, description="audit once after the start, and learn this site's own frames")
+    refractory_s: Seconds = Field(
+        60, description="no new alarm after an audit that decided nothing or a repair that failed"
+    )
 
     # audit
-    audit_labels: Count = 60
-    audit_rounds: Count = 3
-    alpha: Share = 0.01  # chance of calling a harmless drift harmful, per round
-    margin: Share = 0.10  # an accuracy this far below the reference's is harm
-    teacher_error: Share = 0.03
-    label_confidence_min: Share = 0.5
-    label_timeout_s: Seconds = 30
+    audit_labels: Count = Field(60, description="labels of the first round: half at random, half the farthest")
+    audit_rounds: Count = Field(3, description="rounds of labels before an undecided audit is left at that")
+    alpha: Share = Field(0.01, description="chance of calling a harmless drift harmful, per round")
+    margin: Share = Field(0.10, description="an accuracy this far below the reference's is harm")
+    teacher_error: Share = Field(0.03, description="share of labels that are wrong by themselves")
+    label_confidence_min: Share = Field(0.5, description="a less sure label counts as none")
+    label_timeout_s: Seconds = Field(30, description="labels that take longer are not waited for")
 
     # repair
-    train_labels: Count = 200
-    fresh_samples: Count = 180  # of the new world, before a repair begins
-    gather_s: Seconds = 8  # or this long, whichever comes first
-    held_out: Share = 0.4  # newest part of them, for the judge alone
-    gap_ms: Seconds = 1000  # dropped between the two parts
-    replay: Count = 300
-    old_held_out: Count = 150
-    labels_min: Count = 30  # held-out labels that a judgement needs
-    confidence: Share = 0.95
-    old_tolerance: Share = 0.02
-    new_share: Share = 0.8
-    old_loss_max: Share = 1.0  # the old variant stays a recall away
+    train_labels: Count = Field(200, description="labels that a head is retrained with, at most")
+    fresh_samples: Count = Field(180, description="of the new world, before a repair begins")
+    gather_s: Seconds = Field(8, description="or this long, whichever comes first")
+    held_out: Share = Field(0.4, description="newest part of them, for the judge alone")
+    gap_ms: Seconds = Field(1000, description="dropped between the two parts")
+    replay: Count = Field(300, description="remembered samples of the old world, the classes balanced")
+    old_held_out: Count = Field(150, description="samples of the old world, for the judge alone")
+    labels_min: Count = Field(30, description="held-out labels that a judgement needs")
+    confidence: Share = Field(0.95, description="how sure the judge is that a promoted variant is better")
+    old_tolerance: Share = Field(0.02, description="loss on the old world that needs no excuse")
+    new_share: Share = Field(0.8, description="weight of the new world where gain and loss are weighed")
+    old_loss_max: Share = Field(1.0, description="the old variant stays a recall away")
 
     # probation
-    probation_s: Seconds = 5
-    probation_labels: Count = 40
-    probation_loss: Share = 0.10  # worse by more than this on the same frames: rolled back
+    probation_s: Seconds = Field(5, description="how long a promoted variant serves before it is looked at again")
+    probation_labels: Count = Field(40, description="labels for that look")
+    probation_loss: Share = Field(0.10, description="worse by more than this on the same frames: rolled back")
 
     def teacher_of(self, model: str) -> str | None:
         return self.teacher.get(model) if isinstance(self.teacher, dict) else self.teacher
