@@ -231,14 +231,14 @@ def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str
     def ready(parts: Parts) -> None:
         probe = Probe()
         parts.world.listeners.append(probe)  # type: ignore[attr-defined]
+        threading.Thread(target=answer, args=(parts, probe), daemon=True).start()
+
+    def answer(parts: Parts, probe: Probe) -> None:
+        assert parts.source.wait_connected(20)  # it opens its door once the models are loaded
         for thread in threading.enumerate():
             for prefix, cores in (pins or {}).items():
                 if thread.name.startswith(prefix) and thread.native_id is not None:
                     os.sched_setaffinity(thread.native_id, cores)
-        assert parts.source.wait_connected(10)
-        threading.Thread(target=answer, args=(parts, probe), daemon=True).start()
-
-    def answer(parts: Parts, probe: Probe) -> None:
         for word in words(pipe):
             if word[0] == "count":
                 answered = sum(stream.answered for stream in parts.metrics.streams.values())
