@@ -27,6 +27,7 @@ def check(
 
     config = load(path)
     find_classes(path, config)
+    build_plug_ins(path, config)
     found = {"path": path, "ok": True, **summary(config)}
     emit(found, table(["key", "value"], ((key, value) for key, value in rows(found))), as_json)
 
@@ -59,6 +60,29 @@ def find_classes(path: Path, config: Any) -> None:
             resolve_name(plug_in.use)
         except (ImportError, AttributeError) as error:
             raise UserError(f"{path}: {place}.use: {error}; expected package.module:Class") from error
+
+
+def build_plug_ins(path: Path, config: Any) -> None:
+    """Options are checked by making the parts that need no hardware; models by asking the repository, if it is there.
+
+    Raises `UserError` for the first option or model that is wrong.
+    """
+    from porting.repository import Repository
+
+    for plug_in in (config.policy, config.estimator, *config.planners):
+        plug_in.build()
+    answers = [app.build() for app in config.apps.values()]
+    if not config.models.is_dir():
+        return
+    asked = [model for answer in answers for model in answer.models()]
+    if config.drift is not None:
+        asked += [*config.drift.models, *filter(None, map(config.drift.teacher_of, config.drift.models))]
+    repository = Repository(config.models)
+    for model in dict.fromkeys(asked):
+        if repository.serving(model) is None:
+            raise UserError(
+                f"{path}: model {model!r} serves nothing in {config.models}; port it: leeway port FILE.onnx"
+            )
 
 
 def summary(config: Any) -> dict[str, Any]:

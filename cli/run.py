@@ -12,7 +12,7 @@ from cli.output import AsJson, emit, table
 def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="The edge.yaml to serve.")] = Path("edge.yaml"),
     duration: Annotated[
-        float, typer.Option(help="Stop by itself after this many seconds; 0: run until told to.")
+        float, typer.Option(min=0, help="Stop by itself after this many seconds; 0: run until told to.")
     ] = 0.0,
     trace: Annotated[Path | None, typer.Option(help="Write every event and action as JSON lines to this file.")] = None,
     as_json: AsJson = False,

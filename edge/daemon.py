@@ -83,6 +83,8 @@ def serve(
             gc.collect()
             gc.freeze()  # what is loaded by now stays: the collector need not walk it while frames wait
             source.start()
+            models = ", ".join(f"{served.variant.model} {served.variant.name}" for served in begin)
+            log.info("serving %s; frames are awaited on %s", models, config.mqtt.topics.frame("CAMERA"))
 
         parts.observers.append(Ready([served.variant.model for served in begin], open_the_door))
         world.start([*begin, *step_models(config)], config.background.share)

@@ -89,7 +89,10 @@ class Show:
     def run(self) -> Path:
         """Returns the run's folder, ready for the report. Raises `UserError` where a part could not be started."""
         folder = self.settings.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {folder}: {error.strerror}; name a folder that can be made") from None
         self.scene.port(self.settings, self.say)
         with stopped_by_signals(self._stop), ExitStack() as stack:
             port = self._start_broker(stack)

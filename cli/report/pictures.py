@@ -80,13 +80,12 @@ def _model_row(axes: Any, scene: Scene, name: str) -> None:
         floor = _curve(axes, *scene.beside, name, LIGHT["second"], dashed=True)
     floor = min(floor, _curve(axes, run, scene.score, name, LIGHT["line"]))
     low = max(0.0, math.floor((floor - 0.02) * 10) / 10)
-    axes.set_ylim(low, 1.0 + (1.0 - low) * 0.16)
+    axes.set_ylim(low, 1.0 + (1.0 - low) * 0.2)
     axes.set_yticks([low, (1 + low) / 2, 1.0], [f"{100 * y:.0f} %" for y in (low, (1 + low) / 2, 1.0)])
     for kind, shape in MARKS.items():
         at = times_of(run, name, kind)
-        axes.plot(
-            at, [1.0 + (1.0 - low) * 0.08] * len(at), shape, ms=7, color=LIGHT[kind], mec=LIGHT["paper"], mew=0.8, ls=""
-        )
+        height = 1.0 + (1.0 - low) * (0.13 if kind == "alarm" else 0.06)  # an audit follows its alarm at once
+        axes.plot(at, [height] * len(at), shape, ms=7, color=LIGHT[kind], mec=LIGHT["paper"], mew=0.8, ls="")
         if kind in ("promotion", "rollback"):
             for x in at:
                 axes.axvline(x, color=LIGHT[kind], lw=1, alpha=0.7)

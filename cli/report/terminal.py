@@ -46,8 +46,9 @@ def _models(report: Mapping[str, Any]) -> Table:
     for name in (*PHASES, "regained", "noticed", "repaired"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, m in report["models"].items():
-        regained: str | Text = percent(m["regained_share"])
-        if name == hit(report) and not report["frozen"]:
+        # Without a promotion nothing was repaired: a share of the loss would only say how the traffic changed.
+        regained: str | Text = percent(m["regained_share"] if m["promotions"] else None)
+        if name == hit(report) and m["promotions"]:
             regained = _judged(percent(m["regained_share"]), m["regained_share"], REGAINED_GOAL)
         accuracies = [percent(m["accuracy"][phase], 1) for phase in PHASES]
         delays = [_seconds(m["detection_delay_s"]), _seconds(m["repair_delay_s"])]

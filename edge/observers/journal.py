@@ -1,9 +1,15 @@
 """What happened to the models, one line each: to a file, to the broker, and as a retained state per model."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
+
+log = logging.getLogger("leeway")
+
+TOLD = ("alarm", "audit", "promotion", "rollback", "refused", "given_up", "no_labels", "broken", "trouble", "served")
+WORDS = ("verdict", "accuracy", "response", "variant", "reason")  # of the evidence: what a log line has room for
 
 
 class Publisher(Protocol):
@@ -23,6 +29,8 @@ class Journal:
 
     def __call__(self, kind: str, model: str, fields: Mapping[str, Any]) -> None:
         line = {"kind": kind, "model": model, "time": round(self.wall(), 3), **plain(fields)}
+        if kind in TOLD:
+            log.info("%s: %s%s", model, kind, brief(line))
         self.publisher.publish("events", line, qos=1)
         self.publisher.publish(f"{model}/drift", line, retain=True)
         if self.file is not None:
@@ -43,6 +51,12 @@ class Journal:
         except OSError as error:
             self.say(f"journal: {error.strerror}; going on without it")
             self.file = None
+
+
+def brief(line: Mapping[str, Any]) -> str:
+    """` (verdict harmful, accuracy 0.61)`, or nothing."""
+    words = [f"{word} {line[word]}" for word in WORDS if line.get(word) not in (None, "")]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def plain(value: Any) -> Any:
