@@ -268,6 +268,11 @@ class Repository:
                 )
         except UserError as error:
             yield Problem(str(self._folder(model) / "serving.json"), str(error))
+        for path in sorted((self._folder(model) / "history").glob("*.json")):
+            try:
+                read_json(path)
+            except UserError as error:
+                yield Problem(str(path), str(error))
 
     def prune(self, keep: int = KEEP, dry_run: bool = False, young_s: float = YOUNG_S) -> Pruned:
         """Delete what nothing can serve any more; see `porting.prune`."""

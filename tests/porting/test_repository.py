@@ -149,6 +149,15 @@ def test_a_flipped_bit_is_found_named_and_not_served(repository):
     assert repository.verify() == []
 
 
+def test_verify_names_a_damaged_entry_of_the_history(repository):
+    stored(repository)
+    repository.serve("m", "fp32")
+    entry = repository.root / "m" / "history" / "0001.json"
+    assert repository.verify() == []
+    entry.write_text("{")
+    assert [problem.path for problem in repository.verify()] == [str(entry)]
+
+
 def test_verify_names_missing_blobs_and_unreadable_tables(repository):
     _, stages = stored(repository)
     repository.serve("m", "fp32")
