@@ -16,12 +16,21 @@ def check_run(state: State, run: Run, policy: object) -> None:
         assert lane.residency.holds(digest), f"{policy}: {digest} is not on {run.lane}"
         assert batch in state.stages[digest].batches, f"{policy}: {digest} takes no batch of {batch}"
     for task in run.tasks:
-        follows = task.chain[task.at : task.at + len(run.stages)]
+        chain = chain_of(state, run, task, policy) if run.variant else task.chain
+        follows = chain[task.at : task.at + len(run.stages)]
         assert follows == run.stages, f"{policy}: {run.stages} is not what follows for {task}"
         assert run.background == (task.deadline_ns is None), f"{policy}: {task} is background, or is it not?"
         assert batch == 1 or not task.attempts, f"{policy}: {task} has failed before, it goes alone"
         assert waits(state, task), f"{policy}: {task} does not wait"
     assert batch == 1 or len({task.id for task in run.tasks}) == batch, f"{policy}: a task twice in one batch"
+
+
+def chain_of(state: State, run: Run, task: Task, policy: object) -> tuple[str, ...]:
+    """The chain that the task would go over to: of the same model, and the same in all that it has gone."""
+    variant = state.models[task.model].variants.get(run.variant)
+    assert variant is not None, f"{policy}: {task.model} has no variant {run.variant}"
+    assert variant.stages[: task.at] == task.chain[: task.at], f"{policy}: {task} is past the fork to {run.variant}"
+    return variant.stages
 
 
 def waits(state: State, task: Task) -> bool:

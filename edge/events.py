@@ -121,22 +121,41 @@ class LaneDown:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model's serving pointer moved. The core switches once the new stages are resident, and not before."""
+    """A model's serving pointer moved. The core switches once the new stages are resident, and not before.
+
+    `others`: variants (and early exits) of the same model that a policy or an answer may choose in its place.
+    """
 
     variant: Variant
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...]  # of all of them
+    others: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the slow loop decides and the fast loop obeys."""
+    """What the slow loop decides and the fast loop obeys. An empty mapping leaves the choice to the fast loop."""
 
     background: float = 1.0  # share of each lane that work without a deadline may take, 0..1
+    placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # lane -> models that belong on it
+    batches: Mapping[str, int] = field(default_factory=dict)  # model -> the batch to aim at
+    duty_ns: Mapping[str, Time] = field(default_factory=dict)  # lane -> duty cycle
+    variants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model -> variant -> share of requests
+    admitted: Mapping[str, float] = field(default_factory=dict)  # model -> share of requests to take on, 0..1
+    budgets_ns: Mapping[str, Time] = field(default_factory=dict)  # model -> its part of an end-to-end deadline
+    preload: tuple[str, ...] = ()  # models to have in memory before anybody asks
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What somebody who knows better said of an answer. The core does nothing; plug-ins that learn see it."""
+
+    request_id: int
+    losses: Mapping[str, float]  # model, or "model/variant" -> 0 (right) .. 1 (wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +181,7 @@ Event = (
     | LaneDown
     | Served
     | Planned
+    | Feedback
     | Woke
     | Closing
 )
@@ -171,13 +191,19 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run `stages` back to back on these tasks, as one batch. `work_id` is 0 until the scheduler numbers it."""
+    """Run `stages` back to back on these tasks, as one batch. `work_id` is 0 until the scheduler numbers it.
+
+    `variant`: from here on the tasks walk this variant of their model. It differs from theirs in stages not yet run.
+    `latest_ns`: a lane that would begin later gives the work back (`Stopped`): Clockwork (OSDI 2020), action windows.
+    """
 
     work_id: int
     lane: str
     stages: tuple[str, ...]  # one, or consecutive ones where a boundary would cost more than it gives
     tasks: tuple[Task, ...]
     background: bool = False
+    variant: str = ""
+    latest_ns: Time = NEVER
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from time import perf_counter_ns
+from time import monotonic_ns, perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -156,8 +156,10 @@ class LaneThreads:
         return Evicted(self.name, digest)
 
     def _execute(self, order: Order) -> Event:
-        began = perf_counter_ns()
         work_id = order.run.work_id
+        if monotonic_ns() > order.run.latest_ns:
+            return Stopped(work_id)
+        began = perf_counter_ns()
         try:
             results = self._step(order) if order.stages[0].kind == "step" else self._infer(order)
         except EngineStopped:

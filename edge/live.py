@@ -298,13 +298,15 @@ class Live:
 
     def _learn(self, served: Served) -> None:
         self.stages.update((stage.digest, stage) for stage in served.stages)
-        self.variants[served.variant.model, served.variant.stages] = served.variant
+        for variant in (served.variant, *served.others):
+            self.variants[variant.model, variant.stages] = variant
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
         """Forget with the core: stages and variants that nothing serves, holds or walks any more."""
         if isinstance(moment.event, Served):
             state = moment.state
-            serving = [variant for model in state.models.values() for variant in (model.serving, model.pending)]
+            models = state.models.values()
+            serving = [known for it in models for known in (it.serving, it.pending, *it.variants.values())]
             kept = {(variant.model, variant.stages) for variant in serving if variant}
             self.stages = {digest: stage for digest, stage in self.stages.items() if digest in state.stages}
             self.variants = {

@@ -1,11 +1,28 @@
-"""The shapes that plug-ins of the core have. Nothing to inherit: a class with these methods is one."""
+"""The shapes that plug-ins of the core have. Nothing to inherit: a class with these methods is one.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+A policy, an answer or an estimator that has `observe` as well sees every moment: that is how it learns.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from edge.events import Action, Event, Request, StepResult, Task, Time
 from edge.state import Open, State
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Where a plug-in comes from: its class attribute `about`."""
+
+    paper: str  # authors, venue and year; or whose idea it is
+    sources: Mapping[str, str] = field(default_factory=dict)  # option -> where its default comes from
+    deviations: tuple[str, ...] = ()  # what is otherwise here than in the paper, and why
+    needs: frozenset[str] = frozenset()  # of NEEDS: without it there is nothing for the plug-in to do
+
+
+# What a plug-in may need of a box and its work; `edge.needs` tells whether a scenario has it.
+NEEDS = frozenset({"variants", "lanes", "remote", "labels", "ensemble", "preemption", "memory"})
 
 
 class Policy(Protocol):
@@ -25,6 +42,7 @@ class Opening:
     model: str
     parent: int | None = None
     item: int = 0
+    variant: str = ""  # empty: the one that serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,9 @@ class Answer(Protocol):
     def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
         """`opened.unfinished` counts the request's tasks that are still open, `task` no longer among them."""
 
+    def partial(self, opened: Open) -> Sequence[int]:
+        """Which of `opened.finished` make an answer all the same, now that the rest is late; empty: it is dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -60,6 +81,13 @@ class Moment:
 
 class Observer(Protocol):
     """Sees every moment; may post events."""
+
+    def observe(self, moment: Moment) -> Iterable[Event]: ...
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """An observer among the plug-ins that decide."""
 
     def observe(self, moment: Moment) -> Iterable[Event]: ...
 

@@ -13,6 +13,7 @@ from edge.events import (
     Event,
     Evict,
     Failed,
+    Feedback,
     Finished,
     Load,
     Outcome,
@@ -31,7 +32,7 @@ from edge.events import (
 )
 from edge.protocols import Answer, Opening, Policy
 from edge.state import WINDOW_NS, Lane, Open, State
-from edge.waiting import leave, moved, open_requests, opened_task, retire, trouble_ahead, wait
+from edge.waiting import leave, moved, open_requests, opened_task, rerouted, retire, trouble_ahead, wait
 
 # After closing, less than the ten seconds that containers are given to end:
 GRACE_NS = 4_000_000_000  # for what runs to end by itself
@@ -77,6 +78,8 @@ class Scheduler:
                 self._put_back(work_id)
             case Planned(plan):
                 state.plan = plan
+            case Feedback():
+                pass
             case Closing():
                 self._close()
             case _:
@@ -128,7 +131,7 @@ class Scheduler:
         model = state.models.get(opening.model)
         if model is None or model.serving is None:
             return f"no variant of model {opening.model!r} is served"
-        chain = model.serving.stages
+        chain = (model.variants.get(opening.variant) or model.serving).stages
         if state.impossible and (bad := next((stage for stage in chain if stage in state.impossible), None)):
             return f"{opening.model}: {state.impossible[bad]}"
         if request.deadline_ns is not None and not model.foreground:
@@ -173,6 +176,7 @@ class Scheduler:
         if ended is None:
             return
         run, lane, took_ns = ended
+        lane.ended, lane.took_ns = run, took_ns
         self._learn(run, lane, took_ns)
         for task in run.tasks:
             self._advance(run, task, results[task.id])
@@ -195,6 +199,7 @@ class Scheduler:
         retire(self.state, task)
         for opened in open_requests(self.state, task):
             opened.unfinished -= 1
+            opened.finished.append(task.id)
             if opened.request.id in self.state.requests:
                 self._progress(opened, task, result)
 
@@ -294,7 +299,7 @@ class Scheduler:
                 action = self._begin(action)
             case Reply(request_id, outcome, _, detail):
                 check_reply(state, action, self.policy)
-                self._reply(state.requests[request_id], outcome, detail)
+                self._drop(state.requests[request_id], outcome, detail)
                 return
             case WakeAt(time_ns):
                 check_wake(state, action, self.policy)
@@ -309,13 +314,27 @@ class Scheduler:
                 check_stop(state, action, self.policy)
         self.actions.append(action)
 
+    def _drop(self, opened: Open, outcome: Outcome, detail: str) -> None:
+        """The policy gives a request up. What has come so far may do for an answer."""
+        if outcome == "late" and opened.finished:
+            answer = self._answer_of(opened.request)
+            if answer is not None and (enough := tuple(answer.partial(opened))):
+                self._reply(opened, "ok", "partial", enough)
+                return
+        self._reply(opened, outcome, detail)
+
     def _begin(self, proposed: Run) -> Run:
         state, tasks = self.state, proposed.tasks
         for task in tasks:
             leave(self.state, task, self.policy.order)
             for opened in open_requests(self.state, task):
                 opened.begun = True
-        run = Run(state.next_work, proposed.lane, proposed.stages, tasks, proposed.background)
+        if proposed.variant:
+            tasks = tuple([rerouted(state, task, proposed.variant) for task in tasks])
+        run = Run(
+            state.next_work, proposed.lane, proposed.stages, tasks, proposed.background, proposed.variant,
+            proposed.latest_ns,
+        )  # fmt: skip
         state.next_work += 1
         state.works[run.work_id] = run.lane
         lane = state.lanes[run.lane]

@@ -29,8 +29,8 @@ def change(state: State, event: Event) -> Sequence[Task]:
         case Evicted(name, digest):  # ours left the books when it was ordered; here: memory that a lane lost
             if (loser := state.lanes.get(name)) and loser.residency.holds(digest):
                 loser.residency.evict(digest)
-        case Served(variant, stages):
-            serve(state, variant, stages)
+        case Served(variant, stages, others):
+            serve(state, variant, stages, others)
         case _:
             raise AssertionError(f"unknown event {event}")
     settle(state)
@@ -69,10 +69,11 @@ def evict(state: State, eviction: Evict) -> None:
     survey(state)
 
 
-def serve(state: State, variant: Variant, stages: Sequence[Stage]) -> None:
+def serve(state: State, variant: Variant, stages: Sequence[Stage], others: Sequence[Variant]) -> None:
     """The pointer moved: the variant is pending until `settle` finds it loaded."""
     table = {stage.digest: stage for stage in stages}
-    assert set(variant.stages) <= set(table), f"{variant.model}/{variant.name}: stages are missing in Served"
+    for offered in (variant, *others):
+        assert set(offered.stages) <= set(table), f"{offered.model}/{offered.name}: stages are missing in Served"
     for digest, stage in table.items():
         assert stage.batches[0] == 1, f"{variant.model}/{variant.name}: {digest} does not take a batch of one"
         known = state.stages.get(digest)
@@ -80,7 +81,8 @@ def serve(state: State, variant: Variant, stages: Sequence[Stage]) -> None:
         for lane in state.lanes.values():
             lane.failures.pop(digest, None)
     state.stages.update(table)
-    state.models.setdefault(variant.model, Model()).pending = variant
+    model = state.models.setdefault(variant.model, Model())
+    model.pending, model.variants = variant, {offered.name: offered for offered in (variant, *others)}
 
 
 def settle(state: State) -> None:
@@ -106,6 +108,9 @@ def abandon(model: Model, reason: str) -> None:
     """The pending variant will not serve."""
     assert model.pending is not None
     model.trouble, model.given_up = f"{model.pending.name}: {reason}", model.pending.name
+    model.variants.pop(model.pending.name, None)
+    if model.serving is not None:
+        model.variants[model.serving.name] = model.serving
     model.pending = None
 
 
@@ -144,10 +149,11 @@ def survey(state: State) -> None:
     """Derive `needed`, `wanted` and `impossible` anew, and forget stages that nothing refers to."""
     models = sorted(state.models.values(), key=lambda model: not model.foreground)
     needed: dict[str, bool] = {}
-    for variants in ([model.pending for model in models], [model.serving for model in models]):
-        for model, variant in zip(models, variants, strict=True):
-            for digest in variant.stages if variant else ():
-                needed[digest] = needed.get(digest, False) or model.foreground
+    ranked = [(model, model.pending) for model in models] + [(model, model.serving) for model in models]
+    ranked += [(model, other) for model in models for other in model.variants.values()]
+    for model, variant in ranked:
+        for digest in variant.stages if variant else ():
+            needed[digest] = needed.get(digest, False) or model.foreground
     lanes = [*state.lanes.values()]
     kept = state.in_flight().union(needed, *(lane.residency.resident for lane in lanes), (at.loading for at in lanes))
     state.stages = {digest: stage for digest, stage in state.stages.items() if digest in kept}

@@ -38,6 +38,8 @@ class Lane:
     failures: dict[str, int] = field(default_factory=dict)  # stage digest -> failed loads
     recent: deque[tuple[Time, int]] = field(default_factory=deque)  # background works of the last WINDOW_NS: end, took
     recent_ns: int = 0  # their sum
+    ended: Run | None = None  # the last work that finished here: policies learn from it
+    took_ns: int = 0  # how long it took
 
     def can_hold(self, digest: str, stage: Stage) -> bool:
         return stage.memory_bytes <= self.residency.limit_bytes and self.failures.get(digest, 0) < LOADS_MAX
@@ -52,6 +54,7 @@ class Model:
     foreground: bool = False  # something with a deadline has asked for it
     trouble: str = ""  # why the last pending variant was given up; empty again after the next switch
     given_up: str | None = None  # its name
+    variants: dict[str, Variant] = field(default_factory=dict)  # by name: all that may serve, whether loaded or not
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class Open:
 
     request: Request
     tasks: list[int] = field(default_factory=list)  # in the order they were opened
+    finished: list[int] = field(default_factory=list)  # in the order they came to an end
     unfinished: int = 0
     waiting: dict[int, Task] = field(default_factory=dict)
     begun: bool = False

@@ -34,6 +34,7 @@ from edge.events import (
     Withdrawn,
     Woke,
 )
+from edge.state import Estimator
 from porting.variant import Stage
 
 LOAD_NS = 1_000_000  # of any stage, beside a nanosecond for each of its bytes
@@ -59,7 +60,10 @@ class Virtual:
     """World of tests, benchmarks and searches.
 
     `arrivals`: requests in order of time, taken one by one. `finds`: model -> kind -> the most items found in a frame.
-    `promotions`: served one after the other, at times that `faults.served` decides, over and over again.
+    `profile`: how long a batch really takes, else the stage's own table. Beside it goes noise: up to the share `noise`
+    more or less, or, where `slowdown` is given, a half-normal share more and never less: then the profile is a floor
+    that bounds can stand on. `promotions`: served one after the other, at times that `faults.served` decides, over and
+    over again.
     When nothing more can happen it closes the core, so that every request is answered.
     """
 
@@ -73,6 +77,8 @@ class Virtual:
         faults: Faults | None = None,
         promotions: Sequence[Served] = (),
         noise: float = 0.1,
+        slowdown: float = 0.0,
+        profile: Estimator | None = None,
     ):
         self.random = Random(seed)
         self.arrivals = iter(arrivals)
@@ -81,6 +87,7 @@ class Virtual:
         self.promotions = promotions
         self.promoted = 0
         self.noise = noise
+        self.slowdown = slowdown
         self.now: Time = 0
         self.events = 0
         self.replies: list[tuple[Time, Reply]] = []
@@ -92,7 +99,7 @@ class Virtual:
         self.over: set[int] = set()  # works that were stopped
         self.wake_ns: Time = NEVER
         self.closed = False
-        self.profile = Table()
+        self.profile = profile or Table()
         self.heap: list[tuple[Time, int, str, int, Event]] = []
         self.pushed = 0
         self.arriving = next(self.arrivals, None)
@@ -204,6 +211,8 @@ class Virtual:
     def _took_ns(self, run: Run) -> int:
         batch = len(run.tasks)
         profiled = sum([self.profile.duration_ns(self.stages[digest], batch, run.lane) for digest in run.stages])
+        if self.slowdown:
+            return round(profiled * (1 + abs(self.random.gauss(0.0, self.slowdown))))
         return max(1, round(profiled * (1 + self.noise * (2 * self.random.random() - 1))))
 
     def _trouble_lane(self, run: Run, took_ns: int, faults: Faults) -> None:

@@ -79,3 +79,14 @@ def moved(task: Task, at: int, attempts: int) -> Task:
         task.id, task.requests, task.model, task.chain, at,
         task.arrived_ns, task.deadline_ns, task.priority, task.parent, task.item, attempts,
     )  # fmt: skip
+
+
+def rerouted(state: State, task: Task, variant: str) -> Task:
+    """The same task on the chain of another variant of its model."""
+    chain = state.models[task.model].variants[variant].stages
+    retire(state, task)
+    state.flights[chain] = state.flights.get(chain, 0) + 1
+    return Task(
+        task.id, task.requests, task.model, chain, task.at,
+        task.arrived_ns, task.deadline_ns, task.priority, task.parent, task.item, task.attempts,
+    )  # fmt: skip

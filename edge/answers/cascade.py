@@ -31,6 +31,9 @@ class Cascade:
             return Progress(openings=openings)
         return Progress(answered=() if opened.unfinished else (opened.request.id,))
 
+    def partial(self, opened: Open) -> Sequence[int]:
+        return ()
+
     def _children(self, task: Task, result: StepResult) -> list[Opening]:
         openings, first = [], 0
         for kind, count in result.children.items():

@@ -22,3 +22,6 @@ class Single:
 
     def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
         return Progress(answered=(opened.request.id,))
+
+    def partial(self, opened: Open) -> Sequence[int]:
+        return ()

@@ -2,13 +2,15 @@
 
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
-from edge.events import Arrived, Event, Failed, Finished, Plan, Planned, Request, Run, Served, StepResult, Time
+from edge.events import NEVER, Arrived, Event, Failed, Finished, Plan, Planned, Request, Run, Served, StepResult, Time
+from edge.loop import learners
 from edge.protocols import Answer, Moment, Policy
 from edge.scheduler import Scheduler
 from edge.state import Estimator, State
@@ -79,11 +81,14 @@ def replay(source: Path | Iterable[str], policy: Policy, answers: Mapping[str, A
     Raises `Diverged` at the first that does not.
     """
     scheduler = Scheduler(State(estimator), policy, answers)
-    moments = 0
+    learning, moments = learners(scheduler), 0
     lines = source.read_text().splitlines() if isinstance(source, Path) else source
     for number, line in enumerate(lines, 1):
         now, event = moment_of(line)
-        got = line_of(Moment(now, event, scheduler.handle(event, now), scheduler.state))
+        moment = Moment(now, event, scheduler.handle(event, now), scheduler.state)
+        for learner in learning:
+            deque(learner.observe(moment), 0)  # what it posted then is in the trace
+        got = line_of(moment)
         if got != line.rstrip("\n"):
             raise Diverged(f"line {number}\n expected {line.strip()}\n      got {got}")
         moments += 1
@@ -105,10 +110,18 @@ def table_of(value: Any) -> Any:
     """A frozen value as a table of its fields; tasks of a run by their ids, since the core made them itself."""
     if type(value) is Run:
         tasks = [task.id for task in value.tasks]
+        window = {} if value.latest_ns == NEVER else {"latest_ns": value.latest_ns}
+        variant = {"variant": value.variant} if value.variant else {}
         return {"work_id": value.work_id, "lane": value.lane, "stages": value.stages, "tasks": tasks,
-                "background": value.background}  # fmt: skip
-    return {name: getattr(value, name) for name in value.__slots__}
+                "background": value.background, **variant, **window}  # fmt: skip
+    table = {name: getattr(value, name) for name in value.__slots__}
+    if type(value) in BRIEF:
+        return {name: field for name, field in table.items() if name in BRIEF[type(value)] or field}
+    return table
 
+
+# What grew over time leaves its empty fields out: old traces stay readable, and new ones short.
+BRIEF: Mapping[type, tuple[str, ...]] = {Plan: ("background",), Served: ("variant", "stages")}
 
 encode = json.JSONEncoder(default=table_of, separators=(",", ":"), check_circular=False).encode
 
@@ -130,8 +143,11 @@ def event_of(kind: str, table: dict[str, Any]) -> Event:
         case "Failed":
             return Failed(table["work_id"], table["reason"], tuple(table["tasks"]))
         case "Served":
-            return Served(variant_from_json(table["variant"]), tuple(map(stage_from_json, table["stages"])))
+            others = tuple(map(variant_from_json, table.get("others", ())))
+            return Served(variant_from_json(table["variant"]), tuple(map(stage_from_json, table["stages"])), others)
         case "Planned":
-            return Planned(Plan(**table["plan"]))
+            plan = table["plan"]
+            placement = {lane: tuple(models) for lane, models in plan.get("placement", {}).items()}
+            return Planned(Plan(**{**plan, "placement": placement, "preload": tuple(plan.get("preload", ()))}))
         case _:
             return KINDS[kind](**table)

@@ -12,6 +12,7 @@ from edge.events import (
     Event,
     Evicted,
     Failed,
+    Feedback,
     Finished,
     LaneDown,
     LaneUp,
@@ -50,7 +51,10 @@ EVENTS: list[Event] = [
     LaneUp("cpu0", "cpu", 10),
     LaneDown("cpu0", "unplugged"),
     Served(Variant("m", "fp32", (STAGE.digest,), OUTPUT, 0.9, None, {"passes": ["cut"]}), (STAGE,)),
+    Served(Variant("m", "fp32", (STAGE.digest,)), (STAGE,), (Variant("m", "small", (STAGE.digest,)),)),
     Planned(Plan(0.25)),
+    Planned(Plan(0.25, {"cpu0": ("m",)}, {"m": 4}, {"cpu0": 10}, {"m": {"small": 0.5}}, {"m": 0.5}, {"m": 7}, ("m",))),
+    Feedback(3, {"m/small": 0.5}),
     Woke(),
     Closing(),
 ]
