@@ -67,11 +67,12 @@ def build_plug_ins(path: Path, config: Any) -> None:
 
     Raises `UserError` for the first option or model that is wrong.
     """
+    from edge.systems import replaced
     from porting.repository import Repository
 
     for plug_in in (config.policy, config.estimator, *config.planners):
         plug_in.build()
-    answers = [app.build() for app in config.apps.values()]
+    answers = replaced(config.answer, {name: app.build() for name, app in config.apps.items()}).values()
     if not config.models.is_dir():
         return
     asked = [model for answer in answers for model in answer.models()]
@@ -91,6 +92,7 @@ def summary(config: Any) -> dict[str, Any]:
         "node": config.mqtt.node,
         "models": config.models,
         "devices": {name: device.use for name, device in config.devices.items()},
+        "system": config.system or "",
         "policy": config.policy.use,
         "estimator": config.estimator.use,
         "apps": {name: f"{app.use}, within {app.slo_ms:g} ms" for name, app in config.apps.items()},

@@ -1,37 +1,23 @@
 """`edge.yaml` as frozen, strict values. An unknown key is an error; the environment is read on request only."""
 
 import os
-import pkgutil
 import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from devices.interface import DeviceError
 from drift.settings import DriftSettings
+from edge.plugin import PlugIn, Strict, build
 from edge.sources.settings import MqttSettings
 from edge.sources.topics import valid_level
+from edge.systems import system
 from porting.errors import UserError
 
 SECRET = re.compile(r"\{(LEEWAY_[A-Z0-9_]+)\}")  # "{LEEWAY_MQTT_PASSWORD}" in a value
 
 Table = TypeVar("Table", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PlugIn(BaseModel):
-    """A class by import path, and its options: `{use: "edge.policies.edf:EarliestDeadlineFirst", batch_max: 8}`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    use: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of the class, package.module:Class")
-
-    def build(self, **more: Any) -> Any:
-        return build({**self.model_dump(), **more})
 
 
 class App(PlugIn):
@@ -69,9 +55,18 @@ class Config(Strict):
     devices: dict[str, PlugIn] = Field(
         default_factory=lambda: {"cpu0": PlugIn(use="devices.cpu:Cpu")}, min_length=1, description="lanes by name"
     )
+    system: str | None = Field(
+        None,
+        description="policy, planners, estimator and answer at once: a name that `leeway bench schedulers --list` "
+        "shows, or a YAML file; keys of those names in this file go before it",
+    )
     policy: PlugIn = PlugIn(use="edge.policies.edf:EarliestDeadlineFirst")
     planners: tuple[PlugIn, ...] = Field((), description="slow loops that set limits for the fast one, in this order")
     estimator: PlugIn = PlugIn(use="edge.estimators.rolling:Rolling")
+    answer: PlugIn | None = Field(
+        None,
+        description="takes the place of every app that asks one model (`edge.answers.single:Single`); gets `model`",
+    )
     apps: dict[str, App] = Field(min_length=1)
     streams: dict[str, Stream] = Field(min_length=1)
     background: Background = Field(default_factory=lambda: Background.model_validate({}))
@@ -82,22 +77,6 @@ class Config(Strict):
 
     def stream(self, name: str) -> Stream | None:
         return self.streams.get(name) or self.streams.get("*")
-
-
-def build(table: dict[str, Any]) -> Any:
-    """The plug-in that a table names. Raises `UserError` where the path or an option is wrong."""
-    options = dict(table)
-    use = options.pop("use")
-    try:
-        kind = pkgutil.resolve_name(use)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"use: {use!r} cannot be imported ({error}); expected package.module:Class") from error
-    try:
-        return kind(**options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{use}: {error}; see its docstring for the options it takes") from error
-    except DeviceError as error:
-        raise UserError(f"{use}: {error}") from error
 
 
 def load(path: Path) -> Config:
@@ -112,12 +91,24 @@ def load(path: Path) -> Config:
         raise UserError(f"{path}{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(table, dict):
         raise UserError(f"{path}: expected a mapping of keys at the top; see `leeway config schema`")
+    table = with_system(substitute(table, path), path)
     try:
-        config = Config.model_validate(substitute(table, path))
+        config = Config.model_validate(table)
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error)}") from error
     check_names(config, path)
     return anchored(config, path.resolve().parent)
+
+
+def with_system(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The keys of the system that the file names, wherever the file has no such key of its own."""
+    named = table.get("system")
+    if not isinstance(named, str):
+        return table
+    try:
+        return {**system(named, beside=path.resolve().parent).table(), **table}
+    except UserError as error:
+        raise UserError(f"{path}: system: {error}") from error
 
 
 def substitute(value: Any, path: Path) -> Any:

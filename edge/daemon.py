@@ -33,6 +33,7 @@ from edge.scheduler import Scheduler
 from edge.signals import stopped_by_signals
 from edge.sources.mqtt import Answer, MqttSource
 from edge.state import State
+from edge.systems import replaced
 from porting.errors import UserError
 from porting.repository import Repository
 
@@ -118,7 +119,8 @@ def wire(config: Config) -> Parts:
 
     metrics = Metrics(labelling=frozenset(teachers(config)), known=frozenset(config.streams))
     listeners += [metrics, Results(source), adapt]
-    answers = {name: app.build() for name, app in config.apps.items()} | background_answers(config)
+    asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
+    answers = asked | background_answers(config)
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
     scheduler = Scheduler(State(config.estimator.build()), policy, answers)
     stats = Stats(

@@ -7,6 +7,7 @@ import yaml
 
 from edge.config import App, Config, Stream, build, load
 from edge.policies.edf import EarliestDeadlineFirst
+from edge.policies.fifo import Fifo
 from porting.errors import UserError
 from tests.edge.daemon_builder import CASCADE, edge
 
@@ -25,7 +26,7 @@ def complaint(path: Path) -> str:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"polcy": {}}, "polcy: unknown key; known here: apps, background, devices, drift, estimator, journal, models"),
+        ({"polcy": {}}, "polcy: unknown key; known here: answer, apps, background, devices, drift, estimator, journal"),
         ({"mqtt": {"hots": "a"}}, "mqtt.hots: unknown key; known here: client_id, frame_bytes_max, host"),
         ({"mqtt": {"tls": {"cert_file": "a"}}}, "mqtt.tls.cert_file: unknown key; known here: ca, cert, key"),
         ({"drift": {"model": ["paint"]}}, "drift.model: unknown key; known here: alpha, audit_labels"),
@@ -126,3 +127,26 @@ def test_a_plug_in_that_cannot_be_built_is_said_by_name(table, said):
     with pytest.raises(UserError, match=said) as caught:
         build(table)
     assert table["use"].partition(":")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("file", [False, True], ids=["by name", "by file"])
+def test_a_system_fills_what_the_file_leaves_open(tmp_path, file):
+    path = edge(tmp_path)
+    (tmp_path / "mine.yaml").write_text('policy: {use: "edge.policies.fifo:Fifo", batch_max: 3}')
+    table = yaml.safe_load(path.read_text())
+    table.pop("policy", None)
+    path.write_text(yaml.safe_dump({**table, "system": "mine.yaml" if file else "fifo"}))
+    assert load(path).policy.build() == Fifo(batch_max=3 if file else 8)
+
+
+def test_a_key_of_its_own_goes_before_the_system(tmp_path):
+    path = edge(tmp_path)
+    table = yaml.safe_load(path.read_text()) | {"policy": {"use": "edge.policies.edf:EarliestDeadlineFirst"}}
+    path.write_text(yaml.safe_dump({**table, "system": "fifo"}))
+    assert load(path).policy.build() == EarliestDeadlineFirst()
+
+
+def test_an_unknown_system_is_told_with_the_nearest(tmp_path):
+    path = edge(tmp_path)
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "system": "fif"}))
+    assert "system: no system is called 'fif'; did you mean 'fifo'?" in complaint(path)

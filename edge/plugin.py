@@ -1,0 +1,49 @@
+"""A part named by the import path of its class, as it stands in a YAML file: no registry to edit."""
+
+import pkgutil
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from devices.interface import DeviceError
+from porting.errors import UserError
+
+
+class Strict(BaseModel):
+    """A table whose every key is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PlugIn(BaseModel):
+    """A class by import path, and its options: `{use: "edge.policies.edf:EarliestDeadlineFirst", batch_max: 8}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    use: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of the class, package.module:Class")
+
+    def build(self, **more: Any) -> Any:
+        return build({**self.model_dump(), **more})
+
+    def kind(self) -> Any:
+        """The class itself. Raises `UserError` where the path leads nowhere."""
+        return found(self.use)
+
+
+def build(table: dict[str, Any]) -> Any:
+    """The plug-in that a table names. Raises `UserError` where the path or an option is wrong."""
+    options = dict(table)
+    use = options.pop("use")
+    kind = found(use)
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{use}: {error}; see its docstring for the options it takes") from error
+    except DeviceError as error:
+        raise UserError(f"{use}: {error}") from error
+
+
+def found(use: str) -> Any:
+    try:
+        return pkgutil.resolve_name(use)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"use: {use!r} cannot be imported ({error}); expected package.module:Class") from error
