@@ -76,3 +76,40 @@ def test_a_promoted_head_keeps_what_was_learnt() -> None:
     assert rolling.duration_ns(promoted, 2, "cpu0") == 777
     assert rolling.duration_ns(promoted, 2, "gpu0") != 777
     assert rolling.duration_ns(promoted, 1, "cpu0") == 3_000_000
+
+
+@pytest.mark.parametrize(("margin", "ns"), [(1.0, 140), (1.06, 148), (2, 280), (0.001, 1)])
+def test_a_margin_is_put_on_the_profile(margin: float, ns: int) -> None:
+    assert Table(margin=margin).duration_ns(PROFILED, 2, "cpu0") == ns
+    assert Rolling(margin=margin).duration_ns(PROFILED, 2, "cpu0") == ns
+
+
+def test_a_margin_is_put_on_what_was_learnt() -> None:
+    assert learnt([500] * 8, margin=1.1) == 550
+
+
+@pytest.mark.parametrize("options", [{"runs": 4, "runs_min": 8}, {"quantile": 0}, {"outliers": -1}, {"margin": 0}])
+def test_options_that_mean_nothing_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Rolling(**options)  # type: ignore[arg-type]
+
+
+def test_two_profiles_of_one_graph_at_a_time() -> None:
+    table, other = Table(), Stage("onnx", "g", head="h1", durations_ns={1: 70})
+    for _ in range(3):
+        assert table.duration_ns(PROFILED, 1, "cpu0") == 100
+        assert table.duration_ns(other, 1, "cpu0") == 70
+
+
+def test_a_lane_that_slows_down_slows_what_has_not_run_since() -> None:
+    other = Stage("onnx", "other", batches=(1,), durations_ns={1: 1000})
+    clocked = Rolling(runs=10, runs_min=1, outliers=0, clock_runs=3)
+    for _ in range(10):
+        clocked.learn(PROFILED, 1, "cpu0", 110)
+        clocked.learn(other, 1, "cpu0", 1100)
+    assert clocked.duration_ns(PROFILED, 1, "cpu0") == 110
+    for _ in range(2):
+        clocked.learn(other, 1, "cpu0", 2200)
+    assert clocked.duration_ns(PROFILED, 1, "cpu0") == 220, "it has not run at the new clock"
+    assert clocked.duration_ns(PROFILED, 2, "cpu0") == 308, "nor has it run in this batch at all"
+    assert clocked.duration_ns(PROFILED, 1, "cpu1") == 100, "another lane has a clock of its own"
