@@ -62,8 +62,10 @@ def check_evict(state: State, evict: Evict, policy: object) -> None:
 
 
 def check_reply(state: State, reply: Reply, policy: object) -> None:
-    """A policy may give a request up; only an answer says ok."""
-    assert reply.request_id in state.requests, f"{policy}: request {reply.request_id} is not open"
+    """A policy may give a request up, or some of its tasks that wait; only an answer says ok."""
+    opened = state.requests.get(reply.request_id)
+    assert opened is not None, f"{policy}: request {reply.request_id} is not open"
+    assert all(task_id in opened.waiting for task_id in reply.tasks), f"{policy}: {reply.tasks} do not all wait"
     assert reply.outcome != "ok", f"{policy}: a policy cannot answer ok"
 
 

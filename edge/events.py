@@ -159,6 +159,19 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class Combined:
+    """What the members of an ensemble said of one request, and what was made of it. For plug-ins that learn, too.
+
+    The share of members that agree needs no labels: where it falls, the world may have changed.
+    """
+
+    request_id: int
+    label: str  # the answer; empty: none of them was sure enough
+    confidence: float  # share of all members asked that said so, 0..1
+    votes: Mapping[str, str]  # "model/variant" -> its label; who came too late is not among them
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The time that `WakeAt` asked for has come."""
 
@@ -182,6 +195,7 @@ Event = (
     | Served
     | Planned
     | Feedback
+    | Combined
     | Woke
     | Closing
 )
@@ -227,7 +241,7 @@ class Evict:
 class Reply:
     request_id: int
     outcome: Outcome
-    tasks: tuple[int, ...] = ()  # whose outputs make the result, in the order they were opened
+    tasks: tuple[int, ...] = ()  # whose outputs make the result, in the order opened; from a policy: what it gives up
     detail: str = ""
 
 

@@ -66,7 +66,10 @@ class Answer(Protocol):
         """`opened.unfinished` counts the request's tasks that are still open, `task` no longer among them."""
 
     def partial(self, opened: Open) -> Sequence[int]:
-        """Which of `opened.finished` make an answer all the same, now that the rest is late; empty: it is dropped."""
+        """Which of `opened.finished` make an answer where the rest is late or lost; empty: there is none without it.
+
+        It is also asked what would be if all that is still possible came: that decides whether to wait for it.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One event in, actions out; the only writer of the state. No clock, no thread, no I/O, no chance."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from edge import serving
 from edge.answers.single import Single
@@ -10,6 +11,7 @@ from edge.events import (
     Action,
     Arrived,
     Closing,
+    Combined,
     Event,
     Evict,
     Failed,
@@ -78,7 +80,7 @@ class Scheduler:
                 self._put_back(work_id)
             case Planned(plan):
                 state.plan = plan
-            case Feedback():
+            case Feedback() | Combined():
                 pass
             case Closing():
                 self._close()
@@ -120,8 +122,9 @@ class Scheduler:
         return Single(request.app) if answer is None and request.app in self.state.models else answer
 
     def _open_tasks(self, opened: Open, openings: Sequence[Opening]) -> None:
-        for opening in openings:
-            if trouble := self._open_task(opened, opening):
+        for at, opening in enumerate(openings, 1):
+            trouble = self._open_task(opened, opening)
+            if trouble and not self._may_do(opened, len(openings) - at):
                 self._reply(opened, "refused", trouble)
                 return
 
@@ -213,7 +216,8 @@ class Scheduler:
             self._open_tasks(opened, progress.openings)
         for request_id in progress.answered:
             if answered := self.state.requests.get(request_id):
-                self._reply(answered, "ok", "", tuple(answered.tasks))
+                done = [task_id for task_id in answered.tasks if task_id not in answered.lost]
+                self._reply(answered, "ok", "partial" if answered.lost else "", tuple(done))
 
     def _fail(self, work_id: int, reason: str, at_fault: Sequence[int]) -> None:
         """Whom the lane names fails; where it names nobody, each task is tried once more, alone."""
@@ -246,16 +250,41 @@ class Scheduler:
     def _give_up(self, task: Task, outcome: Outcome, detail: str = "") -> None:
         retire(self.state, task)
         for opened in open_requests(self.state, task):
-            self._reply(opened, outcome, detail)
+            if outcome == "stopped" or not self._lose(opened, [task.id]):
+                self._reply(opened, outcome, detail)
+
+    def _lose(self, opened: Open, tasks: Sequence[int]) -> bool:
+        """These tasks will not end. False: without them there is no answer."""
+        opened.lost += tasks
+        opened.unfinished -= len(tasks)
+        if not self._may_do(opened):
+            return False
+        return bool(opened.unfinished) or self._reply_partly(opened)
+
+    def _may_do(self, opened: Open, more: int = 0) -> bool:
+        """Could all that came, may still come, and the `more` tasks about to be opened make an answer?"""
+        answer = self._answer_of(opened.request)
+        hoped = [*(task_id for task_id in opened.tasks if task_id not in opened.lost), *range(-more, 0)]
+        return answer is not None and bool(answer.partial(replace(opened, tasks=hoped, finished=hoped)))
+
+    def _reply_partly(self, opened: Open) -> bool:
+        """Answer with what has come so far, where that is an answer."""
+        answer = self._answer_of(opened.request) if opened.finished else None
+        enough = tuple(answer.partial(opened)) if answer is not None else ()
+        if enough:
+            self._reply(opened, "ok", "partial", enough)
+        return bool(enough)
 
     def _change(self, event: Event) -> None:
         """Lanes, memory or models are others now: so may be what is possible."""
         for task in serving.change(self.state, event):
             self._back(task)
-        for opened in [*self.state.requests.values()] if self.state.impossible else ():
-            troubles = filter(None, [trouble_ahead(self.state, task) for task in opened.waiting.values()])
-            if trouble := next(troubles, ""):
-                self._reply(opened, "refused", trouble)
+        requests = self.state.requests
+        for opened in [*requests.values()] if self.state.impossible else ():
+            for task in [*opened.waiting.values()]:
+                if opened.request.id in requests and (trouble := trouble_ahead(self.state, task)):
+                    leave(self.state, task, self.policy.order)
+                    self._give_up(task, "refused", trouble)
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
@@ -297,9 +326,9 @@ class Scheduler:
             case Run():
                 check_run(state, action, self.policy)
                 action = self._begin(action)
-            case Reply(request_id, outcome, _, detail):
+            case Reply():
                 check_reply(state, action, self.policy)
-                self._drop(state.requests[request_id], outcome, detail)
+                self._drop(state.requests[action.request_id], action)
                 return
             case WakeAt(time_ns):
                 check_wake(state, action, self.policy)
@@ -314,14 +343,21 @@ class Scheduler:
                 check_stop(state, action, self.policy)
         self.actions.append(action)
 
-    def _drop(self, opened: Open, outcome: Outcome, detail: str) -> None:
-        """The policy gives a request up. What has come so far may do for an answer."""
-        if outcome == "late" and opened.finished:
-            answer = self._answer_of(opened.request)
-            if answer is not None and (enough := tuple(answer.partial(opened))):
-                self._reply(opened, "ok", "partial", enough)
+    def _drop(self, opened: Open, reply: Reply) -> None:
+        """The policy gives a request up, or some of its tasks. What has come, or still may, can do all the same."""
+        deadline_ns = NEVER if opened.request.deadline_ns is None else opened.request.deadline_ns
+        given_up = [task for task in opened.waiting.values() if not reply.tasks or task.id in reply.tasks]
+        shared = any(len(task.requests) > 1 for task in given_up)  # others still want it
+        for_lack_of_time = reply.outcome in ("late", "refused")
+        if for_lack_of_time and given_up and not shared and self.state.now < deadline_ns:
+            for task in given_up:
+                leave(self.state, task, self.policy.order)
+                retire(self.state, task)
+            if self._lose(opened, [task.id for task in given_up]):
                 return
-        self._reply(opened, outcome, detail)
+        elif for_lack_of_time and self._reply_partly(opened):
+            return
+        self._reply(opened, reply.outcome, reply.detail)
 
     def _begin(self, proposed: Run) -> Run:
         state, tasks = self.state, proposed.tasks

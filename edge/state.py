@@ -64,6 +64,7 @@ class Open:
     request: Request
     tasks: list[int] = field(default_factory=list)  # in the order they were opened
     finished: list[int] = field(default_factory=list)  # in the order they came to an end
+    lost: list[int] = field(default_factory=list)  # failed or given up, while the rest may still make an answer
     unfinished: int = 0
     waiting: dict[int, Task] = field(default_factory=dict)
     begun: bool = False

@@ -104,7 +104,7 @@ def largest_feasible(state: State, queue: Sequence[Entry], lane: Lane, now: Time
 
 def give_up(state: State, task: Task, outcome: Outcome = "late", detail: str = "") -> Reply:
     """An answer to the first of the requests it serves that is still open; the next call answers the next."""
-    return Reply(next(number for number in task.requests if number in state.requests), outcome, detail=detail)
+    return Reply(next(number for number in task.requests if number in state.requests), outcome, (task.id,), detail)
 
 
 def shed(state: State, now: Time, drop: Drop) -> Reply | None:

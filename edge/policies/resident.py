@@ -48,7 +48,7 @@ class Resident:
                 if action := make_room(state, lane, digest, level, entry):
                     return action
             if level == BACKGROUND and hopeless(state):
-                return Reply(entry[2].requests[0], "refused", detail="no room beside what serves")
+                return Reply(entry[2].requests[0], "refused", (entry[2].id,), "no room beside what serves")
         return None
 
     def _ahead(self, state: State) -> Action | None:

@@ -9,6 +9,7 @@ from edge.estimators.table import Table
 from edge.events import (
     Arrived,
     Closing,
+    Combined,
     Event,
     Evicted,
     Failed,
@@ -55,6 +56,7 @@ EVENTS: list[Event] = [
     Planned(Plan(0.25)),
     Planned(Plan(0.25, {"cpu0": ("m",)}, {"m": 4}, {"cpu0": 10}, {"m": {"small": 0.5}}, {"m": 0.5}, {"m": 7}, ("m",))),
     Feedback(3, {"m/small": 0.5}),
+    Combined(3, "van", 0.5, {"m/small": "van", "m/large": "car"}),
     Woke(),
     Closing(),
 ]

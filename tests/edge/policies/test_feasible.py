@@ -102,7 +102,7 @@ def test_the_tightest_of_a_batch_need_not_be_its_head(crowd: Build) -> None:
 def test_whom_it_gives_up_and_when(crowd: Build, drop: Any, at_ms: float, given_up: bool, again_ms: Any) -> None:
     state, _, _ = parts(crowd(VEHICLES, 100, 300))
     state.now = round(at_ms * MS)
-    assert feasible.shed(state, state.now, drop) == (Reply(1, "late") if given_up else None)
+    assert feasible.shed(state, state.now, drop) == (Reply(1, "late", (1,)) if given_up else None)
     if not given_up:
         assert feasible.shed_ns(state, drop) == (NEVER if again_ms is None else again_ms * MS + 1)
 
@@ -112,13 +112,13 @@ def test_the_only_task_gets_its_whole_time_and_no_wake_for_every_nanosecond(crow
     state, _, _ = parts(crowd(VEHICLES, 4))
     assert feasible.shed(state, 0, "hopeless") is None
     assert feasible.shed_ns(state, "hopeless") == 4 * MS + 1
-    assert feasible.shed(state, 4 * MS + 1, "hopeless") == Reply(1, "late")
+    assert feasible.shed(state, 4 * MS + 1, "hopeless") == Reply(1, "late", (1,))
 
 
 def test_a_task_of_two_requests_answers_the_one_that_is_open(crowd: Build) -> None:
     box = crowd(VEHICLES, 100)
     task = Task(7, (99, 1), "vehicles", VEHICLES.variant.stages, 0, 0, 100 * MS)
-    assert feasible.give_up(box.state, task, "refused", "full") == Reply(1, "refused", detail="full")
+    assert feasible.give_up(box.state, task, "refused", "full") == Reply(1, "refused", (7,), "full")
 
 
 @pytest.mark.parametrize(
