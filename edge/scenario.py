@@ -9,7 +9,7 @@ from edge.loop import run
 from edge.protocols import Answer, Observer, Policy
 from edge.scheduler import Scheduler
 from edge.state import Estimator, State
-from edge.virtual import Virtual
+from edge.virtual import Finds, Virtual
 from porting.variant import Stage, Variant
 
 MS = 1_000_000
@@ -18,7 +18,8 @@ MS = 1_000_000
 @dataclass(frozen=True)
 class Scenario:
     """`slowdown`: standard deviation of the half-normal share by which a run takes longer than profiled; never less,
-    so that bounds computed from the profile hold. `profile`: durations by lane, else the stages' own.
+    so that bounds computed from the profile hold. `profile`: durations by lane, else the stages' own. `waiting_max`:
+    stream -> frames that may wait, as in `edge.yaml`; a stream that is not named here keeps all of them.
     """
 
     name: str
@@ -26,10 +27,11 @@ class Scenario:
     requests: tuple[Request, ...]  # in order of time, ids ascending
     answers: Mapping[str, Answer] = field(default_factory=dict)
     lanes: tuple[LaneUp, ...] = (LaneUp("sim0", "simulated", 1 << 40),)
-    finds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    finds: Finds = field(default_factory=dict)
     seed: int = 0
     slowdown: float = 0.02
     profile: Estimator | None = None
+    waiting_max: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)  # how it was made: load, process, seed; for tables
 
 
@@ -39,7 +41,7 @@ def play(scenario: Scenario, policy: Policy, estimator: Estimator, observers: tu
     """
     world = Virtual(
         scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.finds,
-        slowdown=scenario.slowdown, profile=scenario.profile,
+        noise=0.0, slowdown=scenario.slowdown, profile=scenario.profile, waiting_max=scenario.waiting_max,
     )  # fmt: skip
     run(Scheduler(State(estimator), policy, scenario.answers), world, observers)
     return world

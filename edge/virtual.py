@@ -1,6 +1,6 @@
 """The simulated world: a heap, a seed, injected faults. Same seed, same moments, to the byte."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
@@ -40,6 +40,9 @@ from porting.variant import Stage
 LOAD_NS = 1_000_000  # of any stage, beside a nanosecond for each of its bytes
 DOWN_NS = 50_000_000  # for which a lane that fell stays away
 
+# model -> kind -> the most items found in a frame, drawn evenly; or what this very task finds, whichever policy runs it
+Finds = Mapping[str, Mapping[str, int]] | Callable[[Task], Mapping[str, int]]
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -59,11 +62,12 @@ class Faults:
 class Virtual:
     """World of tests, benchmarks and searches.
 
-    `arrivals`: requests in order of time, taken one by one. `finds`: model -> kind -> the most items found in a frame.
+    `arrivals`: requests in order of time, taken one by one. `finds`: see `Finds`.
     `profile`: how long a batch really takes, else the stage's own table. Beside it goes noise: up to the share `noise`
     more or less, or, where `slowdown` is given, a half-normal share more and never less: then the profile is a floor
-    that bounds can stand on. `promotions`: served one after the other, at times that `faults.served` decides, over and
-    over again.
+    that bounds can stand on. A profile with `draw_ns(stage, batch, lane, random)` brings its own noise.
+    `waiting_max`: stream -> frames of it that may wait for an app; a newer one takes the oldest's place.
+    `promotions`: served one after the other, at times that `faults.served` decides, over and over again.
     When nothing more can happen it closes the core, so that every request is answered.
     """
 
@@ -73,16 +77,17 @@ class Virtual:
         arrivals: Iterable[Request],
         lanes: Sequence[LaneUp],
         served: Sequence[Served],
-        finds: Mapping[str, Mapping[str, int]] | None = None,
+        finds: Finds | None = None,
         faults: Faults | None = None,
         promotions: Sequence[Served] = (),
         noise: float = 0.1,
         slowdown: float = 0.0,
         profile: Estimator | None = None,
+        waiting_max: Mapping[str, int] | None = None,
     ):
         self.random = Random(seed)
         self.arrivals = iter(arrivals)
-        self.finds = finds or {}
+        self.finds: Finds = {} if finds is None else finds
         self.faults = faults
         self.promotions = promotions
         self.promoted = 0
@@ -100,6 +105,9 @@ class Virtual:
         self.wake_ns: Time = NEVER
         self.closed = False
         self.profile = profile or Table()
+        self.draw_ns: Callable[[Stage, int, str, Random], int] | None = getattr(self.profile, "draw_ns", None)
+        self.waiting_max = waiting_max or {}
+        self.waiting: dict[tuple[str, str], dict[int, None]] = {}  # app, stream -> requests that nobody began with
         self.heap: list[tuple[Time, int, str, int, Event]] = []
         self.pushed = 0
         self.arriving = next(self.arrivals, None)
@@ -135,6 +143,7 @@ class Virtual:
                 self._run(action)
             case Reply():
                 self.replies.append((self.now, action))
+                self._no_longer_wait((action.request_id,))
             case WakeAt(time_ns):
                 self.wake_ns = time_ns
                 self._push(time_ns, Woke())
@@ -181,7 +190,22 @@ class Virtual:
         self.requests.append(request)
         if self.faults is not None:
             self._trouble_request(request, self.faults)
+        if request.stream in self.waiting_max:
+            self._supersede(request)
         return self.now, Arrived(request)
+
+    def _supersede(self, request: Request) -> None:
+        waiting = self.waiting.setdefault((request.app, request.stream), {})
+        oldest = len(waiting) - self.waiting_max[request.stream] + 1
+        for request_id in [*waiting][: max(0, oldest)]:
+            self._push(self.now, Withdrawn(request_id))
+            del waiting[request_id]
+        waiting[request.id] = None
+
+    def _no_longer_wait(self, request_ids: Iterable[int]) -> None:
+        for waiting in self.waiting.values():
+            for request_id in request_ids:
+                waiting.pop(request_id, None)
 
     def _trouble_request(self, request: Request, faults: Faults) -> None:
         if self.random.random() < faults.withdrawn:
@@ -194,6 +218,8 @@ class Virtual:
 
     def _run(self, run: Run) -> None:
         took_ns = self._took_ns(run)
+        if self.waiting:
+            self._no_longer_wait([request_id for task in run.tasks for request_id in task.requests])
         faults = self.faults
         if faults is not None:
             took_ns *= 10 if self.random.random() < faults.slow else 1
@@ -210,6 +236,8 @@ class Virtual:
 
     def _took_ns(self, run: Run) -> int:
         batch = len(run.tasks)
+        if self.draw_ns is not None:
+            return sum([self.draw_ns(self.stages[digest], batch, run.lane, self.random) for digest in run.stages])
         profiled = sum([self.profile.duration_ns(self.stages[digest], batch, run.lane) for digest in run.stages])
         if self.slowdown:
             return round(profiled * (1 + abs(self.random.gauss(0.0, self.slowdown))))
@@ -228,6 +256,8 @@ class Virtual:
             return StepResult(done=done, next=None if done else task.at)
         if task.at + len(run.stages) < len(task.chain):
             return StepResult(done=False)
+        if callable(self.finds):
+            return StepResult(children=self.finds(task))
         finds = self.finds.get(task.model)
         if finds is None:
             return StepResult()
