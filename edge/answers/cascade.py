@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from edge.events import Request, StepResult, Task
-from edge.protocols import Opening, Progress
+from edge.protocols import About, Opening, Progress
 from edge.state import Open
 
 
@@ -19,6 +20,16 @@ class Cascade:
     detect: str
     classify: Mapping[str, str] = field(default_factory=dict)  # kind of item -> model
     items_max: int = 16
+
+    about: ClassVar[About] = About(
+        paper="Shen et al., Nexus, SOSP 2019: the traffic application; AdaInf (Shubha and Shen, SIGCOMM 2023)",
+        sources={
+            "detect": "the app's",
+            "classify": "the app's",
+            "items_max": "ours: what two batches of eight hold",
+        },
+        deviations=("one deadline for all of it; a planner may divide it among the models, as Nexus does",),
+    )
 
     def models(self) -> tuple[str, ...]:
         return (self.detect, *self.classify.values())

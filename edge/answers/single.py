@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from edge.events import Request, StepResult, Task
-from edge.protocols import Opening, Progress
+from edge.protocols import About, Opening, Progress
 from edge.state import Open
 
 
@@ -13,6 +14,8 @@ class Single:
     """The answer is what `model` says of the frame."""
 
     model: str
+
+    about: ClassVar[About] = About(paper="ours: the plain case", sources={"model": "the app's"})
 
     def models(self) -> tuple[str, ...]:
         return (self.model,)

@@ -1,11 +1,11 @@
 """Give work without a deadline the time that nothing else wants, within the plan's share."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from edge.events import Action, Run, Task, Time, WakeAt
 from edge.policies.batching import holder, together
-from edge.protocols import Policy
+from edge.protocols import About, Policy
 from edge.state import WINDOW_NS, Lane, State
 
 
@@ -18,6 +18,18 @@ class Background:
 
     inner: Policy
     step_ms: float = 10.0
+
+    about: ClassVar[About] = About(
+        paper="Shubha and Shen, AdaInf: Data Drift Adaptive Scheduling, SIGCOMM 2023: retraining in the time left over",
+        sources={
+            "inner": "whatever orders the work with deadlines",
+            "step_ms": "ours: what a frame that comes meanwhile may wait, a tenth of the shortest deadline of a camera",
+        },
+        deviations=(
+            "the paper divides the time between retraining and inference ahead, by predicted gain; here a planner sets"
+            " a share, and the lane's last second says whether it is used up",
+        ),
+    )
 
     def __post_init__(self) -> None:
         self.step_ns = round(self.step_ms * 1e6)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from edge.events import Action, Evict, Load, Reply, Task, Time
-from edge.protocols import Policy
+from edge.protocols import About, Policy
 from edge.state import Entry, Lane, Queues, State
 
 # How much a load may push aside: each level includes the ones before.
@@ -21,6 +21,19 @@ class Resident:
 
     inner: Policy
     keep: int = 4
+
+    about: ClassVar[About] = About(
+        paper="Gujarati et al., Serving DNNs like Clockwork, OSDI 2020: the scheduler alone says what is in memory",
+        sources={
+            "inner": "whatever orders the work with deadlines",
+            "keep": "ours: a model of two stages and what served before it, for a rollback",
+        },
+        deviations=(
+            "loads for whoever waits first, where the paper weighs the demand of every model that is not there",
+            "what nobody needs goes first, then background work's, then what serves and is idle; the paper: least"
+            " recently used of all",
+        ),
+    )
 
     def order(self, task: Task) -> tuple[Any, ...]:
         return self.inner.order(task)
