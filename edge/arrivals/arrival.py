@@ -9,15 +9,44 @@ import numpy as np
 from edge.events import Request, Time
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Arrival:
-    """`size` requests of `stream` for `model` at one instant. `slo_ns`: counted from the arrival; None: background."""
+    """`size` requests of `stream` for `model` (or an app) at one instant. `slo_ns`: from then on; None: background."""
 
     arrived_ns: Time
     stream: str
     model: str
     slo_ns: Time | None
     size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Asks, waits for the answer, asks again. `outstanding`: requests that it keeps open at once. `think_ns`: from an
+    answer to its next request. `slo_ns`: counted from each request; None: background work.
+    """
+
+    stream: str
+    app: str
+    slo_ns: Time | None = None
+    outstanding: int = 1
+    think_ns: Time = 0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a file says: arrivals in order of time; what is odd about it; and clients that wait for their answers, which
+    no list of arrivals can hold.
+    """
+
+    arrivals: tuple[Arrival, ...]
+    notes: tuple[str, ...] = ()
+    clients: tuple[Client, ...] = ()
+
+
+def by_time(arrivals: Iterable[Arrival]) -> list[Arrival]:
+    """In order of time; at one instant by stream and model."""
+    return sorted(arrivals, key=lambda arrival: (arrival.arrived_ns, arrival.stream, arrival.model))
 
 
 def stream_rng(scenario: str, stream: str, seed: int) -> np.random.Generator:
@@ -27,9 +56,9 @@ def stream_rng(scenario: str, stream: str, seed: int) -> np.random.Generator:
 
 
 def requests_of(arrivals: Iterable[Arrival]) -> tuple[Request, ...]:
-    """Requests in order of time, ids from 1; the app is the model. What comes at one instant keeps its given order."""
+    """Requests in order of time, ids from 1; the app is the model."""
     requests: list[Request] = []
-    for arrival in sorted(arrivals, key=lambda arrival: arrival.arrived_ns):
+    for arrival in by_time(arrivals):
         deadline_ns = None if arrival.slo_ns is None else arrival.arrived_ns + arrival.slo_ns
         for _ in range(arrival.size):
             number = len(requests) + 1

@@ -1,4 +1,4 @@
-"""Arrivals whose gaps are drawn one like the other: cameras, Poisson, Gamma, Pareto.
+"""Arrivals whose gaps are drawn one like the other: Poisson, Gamma, Pareto; and a camera's clock.
 
 All of them are stationary: the first gap is what is left of the gap that a watcher walks in on, not a whole one, so the
 expected number of arrivals is rate times duration from the first second on (Cox, Renewal Theory, 1962, section 2.2).
@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.events import Time
+from porting.errors import UserError
 
-Times = NDArray[np.int64]
-Gaps = NDArray[np.float64]
+Times = NDArray[np.int64]  # ns, ascending
+Floats = NDArray[np.float64]
 SECOND_NS = 1_000_000_000
+ARRIVALS_MAX = 20_000_000  # of one stream: some GB of memory
 
 
 class Renewal:
     """A process by its gaps, in units of the mean gap."""
 
-    def gaps(self, rng: np.random.Generator, count: int) -> Gaps:
+    def gaps(self, rng: np.random.Generator, count: int) -> Floats:
         """`count` gaps of mean 1."""
         raise NotImplementedError
 
@@ -28,21 +30,25 @@ class Renewal:
         """The rest of the gap that covers time 0."""
         raise NotImplementedError
 
+    def points(self, rng: np.random.Generator, until: float) -> Floats:
+        """Points in [0, until), one in each unit in the mean."""
+        if until > ARRIVALS_MAX:
+            raise UserError(f"arrivals: {until:.3g} of one stream; at most {ARRIVALS_MAX:,} fit")
+        pieces = [np.array([self.first(rng)])]
+        while pieces[-1][-1] < until:
+            pieces.append(pieces[-1][-1] + np.cumsum(self.gaps(rng, int(until) + 16)))
+        points = np.concatenate(pieces)
+        return points[points < until]
+
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns), ascending, at `rate_per_s` in the mean."""
+        """Instants in [0, duration_ns), at `rate_per_s` in the mean."""
         if rate_per_s <= 0 or duration_ns <= 0:
             return np.empty(0, np.int64)
-        horizon = duration_ns / SECOND_NS * rate_per_s  # in mean gaps
-        pieces, reached = [np.array([self.first(rng)])], 0.0
-        block = int(horizon) + 16  # of a size that depends on nothing drawn
-        while (reached := float(pieces[-1][-1])) < horizon:
-            pieces.append(reached + np.cumsum(self.gaps(rng, block)))
-        at = np.concatenate(pieces)
-        return as_ns(at / rate_per_s, duration_ns)
+        return as_ns(self.points(rng, duration_ns / SECOND_NS * rate_per_s) / rate_per_s, duration_ns)
 
 
 def as_ns(at_s: NDArray[Any], duration_ns: Time) -> Times:
-    """Seconds as whole nanoseconds in [0, duration_ns)."""
+    """Ascending seconds as whole nanoseconds in [0, duration_ns)."""
     times: Times = np.floor(at_s * SECOND_NS).astype(np.int64)
     return times[(times >= 0) & (times < duration_ns)]
 
@@ -51,7 +57,7 @@ def as_ns(at_s: NDArray[Any], duration_ns: Time) -> Times:
 class Poisson(Renewal):
     """Many clients that know nothing of each other."""
 
-    def gaps(self, rng: np.random.Generator, count: int) -> Gaps:
+    def gaps(self, rng: np.random.Generator, count: int) -> Floats:
         return rng.exponential(1.0, count)
 
     def first(self, rng: np.random.Generator) -> float:
@@ -67,9 +73,60 @@ class Gamma(Renewal):
 
     cv: float = 1.0
 
-    def gaps(self, rng: np.random.Generator, count: int) -> Gaps:
+    def __post_init__(self) -> None:
+        if not 0 < self.cv <= 100:
+            raise ValueError("the coefficient of variation lies between 0 and 100")
+
+    def gaps(self, rng: np.random.Generator, count: int) -> Floats:
         return rng.gamma(self.cv**-2, self.cv**2, count)
 
     def first(self, rng: np.random.Generator) -> float:
         # The gap that covers an instant is drawn by its length, and the instant is anywhere in it.
         return float(rng.random() * rng.gamma(self.cv**-2 + 1, self.cv**2))
+
+
+@dataclass(frozen=True)
+class Pareto(Renewal):
+    """Gaps with a long tail (Pareto of the second kind, Lomax): silence for long, then many at once.
+
+    `alpha`: the tail, P(gap > x) ~ x^-alpha. At 2 and below the gaps have no variance, at 1 no mean.
+    """
+
+    alpha: float = 2.5
+
+    def __post_init__(self) -> None:
+        if self.alpha <= 1:
+            raise ValueError("alpha must be above 1, else gaps have no mean")
+
+    def gaps(self, rng: np.random.Generator, count: int) -> Floats:
+        return rng.pareto(self.alpha, count) * (self.alpha - 1)
+
+    def first(self, rng: np.random.Generator) -> float:
+        return float(rng.pareto(self.alpha - 1)) * (self.alpha - 1)  # what is left of a Lomax gap is Lomax again
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A camera. `jitter`: each frame comes up to this share of a period late, 0..1; lateness does not add up.
+
+    `phase`: of the first frame, as a share of a period, 0..1; None: drawn, since no two cameras start together.
+    """
+
+    jitter: float = 0.0
+    phase: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jitter <= 1:
+            raise ValueError("the jitter is a share of the period, 0..1; more would change the order of frames")
+
+    def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
+        """Instants in [0, duration_ns)."""
+        if rate_per_s <= 0 or duration_ns <= 0:
+            return np.empty(0, np.int64)
+        frames = int(duration_ns / SECOND_NS * rate_per_s) + 2
+        if frames > ARRIVALS_MAX:
+            raise UserError(f"arrivals: {frames:.3g} of one stream; at most {ARRIVALS_MAX:,} fit")
+        phase = rng.random() if self.phase is None else self.phase
+        # A frame that is late from before the beginning falls into it, as the last one falls out of the end.
+        late = self.jitter * rng.random(frames)
+        return as_ns((phase - 1 + np.arange(frames) + late) / rate_per_s, duration_ns)
