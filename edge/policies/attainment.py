@@ -1,0 +1,32 @@
+"""How well each app has been served of late: the share of its requests that were answered in time."""
+
+from dataclasses import dataclass, field
+
+from edge.events import Arrived, Reply, Time
+from edge.protocols import Moment
+
+
+@dataclass
+class Attainment:
+    """Exponentially weighted by `forget`: about the last 1/`forget` requests count. 1 for an app nobody has asked for.
+
+    What the client took back counts for nothing: it is no one's fault.
+    """
+
+    forget: float = 0.01
+    shares: dict[str, float] = field(default_factory=dict)  # by app, 0..1
+    _open: dict[int, tuple[str, Time]] = field(default_factory=dict, repr=False)  # request -> app, deadline
+
+    def observe(self, moment: Moment) -> None:
+        event = moment.event
+        if isinstance(event, Arrived) and event.request.deadline_ns is not None:
+            self._open[event.request.id] = event.request.app, event.request.deadline_ns
+        for action in moment.actions:
+            if isinstance(action, Reply) and (known := self._open.pop(action.request_id, None)):
+                self._count(action, moment.now, *known)
+
+    def _count(self, reply: Reply, now: Time, app: str, deadline_ns: Time) -> None:
+        if reply.outcome not in ("superseded", "withdrawn", "stopped"):
+            good = reply.outcome == "ok" and now <= deadline_ns
+            share = self.shares.get(app, 1.0)
+            self.shares[app] = share + self.forget * (good - share)

@@ -1,0 +1,128 @@
+"""EdgeServing's stability score: of all that could run now, what leaves all queues together least urgent."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edge.events import NEVER, Action, Event, Task, Time
+from edge.policies.attainment import Attainment
+from edge.policies.feasible import idle, largest, wake
+from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
+from edge.policies.pressure import Pressure, urgency
+from edge.protocols import About, Moment
+from edge.state import Entry, Lane, State
+
+Candidate = tuple[Offer, tuple[Task, ...], list[Entry]]  # the way, its batch, the queue it is taken from
+
+
+@dataclass
+class Stability:
+    """`cap`: what a request that is far too late counts at most. `batch_max`: tasks in one batch. `boundary_ms`: a
+    following stage shorter than this is run along.
+
+    Each queue offers one candidate: as many tasks as wait, on the deepest exit with which its head is still in time;
+    where none is, as many as the shallowest exit allows. Of the candidates the one is run after which the sum over
+    all that still waits of min(cap, exp((waited so far and during it) / SLO - 1)) is smallest.
+
+    `debt_min`: 0 = every request counts alike. Else a request counts 1 / max(debt_min, share of its app's requests
+    answered in time of late), which helps those who were served badly; `forget` says how late "of late" is.
+    """
+
+    cap: float = 10.0
+    batch_max: int = 32
+    debt_min: float = 0.0
+    forget: float = 0.01
+    boundary_ms: float = 2.0
+
+    about: ClassVar[About] = About(
+        paper="EdgeServing: Cao et al., ICCCN 2026 (arXiv 2605.05527)",
+        sources={
+            "cap": "a public prototype that is probably the authors'",
+            "batch_max": "ours: what the stages accept decides",
+            "debt_min": "ours: 0 is the paper; with 0.2 the starved model of an overloaded box gets its share back",
+            "forget": "ours: about the last hundred requests",
+            "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
+        },
+        deviations=(
+            "where no exit is in time for all that wait, the batch is made smaller on the shallowest one; "
+            "with a model of a single exit that is the largest batch in time",
+            "what no exit can save is dropped, so that it does not make others late",
+            "several lanes: each idle one chooses in turn; the paper has one GPU",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.cap <= 0 or self.batch_max < 1:
+            raise ValueError("cap must be above 0 and batch_max at least 1")
+        self.boundary_ns = round(self.boundary_ms * 1e6)
+        self.attainment = Attainment(self.forget)
+        self._pressures: dict[str, Pressure] = {}
+
+    def order(self, task: Task) -> tuple[int, ...]:
+        return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        lanes = idle(state)
+        if not lanes or not state.queues:
+            return None
+        if reply := shed(state, now):
+            return reply
+        for lane in lanes:
+            candidates = [*self._candidates(state, lane, now)]
+            if candidates:
+                way, tasks, _ = candidates[0] if len(candidates) == 1 else self._calmest(state, candidates, now)
+                return run(state, way, tasks, self.boundary_ns)
+        return wake(state, shed_ns(state))
+
+    def observe(self, moment: Moment) -> Iterable[Event]:
+        if self.debt_min:
+            self.attainment.observe(moment)
+        return ()
+
+    def _candidates(self, state: State, lane: Lane, now: Time) -> Iterator[Candidate]:
+        for queue in state.queues.values():
+            if ways := offers(state, queue[0][2], lane):
+                yield *self._batch(state, queue, ways, due_ns(queue[0][2]) - now), queue
+
+    def _batch(
+        self, state: State, queue: list[Entry], ways: list[Offer], slack_ns: Time
+    ) -> tuple[Offer, tuple[Task, ...]]:
+        for way in ways:
+            tasks = mates(queue, way, self.batch_max)
+            tasks = tasks[: largest(state, way.stage, len(tasks))]
+            if way.duration_ns(state, len(tasks)) <= slack_ns:
+                return way, tasks
+        way = min(ways, key=lambda way: way.duration_ns(state, 1))
+        tasks = mates(queue, way, self.batch_max)
+        return way, tasks[: way.largest(state, len(tasks), slack_ns) or 1]
+
+    def _calmest(self, state: State, candidates: list[Candidate], now: Time) -> Candidate:
+        """The smallest score; of equal ones the most urgent head."""
+        pressures = self._followed(state)
+        weights = self._weights()
+
+        def score(candidate: Candidate) -> tuple[float, Entry]:
+            way, tasks, queue = candidate
+            ahead = way.duration_ns(state, len(tasks))
+            waits = sum([pressure.at(now, ahead, self.cap, weights) for pressure in pressures.values()])
+            leaves = [weights.get(app(state, task), 1.0) * urgency(task, now, ahead, self.cap) for task in tasks]
+            return waits - sum(leaves), queue[0]
+
+        return min(candidates, key=score)
+
+    def _followed(self, state: State) -> Mapping[str, Pressure]:
+        """The sums of all queues as they are now; those of queues that are gone are forgotten."""
+        self._pressures = {digest: self._pressures.get(digest) or Pressure() for digest in state.queues}
+        for digest, pressure in self._pressures.items():
+            pressure.follow(state.queues[digest], lambda task: app(state, task) if self.debt_min else "")
+        return self._pressures
+
+    def _weights(self) -> Mapping[str, float]:
+        if not self.debt_min:
+            return {}
+        return {name: 1 / max(self.debt_min, share) for name, share in self.attainment.shares.items()}
+
+
+def app(state: State, task: Task) -> str:
+    """Of the first of its requests that is still open."""
+    return next((state.requests[number].request.app for number in task.requests if number in state.requests), "")
