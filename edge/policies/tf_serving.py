@@ -1,0 +1,80 @@
+"""TensorFlow Serving's shared batch scheduler: wait for a full batch, but not longer than a timeout; queues in turn."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edge.events import NEVER, Action, Task, Time
+from edge.policies.batching import together
+from edge.policies.feasible import give_up, idle, loaded, run, sizes, wake
+from edge.policies.ring import Ring
+from edge.protocols import About
+from edge.state import Entry, State
+
+
+@dataclass
+class TensorFlowServing:
+    """Options as in TensorFlow Serving's batching parameters.
+
+    `max_batch_size`: a batch of so many is closed. `batch_timeout_micros`: an open one goes when its first task is that
+    old. `max_enqueued_batches`: where so many wait already, full ones, a new request is refused.
+    `allowed_batch_sizes`: no others are run; empty: whatever the stage accepts.
+
+    A queue's batches are no lists of their own: whoever comes joins the back, so the batches are the queue cut from its
+    front into pieces of `max_batch_size`, and only the last piece can be open.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    allowed_batch_sizes: tuple[int, ...] = ()
+    ring: Ring = field(default_factory=Ring, init=False, repr=False, compare=False)
+
+    about: ClassVar[About] = About(
+        paper="Olston et al., TensorFlow-Serving, arXiv 1712.06139, 2017; SharedBatchScheduler of TensorFlow",
+        sources={
+            "max_batch_size": "TensorFlow, batching_util/shared_batch_scheduler.h",
+            "batch_timeout_micros": "TensorFlow, batching_util/shared_batch_scheduler.h",
+            "max_enqueued_batches": "TensorFlow, batching_util/shared_batch_scheduler.h",
+            "allowed_batch_sizes": "TensorFlow Serving, session_bundle_config.proto: none",
+        },
+        deviations=(
+            "nothing is padded: of a batch of a size that is not accepted, as many go as are; the rest are the next",
+            "where a task leaves the queue before it runs, the ones behind it close up",
+            "a stage behind the first counts the age from the frame's arrival: it has waited already",
+            "lanes stand for the threads",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        self.timeout_ns = self.batch_timeout_micros * 1000
+        self.allowed_batch_sizes = tuple(self.allowed_batch_sizes)  # YAML has lists only
+
+    def order(self, task: Task) -> tuple[int, ...]:
+        return (task.arrived_ns,)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        self.ring.follow(state)
+        for digest, queue in state.queues.items():
+            if len(queue) > self.max_enqueued_batches * self._size(state, digest, self.max_batch_size):
+                return give_up(state, queue[-1][2], "refused", f"{self.max_enqueued_batches} batches wait already")
+        wake_ns = NEVER
+        for lane in idle(state):
+            queues = dict(loaded(state, lane))
+            if due := [digest for digest, queue in queues.items() if self._due(state, digest, queue, now)]:
+                digest = self.ring.next(due)
+                return run(state, lane, self._batch(state, digest, queues[digest]))
+            wake_ns = min([wake_ns, *(queue[0][2].arrived_ns + self.timeout_ns for queue in queues.values())])
+        return wake(state, wake_ns)
+
+    def _due(self, state: State, digest: str, queue: list[Entry], now: Time) -> bool:
+        full = len(queue) >= self._size(state, digest, self.max_batch_size)
+        return full or now - queue[0][2].arrived_ns >= self.timeout_ns
+
+    def _batch(self, state: State, digest: str, queue: list[Entry]) -> tuple[Task, ...]:
+        return together(queue, self._size(state, digest, min(len(queue), self.max_batch_size)))
+
+    def _size(self, state: State, digest: str, most: int) -> int:
+        """The largest batch up to `most` that is accepted and allowed; one task can always go."""
+        accepted = sizes(state, digest, most)
+        allowed = self.allowed_batch_sizes
+        return max((size for size in accepted if size in allowed), default=1) if allowed else accepted[-1]
