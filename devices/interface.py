@@ -1,6 +1,6 @@
 """What a device is to the rest of Leeway: something that loads a graph and runs it. Nothing here imports a runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,17 @@ class TensorSpec:
     shape: tuple[int | None, ...]
 
 
+class DeviceLost(DeviceError):
+    """The device is gone, with all that was loaded on it: its lane goes down. `back` says whether it is there again.
+
+    `back` is asked now and then, by a thread that has nothing else to do; it may take its time, and never raises.
+    """
+
+    def __init__(self, reason: str, back: Callable[[], bool]):
+        super().__init__(reason)
+        self.back = back
+
+
 class Engine(Protocol):
     """One loaded graph, owned by one lane. Calls block and release the GIL."""
 
@@ -49,7 +60,7 @@ class Device(Protocol):
     """One place where work runs, one work at a time: a CPU core set, a GPU, a simulation."""
 
     name: str  # unique on this box, e.g. "cpu0"; names the lane
-    kind: str  # "cpu", "cuda", "tensorrt", "simulated": selects profiles
+    kind: str  # "cpu", "cuda", "tensorrt", "simulated", "remote": selects profiles
     memory_bytes: int  # limit for the blobs that may be resident at once
 
     def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> Engine:

@@ -1,7 +1,7 @@
 """What every device promises, run on each that works here."""
 
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 
 import numpy as np
@@ -11,18 +11,22 @@ from onnx import TensorProto, helper
 
 from devices.cpu import Cpu
 from devices.interface import DeviceError, Stopped
+from devices.remote import Remote
 from devices.simulated import Simulated
+from tests.devices.peer import Peer
 
 DEVICES = {
-    "cpu": lambda: Cpu(name="lane"),
-    "simulated": lambda: Simulated(name="lane", ms_by_batch={1: 0.01}),
-    "simulated, random": lambda: Simulated(name="lane", ms_by_batch={1: 0.01}, noise=0.5, outputs="random"),
+    "cpu": lambda _: Cpu(name="lane"),
+    "simulated": lambda _: Simulated(name="lane", ms_by_batch={1: 0.01}),
+    "simulated, random": lambda _: Simulated(name="lane", ms_by_batch={1: 0.01}, noise=0.5, outputs="random"),
+    "remote": lambda peer: Remote(name="lane", url=peer().url),
 }
 
 
 @pytest.fixture(params=DEVICES.values(), ids=DEVICES.keys())
-def device(request):
-    return request.param()
+def device(request, graph):
+    with ExitStack() as peers:
+        yield request.param(lambda: peers.enter_context(Peer([graph])))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def tensors(batch):
 
 def test_it_has_a_name_a_kind_and_a_limit(device):
     assert device.name == "lane"
-    assert device.kind in ("cpu", "simulated")
+    assert device.kind in ("cpu", "simulated", "remote")
     assert device.memory_bytes > 0
 
 
