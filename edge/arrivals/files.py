@@ -11,7 +11,8 @@ from edge.arrivals import azure, disb, intervals, table
 from edge.arrivals.arrival import Arrival, Client, Workload
 from edge.arrivals.row import Row
 from edge.arrivals.scaling import cost_of
-from edge.events import Served, Time
+from edge.events import Request, Served, Time
+from edge.protocols import Answer
 from porting.errors import UserError
 
 SECOND_NS = 1_000_000_000
@@ -21,8 +22,9 @@ KNOWN = "our CSV (arrival_ns,stream,model,slo_ms,size), an Azure LLM CSV, DISB J
 
 @dataclass(frozen=True)
 class Limits:
-    """What is to be checked. `models`: names that may be asked for; None: any. `fastest_ns`: by model, less than which
-    no deadline may be. `hole_s`: silence that is worth a note.
+    """What is to be checked. `models`: models and apps that may be asked for; None: any. An arrival that names none is
+    left to who deals it out. `fastest_ns`: by model or app: no deadline may be shorter. `hole_s`: silence that is worth
+    a note.
     """
 
     models: Collection[str] | None = None
@@ -123,7 +125,7 @@ def check(row: Row, last_ns: Time, limits: Limits) -> None:
         raise UserError(f"{where}: arrival at {arrival.arrived_ns} ns; times count from 0")
     if arrival.arrived_ns < last_ns:
         raise UserError(f"{where}: arrival at {arrival.arrived_ns} ns after one at {last_ns} ns; sort the file by time")
-    if limits.models is not None and arrival.model not in limits.models:
+    if limits.models is not None and arrival.model and arrival.model not in limits.models:
         known = ", ".join(sorted(limits.models)) or "none"
         raise UserError(f"{where}: no model is called {arrival.model!r}; there is {known}")
     fastest_ns = (limits.fastest_ns or {}).get(arrival.model, 0)
@@ -134,7 +136,10 @@ def check(row: Row, last_ns: Time, limits: Limits) -> None:
         )
 
 
-def limits_of(served: Iterable[Served], hole_s: float = 10.0) -> Limits:
-    """The models that there are, and how fast each is alone."""
+def limits_of(served: Iterable[Served], answers: Mapping[str, Answer] | None = None, hole_s: float = 10.0) -> Limits:
+    """The models and apps that there are, and how fast each is alone: a cascade where the detector finds nothing."""
     fastest_ns = {each.variant.model: min(cost_of(each).durations_ns.values()) for each in served}
+    for app, answer in (answers or {}).items():
+        first = answer.opened(Request(0, app, "", 0))
+        fastest_ns[app] = max(fastest_ns.get(opening.model, 0) for opening in first)
     return Limits(frozenset(fastest_ns), fastest_ns, hole_s)

@@ -1,5 +1,6 @@
 """More or less of the same: how much a workload asks of a box, and the workload made to ask for that much."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,6 +14,7 @@ from porting.errors import UserError
 
 Rule = Literal["half", "alone", "best"]
 How = Literal["copies", "compress", "thin"]
+Items = Mapping[str, Mapping[str, float]]  # app -> model -> how often a request asks for it, in the mean
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,26 @@ def load_of(
     rule: Rule = "half",
     margin: float = 1.06,
     duration_ns: Time | None = None,
+    items: Items | None = None,
 ) -> float:
     """Device time demanded in a second, of one lane: 1.0 keeps it busy all the time with batches as the rule has them.
 
-    `duration_ns`: None: up to the last arrival. Work without a deadline does not count. Raises `UserError` for a model
-    that is not served.
+    `duration_ns`: None: up to the last arrival. `items`: what apps that are no models ask for. Work without a deadline
+    does not count. Raises `UserError` for a model that is not served.
     """
     costs = {each.variant.model: cost_of(each) for each in served}
-    demanded: dict[tuple[str, Time], int] = {}
+    parts = {model: {model: 1.0} for model in costs} | {app: dict(asked) for app, asked in (items or {}).items()}
+    demanded = Counter[tuple[str, Time]]()
     for arrival in arrivals:
-        if arrival.model not in costs:
-            raise UserError(f"no model is called {arrival.model!r}; there is {', '.join(sorted(costs)) or 'none'}")
+        if arrival.model not in parts:
+            raise UserError(f"no model is called {arrival.model!r}; there is {', '.join(sorted(parts)) or 'none'}")
         if arrival.slo_ns is not None:
-            key = (arrival.model, arrival.slo_ns)
-            demanded[key] = demanded.get(key, 0) + arrival.size
-    busy_ns = sum(count * costs[model].item_ns(slo_ns, rule, margin) for (model, slo_ns), count in demanded.items())
+            demanded[arrival.model, arrival.slo_ns] += arrival.size
+    busy_ns = sum(
+        count * often * costs[model].item_ns(slo_ns, rule, margin)
+        for (app, slo_ns), count in demanded.items()
+        for model, often in parts[app].items()
+    )
     return busy_ns / (duration_ns or span_ns(arrivals))
 
 
