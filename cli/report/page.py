@@ -1,14 +1,14 @@
 """report.html: one file that asks nobody for anything, light or dark, on a laptop or a phone."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from cli.report import pictures
-from cli.report.headline import Tile, millis, percent, tiles
-from cli.report.palette import DARK, LIGHT, css
+from cli.report.canvas import NARROW_IN, WIDE_IN
+from cli.report.document import document, illustrated, notes, table, tiled
+from cli.report.headline import millis, percent, tiles
 from cli.report.phases import PHASES
 from cli.report.pictures import Scene
 from cli.report.samples import Sample, drawn, samples
@@ -38,8 +38,8 @@ def page(scene: Scene, report: Json) -> str:
         f"<h1>Leeway · {'frozen run' if report['frozen'] else 'adapting run'} · {report['duration_s'] or 0:g} s"
         f" · seed {escape(str(report['seed']))}</h1>",
         f'<p class="headline">{escape(report["headline"])}</p>',
-        _tiles(tiles(report)),
-        _notes(report["notes"]),
+        tiled(tiles(report)),
+        notes(report["notes"]),
         _picture("accuracy", scene),
         _models(report["models"]),
         _picture("latency", scene),
@@ -49,49 +49,13 @@ def page(scene: Scene, report: Json) -> str:
         _frames(samples(scene.run, report), report),
         _about(report),
     ]
-    return _document("Leeway report", "\n".join(part for part in parts if part))
-
-
-def _document(title: str, body: str) -> str:
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{title}</title><style>:root{{{css(LIGHT)}}}@media(prefers-color-scheme:dark){{:root{{{css(DARK)}}}}}\n{style}"
-        f"</style></head><body><main>\n{body}\n</main></body></html>\n"
-    )
-
-
-def _tiles(shown: Iterable[Tile]) -> str:
-    marks = {"good": ' <span class="mark">✓</span>', "bad": ' <span class="mark">✗</span>', "plain": ""}
-    cells = "".join(
-        f'<div class="tile {t.verdict}"><div class="name">{escape(t.name)}</div>'
-        f'<div class="value">{escape(t.value)}{marks[t.verdict]}</div>'
-        f'<div class="detail">{escape(t.detail)}</div></div>'
-        for t in shown
-    )
-    return f'<div class="tiles">{cells}</div>'
-
-
-def _notes(notes: Sequence[str]) -> str:
-    return "".join(f'<p class="note">Note: {escape(note)}</p>' for note in notes)
+    return document("Leeway report", "\n".join(part for part in parts if part))
 
 
 def _picture(name: str, scene: Scene) -> str:
     title, hint = CAPTIONS[name]
-    wide, narrow = (pictures.svg(name, scene, width) for width in (pictures.WIDE_IN, pictures.NARROW_IN))
-    return f'<h2>{title}</h2><p class="hint">{hint}</p><div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], kinds: Sequence[str]) -> str:
-    """Cells are HTML already. A column's kind is its class: `n`umbers, a `name`, `words` that may wrap."""
-    top = "".join(f'<th class="{kind}">{name}</th>' for kind, name in zip(kinds, head, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+    wide, narrow = (pictures.svg(name, scene, width) for width in (WIDE_IN, NARROW_IN))
+    return illustrated(title, hint, wide, narrow)
 
 
 def _models(models: Mapping[str, Json]) -> str:

@@ -1,45 +1,21 @@
-"""The report's pictures, by matplotlib: SVG for the page, PNG for a README. Only file that needs the extra `demo`."""
+"""The pictures of a demo run, by matplotlib: SVG for the page, PNG for a README."""
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.report import series
+from cli.report import canvas, series
+from cli.report.canvas import NARROW_IN, WIDE_IN, styled
 from cli.report.folder import RunFolder
 from cli.report.intervals import Accuracy
 from cli.report.matching import Score, models
-from cli.report.palette import LIGHT, inline, themed
+from cli.report.palette import LIGHT
 from cli.report.phases import PHASES, measure, times_of
 from cli.report.summary import model_spans
-from porting.errors import UserError
 
 MARKS = {"alarm": "v", "audit": "D", "promotion": "^", "rollback": "X"}
-WIDE_IN, NARROW_IN = 9.2, 4.1  # a laptop's column and a phone's
-STYLE = {
-    "font.size": 10,
-    "font.family": "sans-serif",
-    "svg.fonttype": "none",  # words stay words: small files, and the page's own fonts
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": LIGHT["grid"],
-    "axes.labelcolor": LIGHT["muted"],
-    "axes.titlecolor": LIGHT["ink"],
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LIGHT["grid"],
-    "grid.linewidth": 0.8,
-    "text.color": LIGHT["ink"],
-    "xtick.color": LIGHT["muted"],
-    "ytick.color": LIGHT["muted"],
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,22 +230,9 @@ def _nothing(figure: Any, axes: Any, why: str) -> Any:
     return figure
 
 
-def _style(**more: Any) -> Any:
-    try:
-        from matplotlib import rc_context
-    except ImportError:
-        raise UserError("report.html: pictures need matplotlib (extra `demo`); pip install matplotlib") from None
-    wanted: Any = {**STYLE, **more}  # matplotlib types its keys as literals
-    return rc_context(wanted)
-
-
 def svg(name: str, scene: Scene, width_in: float) -> str:
-    """One picture as an inline SVG whose colours are CSS variables; equal runs give equal bytes."""
-    with _style(**{"svg.hashsalt": f"{name}-{width_in}"}):
-        figure = PICTURES[name](scene, width_in)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return themed(inline(out.getvalue()))
+    """One picture as an inline SVG."""
+    return canvas.svg(lambda: PICTURES[name](scene, width_in), f"{name}-{width_in}")
 
 
 def write_images(scene: Scene, folder: Path, drawn: Mapping[str, Draw]) -> list[Path]:
@@ -277,7 +240,7 @@ def write_images(scene: Scene, folder: Path, drawn: Mapping[str, Draw]) -> list[
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in README:
-        with _style(**{"figure.facecolor": "white", "savefig.facecolor": "white"}):
+        with styled(**{"figure.facecolor": "white", "savefig.facecolor": "white"}):
             figure = drawn[name](scene, WIDE_IN)
             written.append(folder / f"report-{name}.png")
             figure.savefig(written[-1], dpi=110)

@@ -94,7 +94,7 @@ def test_it_stops_by_itself_and_needs_no_broker(box):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"polcy": {}}, "polcy: unknown key; known here: apps, background, devices"),
+        ({"polcy": {}}, "polcy: unknown key; known here: answer, apps, background"),
         ({"models": "nowhere"}, "model 'paint' serves nothing; port it"),
         ({"devices": {"cpu0": {"use": "devices.cpu:Cpu", "threads": 0}}}, "threads must be at least 1"),
     ],
