@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from edge.events import Arrived, Reply, Time
+from edge.events import Arrived, Reply, Task, Time
 from edge.protocols import Moment
+from edge.state import State
 
 
 @dataclass
@@ -15,6 +16,7 @@ class Attainment:
 
     forget: float = 0.01
     shares: dict[str, float] = field(default_factory=dict)  # by app, 0..1
+    overall: float = 1.0  # of all apps together, over four times as many requests
     _open: dict[int, tuple[str, Time]] = field(default_factory=dict, repr=False)  # request -> app, deadline
 
     def observe(self, moment: Moment) -> None:
@@ -30,3 +32,11 @@ class Attainment:
             good = reply.outcome == "ok" and now <= deadline_ns
             share = self.shares.get(app, 1.0)
             self.shares[app] = share + self.forget * (good - share)
+            self.overall += self.forget / 4 * (good - self.overall)
+
+    def share_of(self, state: State, task: Task) -> float:
+        """Of the app that the task works for: of the first of its requests that is still open."""
+        for number in task.requests:
+            if (opened := state.requests.get(number)) is not None:
+                return self.shares.get(opened.request.app, 1.0)
+        return 1.0
