@@ -20,6 +20,7 @@ from edge.events import (
     Run,
     Served,
     StepResult,
+    Woke,
 )  # fmt: skip
 from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
@@ -86,6 +87,10 @@ class Core:
 
     def woken_at_ms(self) -> float:
         return self.state.wake_ns / MS
+
+    def wake(self) -> list[Action]:
+        """Time passes until the core wanted to be woken."""
+        return self.do(Woke(), self.woken_at_ms())
 
     def clean(self) -> bool:
         state = self.state

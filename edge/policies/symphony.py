@@ -1,0 +1,191 @@
+"""Symphony: leave a lane idle while a batch can still grow, and drop a few old requests that would keep it small."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from edge.events import Action, Event, Run, Task, Time
+from edge.planners.traffic import Traffic
+from edge.policies.batching import latest_start_ns, worth_a_try
+from edge.policies.feasible import (
+    finish_by_ns,
+    give_up,
+    idle,
+    loaded,
+    run,
+    shed,
+    shed_ns,
+    sizes,
+    tail_ns,
+    wake,
+)
+from edge.policies.offers import due_ns
+from edge.policies.window_drop import window
+from edge.protocols import About, Moment
+from edge.state import Entry, Lane, State
+
+Mode = Literal["frontrun", "immediately", "beta_lambda", "credit"]
+Target = Literal["lanes", "rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What one queue would run. `frontrun_ns`: until then the next larger batch would be in time as well."""
+
+    tasks: tuple[Task, ...]
+    frontrun_ns: Time
+    ready_ns: Time  # it may begin from then on
+
+
+@dataclass
+class Symphony:
+    """`mode`, when a batch may begin: "frontrun": once a larger one would be too late. "immediately": at once.
+    "beta_lambda": at once where it holds as many as come during the fixed part of its duration, else as frontrun.
+    "credit": at once while earlier batches, taken together, were as efficient as the target batch, else as frontrun.
+
+    `target`, the batch to aim at when it is decided whom to drop: the largest that runs within the SLO after a wait.
+    "lanes": for the next of the lanes that hold the stage, which begin one after the other at equal distances; "rate":
+    for that, or for so many to come, whichever takes longer.
+
+    `overhead_us`: taken off every deadline, for what comes between the decision and the lane. `credit_batches`: the
+    inefficiency that a queue is forgiven, in batches of one; anew after `credit_period` target batches.
+
+    Of the candidates that may begin the one goes whose frontrun is first.
+    """
+
+    mode: Mode = "frontrun"
+    target: Target = "lanes"
+    batch_max: int = 32
+    overhead_us: float = 100.0
+    credit_batches: float = 1.0
+    credit_period: float = 10.0
+    boundary_ms: float = 2.0
+
+    about: ClassVar[About] = About(
+        paper="Symphony: Chen et al., arXiv 2308.07470, 2023",
+        sources={
+            "mode": "the paper; on one lane beta_lambda serves more, since the frontruns of several queues collide",
+            "target": "the paper, for lanes that are never idle; the authors' code goes by the rate, which makes small "
+            "batches on a lane that several models share, and serves less under overload",
+            "batch_max": "ours: what the stages accept decides",
+            "overhead_us": "the authors' code: the jitter of its timers",
+            "credit_batches": "ours: the authors' code leaves it to its configuration",
+            "credit_period": "ours: the authors' code leaves it to its configuration",
+            "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
+        },
+        deviations=(
+            "the next larger batch is the next one that the stage accepts; where there is none it begins at once",
+            "the spread of the arrival rate plays no part in the target batch",
+            "drops are decided when a lane is idle, not with every arrival",
+            "what has no chance even alone is dropped also where no lane could run it now",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", get_args(Mode)), ("target", get_args(Target))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} {getattr(self, name)!r}: one of {', '.join(known)}")
+        self.boundary_ns = round(self.boundary_ms * 1e6)
+        self.overhead_ns = round(self.overhead_us * 1e3)
+        self.traffic = Traffic()
+        self._credits: dict[str, tuple[float, float]] = {}  # stage -> ns saved, target batches since it was forgiven
+
+    def order(self, task: Task) -> tuple[int, ...]:
+        return (due_ns(task), -task.priority, task.arrived_ns)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        lanes = idle(state)
+        if not lanes or not state.queues:
+            return None
+        if reply := shed(state, now, "hopeless"):
+            return reply
+        wake_ns = shed_ns(state, "hopeless")
+        for lane in lanes:
+            ready = []
+            for digest, queue in loaded(state, lane):
+                found = self._candidate(state, digest, queue, lane, now)
+                if isinstance(found, Task):
+                    return give_up(state, found)
+                wake_ns = min(wake_ns, found.ready_ns)
+                if found.ready_ns <= now:
+                    ready.append((found.frontrun_ns, queue[0], found))
+            if ready:
+                return run(state, lane, min(ready)[2].tasks, self.boundary_ns)
+        return wake(state, wake_ns)
+
+    def observe(self, moment: Moment) -> Iterable[Event]:
+        self.traffic.see(moment)
+        for action in moment.actions if self.mode == "credit" else ():
+            if isinstance(action, Run) and not action.background and action.lane in moment.state.lanes:
+                self._charge(moment.state, action, moment.now)
+        return ()
+
+    def _candidate(self, state: State, digest: str, queue: list[Entry], lane: Lane, now: Time) -> Candidate | Task:
+        """Or a task that is to be dropped first."""
+        head = queue[0][2]
+        if head.attempts or (worth_a_try(state, head, lane, now) and latest_start_ns(state, head, lane) < now):
+            return Candidate((head,), now, now)
+        target = self._target(state, head, lane, now)
+        tasks = window(state, [task for _, _, task in queue if not task.attempts], lane, now, target, self.batch_max)
+        if isinstance(tasks, Task):
+            return tasks
+        batches = state.stages[digest].batches
+        more = [size for size in batches if len(tasks) < size <= self.batch_max]
+        frontrun_ns = finish_by_ns(state, tasks[0], lane) - self.overhead_ns
+        frontrun_ns -= state.duration_ns(digest, more[0] if more else len(tasks), lane)
+        at_once = not more or self._at_once(state, digest, len(tasks), more[0], target, lane, now)
+        return Candidate(tasks, frontrun_ns, now if at_once else max(now, frontrun_ns))
+
+    def _at_once(self, state: State, digest: str, size: int, next_: int, target: int, lane: Lane, now: Time) -> bool:
+        if self.mode == "beta_lambda":
+            return self._beta_lambda(state, digest, size, next_ if size == target else target, lane, now)
+        if self.mode == "credit":
+            saved = self._credits.get(digest, (self._forgiven(state, digest, target, lane), 0.0))[0]
+            return saved + gain_ns(state, digest, size, target, lane) >= 0
+        return self.mode == "immediately"
+
+    def _beta_lambda(self, state: State, digest: str, size: int, other: int, lane: Lane, now: Time) -> bool:
+        """Durations as a line through this batch and the other one: its constant part times the rate of arrivals."""
+        took, other_took = (state.duration_ns(digest, batch, lane) for batch in (size, other))
+        fixed_ns = took - size * (other_took - took) / (other - size)
+        rate = self._rate(state, digest, now)
+        return rate > 0 and size >= fixed_ns * rate / 1e9
+
+    def _rate(self, state: State, digest: str, now: Time) -> float:
+        """Tasks a second that come to this stage; 0 while that is not known."""
+        models = [name for name, model in state.models.items() if model.serving and digest in model.serving.stages]
+        return sum(self.traffic.meter.rate(name, now) for name in models)
+
+    def _target(self, state: State, head: Task, lane: Lane, now: Time) -> int:
+        digest = head.chain[head.at]
+        time_ns = due_ns(head) - head.arrived_ns - tail_ns(state, head, lane) - self.overhead_ns
+        holders = sum(digest in other.residency.resident for other in state.lanes.values())
+        rate = self._rate(state, digest, now) if self.target == "rate" else 0.0
+        best = 1
+        for batch in sizes(state, digest, self.batch_max):
+            took = state.duration_ns(digest, batch, lane)
+            if took + max(took / holders, batch / rate * 1e9 if rate else 0.0) > time_ns:
+                break
+            best = batch
+        return best
+
+    # ---- credit ------------------------------------------------------------------------------------------------------
+
+    def _charge(self, state: State, order: Run, now: Time) -> None:
+        digest, lane = order.stages[0], state.lanes[order.lane]
+        target = self._target(state, order.tasks[0], lane, now)
+        saved, batches = self._credits.get(digest, (self._forgiven(state, digest, target, lane), 0.0))
+        batches += len(order.tasks) / target
+        if batches < self.credit_period:
+            self._credits[digest] = saved + gain_ns(state, digest, len(order.tasks), target, lane), batches
+        else:
+            self._credits = {known: credit for known, credit in self._credits.items() if known in state.stages}
+            self._credits.pop(digest, None)
+
+    def _forgiven(self, state: State, digest: str, target: int, lane: Lane) -> float:
+        return -self.credit_batches * gain_ns(state, digest, 1, target, lane)
+
+
+def gain_ns(state: State, digest: str, size: int, target: int, lane: Lane) -> float:
+    """Time that its items would take in target batches, less what they take in this one: negative below the target."""
+    return size * state.duration_ns(digest, target, lane) / target - state.duration_ns(digest, size, lane)
