@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from edge.events import NEVER, Plan, Request, Run, Task, Time
 from edge.residency import Residency
@@ -13,6 +13,12 @@ LOADS_MAX = 3  # failed loads of a stage on a lane before it counts as impossibl
 
 Entry = tuple[tuple[Any, ...], int, Task]  # policy.order(task), task.id, task: no two are equal, none compares tasks
 Queues = dict[str, list[Entry]]  # by stage digest; sorted; never an empty list
+
+
+# How one version of a model gives way to the next. "availability": the old one serves until the new one is loaded, and a
+# new one that finds no room beside it is given up. "resource": the old one leaves first. "auto": the first where there
+# is room for both, else the second.
+Transition = Literal["auto", "availability", "resource"]
 
 
 class Estimator(Protocol):
@@ -55,6 +61,8 @@ class Model:
     trouble: str = ""  # why the last pending variant was given up; empty again after the next switch
     given_up: str | None = None  # its name
     variants: dict[str, Variant] = field(default_factory=dict)  # by name: all that may serve, whether loaded or not
+    former: Variant | None = None  # what served before and has to leave first; serves again if the new one is damaged
+    leaving: set[str] = field(default_factory=set)  # stages of such versions: the new one is not loaded beside them
 
 
 @dataclass(slots=True)
@@ -90,12 +98,14 @@ class State:
     flights: dict[tuple[str, ...], int] = field(default_factory=dict)  # chain -> unfinished tasks that walk it
     next_task: int = 1
     next_work: int = 1
+    transition: Transition = "auto"
     ignored: int = 0  # events about works and loads that were over already
     # Derived from models, lanes and stages whenever one of them changes:
     needed: dict[str, bool] = field(default_factory=dict)  # stages that serve or are to serve -> for the foreground?
     pending: set[str] = field(default_factory=set)  # stages of variants that are to serve
     wanted: list[tuple[str, str]] = field(default_factory=list)  # (lane, stage): needed, not there; most urgent first
     impossible: dict[str, str] = field(default_factory=dict)  # stages that no lane can take -> why
+    leaving: set[str] = field(default_factory=set)  # of all models
 
     def duration_ns(self, digest: str, batch: int, lane: Lane) -> int:
         return self.estimator.duration_ns(self.stages[digest], batch, lane.name)
@@ -107,7 +117,10 @@ class State:
 
     def held(self, digest: str) -> bool:
         """Is it loaded anywhere?"""
-        return any(digest in lane.residency.resident for lane in self.lanes.values())
+        for lane in self.lanes.values():  # asked at every decision: a generator would cost more than the answer
+            if digest in lane.residency.resident:
+                return True
+        return False
 
     def in_flight(self) -> set[str]:
         """Stages that unfinished tasks may still walk."""

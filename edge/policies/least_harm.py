@@ -13,6 +13,8 @@ from edge.policies.line import Line
 from edge.protocols import About, Moment
 from edge.state import Entry, Lane, State
 
+TABLES_MAX = 1_024  # new stages come with promotions; a table is quickly made again
+
 Choice = tuple[float, Line, int, int]  # worth, queue, how many heads are left behind, batch
 
 
@@ -61,7 +63,8 @@ class LeastHarm:
             raise ValueError("fairness is 0 to 1, patience above 0")
         self.boundary_ns = round(self.boundary_ms * 1e6)
         self.attainment = Attainment(self.forget)
-        self._durations: dict[tuple[str, str], tuple[int, Sequence[int], list[int]]] = {}
+        self._tables: dict[str, dict[str, tuple[Sequence[int], list[int]]]] = {}  # lane -> stage -> sizes, durations
+        self._ended: dict[str, int] = {}  # lane -> the last work after which its tables were looked at
 
     def order(self, task: Task) -> tuple[int, ...]:
         return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
@@ -87,26 +90,33 @@ class LeastHarm:
     # ---- queues --------------------------------------------------------------------------------------------------
 
     def _lines(self, state: State, lane: Lane, now: Time) -> Iterator[Line]:
-        resident = lane.residency.resident
+        resident, tables = lane.residency.resident, self._tables_of(lane)
         for digest, queue in state.queues.items():
             if digest in resident:
                 head = queue[0][2]
-                sizes, durations_ns = self._table(state, lane, digest)
+                if digest not in tables:
+                    tables[digest] = self._table(state, lane, digest)
+                sizes, durations_ns = tables[digest]
                 tail = tail_ns(state, head, lane) if len(head.chain) > 1 else 0
                 line = Line(digest, queue, sizes, durations_ns, tail, self._weight(state, head))
                 line.look(now)
                 yield line
 
+    def _tables_of(self, lane: Lane) -> dict[str, tuple[Sequence[int], list[int]]]:
+        """Accepted batches and how long they take; what this lane has run since is asked for again."""
+        tables = self._tables.setdefault(lane.name, {})
+        if lane.ended is not None and self._ended.get(lane.name) != lane.ended.work_id:
+            self._ended[lane.name] = lane.ended.work_id
+            for digest in lane.ended.stages:
+                tables.pop(digest, None)
+            if len(tables) > TABLES_MAX:
+                tables.clear()
+        return tables
+
     def _table(self, state: State, lane: Lane, digest: str) -> tuple[Sequence[int], list[int]]:
-        """Accepted batches and how long they take; asked for again once this lane has run something since."""
-        learnt = lane.ended.work_id if lane.ended else 0
-        known = self._durations.get((lane.name, digest))
-        if known is None or known[0] != learnt:
-            stage = state.stages[digest]
-            sizes = [size for size in stage.batches if size <= self.batch_max] or [1]
-            durations_ns = [state.estimator.duration_ns(stage, size, lane.name) for size in sizes]
-            known = self._durations[lane.name, digest] = (learnt, sizes, durations_ns)
-        return known[1], known[2]
+        stage = state.stages[digest]
+        sizes = [size for size in stage.batches if size <= self.batch_max] or [1]
+        return sizes, [state.estimator.duration_ns(stage, size, lane.name) for size in sizes]
 
     def _weight(self, state: State, task: Task) -> float:
         if not self.fairness:
