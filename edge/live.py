@@ -35,8 +35,9 @@ from edge.events import (
     Withdrawn,
     Woke,
 )
-from edge.lane import Job, LaneThreads, Order, Step
+from edge.lane import Given, Job, LaneThreads, Order, Step
 from edge.protocols import Moment
+from edge.sources.asked import Asked
 from edge.sources.frame import Frame
 from porting.variant import Stage, Variant
 
@@ -58,6 +59,7 @@ class Open:
     frame: Frame | None = None
     picture: Picture | None = None
     step: Step | None = None
+    given: Given | None = None
     jobs: dict[int, Job] = field(default_factory=dict)  # by task id
     begun: bool = False
     on_reply: "Callable[[Open, Reply], None] | None" = None
@@ -78,7 +80,7 @@ class Live:
         self.config = config
         self.lanes = lanes
         self.listeners = listeners
-        self.inbox: SimpleQueue[Event | Frame | BaseException | Callable[[], None] | None] = SimpleQueue()
+        self.inbox: SimpleQueue[Event | Frame | Asked | BaseException | Callable[[], None] | None] = SimpleQueue()
         self.ready: deque[Event] = deque()
         self.stages: dict[str, Stage] = {}
         self.variants: dict[tuple[str, tuple[str, ...]], Variant] = {}
@@ -152,6 +154,8 @@ class Live:
             case Frame():
                 self._took(item)
                 self._admit(item)
+            case Asked():
+                self._admit_asked(item)
             case BaseException():
                 raise item
             case _ if callable(item):
@@ -228,6 +232,27 @@ class Live:
                 self._drop(camera, "", "inbox_full")
             self.inbox_full_told[camera] = total
 
+    def ask(self, asked: Asked) -> bool:
+        """From any thread: a request with tensors of its own; whoever asks bounds how many. False: the run is over."""
+        with self.door:
+            if not self.shut:
+                self.inbox.put(asked)
+            return not self.shut
+
+    def _admit_asked(self, asked: Asked) -> None:
+        if self.draining:
+            self._drop(asked.stream, "", "stopped")
+            asked.told(Reply(0, "stopped"), ())
+            return
+        request = Request(next(self.ids), asked.app, asked.stream, asked.arrived_ns, asked.deadline_ns, asked.priority)
+        asked.request_id = request.id
+        self.open[request.id] = Open(
+            request, None, asked.picture, given=asked.given, on_reply=lambda opened, reply: tell(asked, opened, reply)
+        )
+        for listener in self.listeners:
+            listener.arrived(asked.stream)
+        self.ready.append(Arrived(request))
+
     def _request(self, app: str, camera: str, arrived_ns: Time) -> Request:
         options = self.config.apps[app]
         deadline_ns = arrived_ns + round(options.slo_ms * 1e6)
@@ -266,7 +291,8 @@ class Live:
         if job is None:
             variant = self.variants[task.model, task.chain]
             picture = self._picture(opened, task)
-            job = opened.jobs[task.id] = Job(task.model, variant, picture, opened.step, task.parent, task.item)
+            job = Job(task.model, variant, picture, opened.step, task.parent, task.item, given=opened.given)
+            opened.jobs[task.id] = job
             opened.begun = True
         return job
 
@@ -342,6 +368,8 @@ class Live:
             item = self.inbox.get()
             if isinstance(item, Frame):
                 self._drop(item.camera, "", "stopped")
+            elif isinstance(item, Asked):
+                self._admit_asked(item)  # which turns it away
 
     def __enter__(self) -> "Live":
         return self
@@ -349,3 +377,7 @@ class Live:
     def __exit__(self, *_: Any) -> None:
         for lane in self.lanes.values():
             lane.close()
+
+
+def tell(asked: Asked, opened: Open, reply: Reply) -> None:
+    asked.told(reply, [opened.jobs[task] for task in reply.tasks])

@@ -11,17 +11,20 @@ from edge.state import Open
 
 @dataclass(frozen=True)
 class Single:
-    """The answer is what `model` says of the frame."""
+    """The answer is what `model` says of the frame. `variant`: which one of it; empty: the one that serves."""
 
     model: str
+    variant: str = ""
 
-    about: ClassVar[About] = About(paper="ours: the plain case", sources={"model": "the app's"})
+    about: ClassVar[About] = About(
+        paper="ours: the plain case", sources={"model": "the app's", "variant": "ours: whatever serves"}
+    )
 
     def models(self) -> tuple[str, ...]:
         return (self.model,)
 
     def opened(self, request: Request) -> Sequence[Opening]:
-        return (Opening(self.model),)
+        return (Opening(self.model, variant=self.variant),)
 
     def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
         return Progress(answered=(opened.request.id,))

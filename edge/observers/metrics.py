@@ -1,6 +1,7 @@
 """Counts and times of the running daemon. Every frame that came in ends in exactly one counter."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.events import Event, Failed, Finished, Loaded, LoadFailed, Reply, Run, Stopped, Time
+from edge.events import Event, Failed, Finished, LaneDown, Loaded, LoadFailed, Reply, Run, Stopped, Time
 from edge.live import OTHERS, Open
 from edge.protocols import Moment
 
@@ -50,13 +51,20 @@ class StreamCount:
 class Metrics:
     """Listener of the live world for frames, observer of the loop for time."""
 
-    def __init__(self, labelling: frozenset[str] = frozenset(), known: frozenset[str] = frozenset()):
+    def __init__(
+        self,
+        labelling: frozenset[str] = frozenset(),
+        known: frozenset[str] = frozenset(),
+        prices: Mapping[str, float] = {},
+    ):
         self.labelling = labelling  # models whose background work is labelling
         self.known = known  # cameras that always have a line of their own
+        self.prices = prices  # of a task, on lanes that cost something
         self.streams: dict[str, StreamCount] = {}
         self.spent_ns: Counter[str] = Counter()  # inference, training, labelling
         self.spent_before: Counter[str] = Counter()
-        self.works: dict[int, tuple[str, Time]] = {}
+        self.works: dict[int, tuple[Run, Time]] = {}  # and when it began
+        self.paid: Counter[str] = Counter()  # lane -> tasks that it did
         self.events: Counter[str] = Counter()
         self.details: dict[str, str] = {}  # the last words of each kind of trouble
         self.began_ns: Time | None = None
@@ -84,7 +92,7 @@ class Metrics:
         self.stream(camera).dropped[reason] += 1
 
     def replied(self, opened: Open, reply: Reply, now: Time) -> None:
-        if opened.frame is None:
+        if opened.request.deadline_ns is None:
             return
         count = self.stream(opened.request.stream)
         if reply.outcome != "ok":
@@ -93,7 +101,6 @@ class Metrics:
                 self.details[reply.outcome] = reply.detail
             return
         count.answered += 1
-        assert opened.request.deadline_ns is not None
         count.met += now <= opened.request.deadline_ns
         count.latencies.add(now - opened.request.arrived_ns)
 
@@ -105,9 +112,10 @@ class Metrics:
         self.lanes = max(1, len(moment.state.lanes))
         for action in moment.actions:
             if isinstance(action, Run):
-                self.works[action.work_id] = (self._kind(action), moment.now)
+                self.works[action.work_id] = (action, moment.now)
         match moment.event:
             case Finished(work_id, _, took_ns):
+                self._pay(work_id)
                 self._spent(work_id, moment.now, took_ns)
             case Failed(work_id, reason):
                 self._spent(work_id, moment.now, None)
@@ -120,7 +128,19 @@ class Metrics:
                 self.details["failed_loads"] = f"{stage[:12]}: {reason}"
             case Loaded():
                 self.events["loads"] += 1
+            case LaneDown(lane, reason):
+                self._lost(lane, reason, moment.now)
         return ()
+
+    def _lost(self, lane: str, reason: str, now: Time) -> None:
+        self.events["lanes_lost"] += 1
+        self.details["lanes_lost"] = f"{lane}: {reason}"
+        for work_id in [work_id for work_id, (run, _) in self.works.items() if run.lane == lane]:
+            self._spent(work_id, now, None)
+
+    def _pay(self, work_id: int) -> None:
+        if (known := self.works.get(work_id)) and known[0].lane in self.prices:
+            self.paid[known[0].lane] += len(known[0].tasks)
 
     def _kind(self, run: Run) -> str:
         if not run.background:
@@ -128,8 +148,9 @@ class Metrics:
         return "labelling" if run.tasks[0].model in self.labelling else "training"
 
     def _spent(self, work_id: int, now: Time, took_ns: int | None) -> None:
-        kind, began = self.works.pop(work_id, ("inference", now))
-        self.spent_ns[kind] += now - began if took_ns is None else took_ns
+        if (known := self.works.pop(work_id, None)) is not None:
+            run, began = known
+            self.spent_ns[self._kind(run)] += now - began if took_ns is None else took_ns
 
     # ---- what is published -----------------------------------------------------------------------------------------
 
@@ -156,10 +177,17 @@ class Metrics:
             "time_share": shares(self.spent_ns, (now - began) * self.lanes),
             "time_share_recent": shares(recent, (now - self.looked_ns) * self.lanes),
             "events": dict(self.events),
+            **({"paid": self._bill()} if self.prices else {}),
             "last_words": dict(self.details),
         }
         self.looked_ns, self.spent_before = now, self.spent_ns.copy()
         return table
+
+    def _bill(self) -> dict[str, Any]:
+        """By lane: tasks, and what they cost."""
+        return {
+            lane: {"tasks": self.paid[lane], "money": self.paid[lane] * price} for lane, price in self.prices.items()
+        }
 
     def _stream_table(self, count: StreamCount, span_s: float) -> dict[str, Any]:
         fps, count.recent = count.recent / span_s, 0
