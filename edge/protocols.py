@@ -73,6 +73,32 @@ class Answer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Vote:
+    """What one member of an ensemble said."""
+
+    member: str  # "model/variant"
+    label: str
+    score: float = 1.0  # how sure, 0..1
+    scores: Mapping[str, float] = field(default_factory=dict)  # label -> 0..1, where the member gives them
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an ensemble says."""
+
+    label: str  # empty: nothing, for want of agreement
+    confidence: float  # share of all members asked that agree with it, 0..1
+
+
+@runtime_checkable
+class Combines(Protocol):
+    """An answer that makes one word of several. Called once for each answered request, where results are."""
+
+    def combine(self, request: Request, votes: Sequence[Vote]) -> Verdict:
+        """`votes`: of those that came in time, at least one, in the order in which they were opened."""
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """One turn of the loop: what happened, what was ordered, and the state after it (read only, this turn only)."""
 

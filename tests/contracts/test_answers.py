@@ -11,6 +11,7 @@ from edge.state import Open
 
 OPTIONS: dict[str, Any] = {
     "model": "detector",
+    "members": ("detector", "vehicles/fp32", "persons"),
     "detect": "detector",
     "classify": {"vehicle": "vehicles", "person": "persons"},
 }

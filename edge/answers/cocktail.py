@@ -1,0 +1,187 @@
+"""An ensemble no larger than it has to be: members leave while it is accurate enough, and come back when it is not."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+from edge.answers.ensemble import SOURCES, Ensemble
+from edge.answers.panel import loss_of, opening, remember, variant_of
+from edge.events import Combined, Event, Feedback, Reply, Request, Time
+from edge.protocols import About, Moment, Opening, Vote
+from edge.state import State
+from porting.variant import Variant
+
+
+class Known(NamedTuple):
+    """What is known of a member before it has said anything."""
+
+    accuracy: float
+    duration_ns: Time  # alone, on the quickest lane
+
+
+@dataclass
+class Window:
+    """What happened since the members were last looked at."""
+
+    answers: int = 0
+    agreement: float = 0.0  # sum of confidences
+    majorities: Counter[int] = field(default_factory=Counter)  # votes that the majority had -> how often
+    agreed: Counter[str] = field(default_factory=Counter)  # member -> answers that it agreed with
+    labelled: int = 0
+    right: int = 0  # of those that were labelled
+    correct: Counter[str] = field(default_factory=Counter)  # member -> of those that were labelled
+
+
+@dataclass
+class Cocktail(Ensemble):
+    """Begins with all members that are quick enough for the request. After every `interval` answers: is the accuracy at
+    least `target + margin`, the members beyond the majority that is usually reached go, the least correct first; is it
+    at most `target - margin`, the most accurate of those left out comes back. Accuracy is that of the answers that
+    `Feedback` speaks of, or, with fewer than `labels_min` of them, the share of members that agree.
+
+    A vote counts as much as its member is usually right when it says that label: `prior` answers at its profiled
+    accuracy, then what feedback says, of which `fade` is kept from interval to interval.
+    """
+
+    target: float = 0.9
+    margin: float = 0.02
+    interval: int = 100
+    labels_min: int = 20
+    prior: float = 20.0
+    fade: float = 0.8
+    remembered_max: int = 4096
+
+    about: ClassVar[About] = About(
+        paper="Cocktail (Gunasekaran et al., NSDI 2022, sections 4 and 5)",
+        sources={
+            **SOURCES,
+            "target": "the app's",
+            "margin": "its released code",
+            "interval": "ours: its code counts samples as well, but the number is the workload's",
+            "labels_min": "ours: below that an accuracy is a guess",
+            "prior": "ours: the paper begins with the profiled accuracy, without saying for how long",
+            "fade": "ours: a drift makes old counts wrong; half of them are gone after three intervals",
+            "remembered_max": "ours: a bound on memory",
+        },
+        deviations=(
+            "weights are shares, not counts: a member that came back would have few counts however good it is",
+            "a member that takes longer than the deadline alone is never asked; the code allows 10 ms more",
+            "of several majorities that were reached equally often the smallest counts; the code ends up with a list",
+            "without labels it goes by agreement",
+            "virtual machines, spot prices and the load forecast are left out",
+        ),
+        needs=frozenset({"ensemble"}),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.known: dict[str, Known] = {}
+        self.active: tuple[str, ...] = ()
+        self.agreement = 1.0  # mean over the last interval: needs no labels, and falls when the world is another
+        self.window = Window()
+        self.of_request: dict[int, tuple[str, ...]] = {}  # not yet answered: who was asked
+        self.said: dict[int, tuple[str, Mapping[str, str]]] = {}  # not yet labelled: the answer, and what members said
+        self.right: dict[tuple[str, str], float] = {}  # (member, label) -> times it said so and was right, faded
+        self.times: dict[tuple[str, str], float] = {}  # (member, label) -> times it said so and a label came, faded
+
+    # ---- who is asked ----------------------------------------------------------------------------------------------
+
+    def asked(self, request: Request) -> tuple[str, ...]:
+        return self.of_request.get(request.id) or self._quick_enough(request)
+
+    def opened(self, request: Request) -> Sequence[Opening]:
+        members = self._quick_enough(request)
+        remember(self.of_request, request.id, members, self.remembered_max)
+        return [opening(member, item) for item, member in enumerate(members)]
+
+    def _quick_enough(self, request: Request) -> tuple[str, ...]:
+        members = self.active or self.panel.members()
+        if request.deadline_ns is None or not self.known:
+            return members
+        slo_ns = request.deadline_ns - request.arrived_ns
+        quick = tuple(member for member in members if member in self.known and self.known[member].duration_ns <= slo_ns)
+        return quick or (min(self.known, key=lambda member: (self.known[member].duration_ns, member)),)
+
+    def weight(self, request: Request, vote: Vote) -> float:
+        member = self.panel.member_of(vote.member)
+        at = (member, vote.label)
+        accuracy = self.known[member].accuracy if member in self.known else 0.5
+        return (self.right.get(at, 0.0) + self.prior * accuracy) / (self.times.get(at, 0.0) + self.prior)
+
+    # ---- what is learnt --------------------------------------------------------------------------------------------
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        if self.panel.look(moment):
+            self._look(moment.state)
+        match moment.event:
+            case Combined(request_id, label, confidence, votes) if request_id in self.of_request:
+                del self.of_request[request_id]
+                self._count(request_id, label, confidence, {self.panel.member_of(m): said for m, said in votes.items()})
+            case Feedback(request_id, losses) if request_id in self.said:
+                self._learn(*self.said.pop(request_id), losses)
+        for action in moment.actions:
+            if isinstance(action, Reply) and action.outcome != "ok":
+                self.of_request.pop(action.request_id, None)
+        yield from ()
+
+    def _look(self, state: State) -> None:
+        """Other variants may be on offer: who is new joins, who is gone leaves."""
+        self.means.keep(self.panel.members())
+        variants = {member: variant_of(state, member) for member in self.panel.members()}
+        before, self.known = self.known, {m: known_of(state, v) for m, v in variants.items() if v is not None}
+        self.active = tuple(m for m in self.known if m in self.active or m not in before)
+
+    def _count(self, request_id: int, label: str, confidence: float, votes: Mapping[str, str]) -> None:
+        window = self.window
+        window.answers += 1
+        window.agreement += confidence
+        window.majorities[max(Counter(votes.values()).values())] += 1
+        window.agreed.update(member for member, said in votes.items() if said == label)
+        remember(self.said, request_id, (label, votes), self.remembered_max)
+        if window.answers >= self.interval:
+            self._adapt()
+
+    def _learn(self, label: str, votes: Mapping[str, str], losses: Mapping[str, float]) -> None:
+        """The answer was right if a member that gave it was."""
+        window = self.window
+        told = {member: loss_of(losses, member) for member in votes}
+        right = [member for member, loss in told.items() if loss is not None and loss < 0.5]
+        window.labelled += 1
+        window.right += any(votes[member] == label for member in right)
+        window.correct.update(right)
+        for member in (member for member, loss in told.items() if loss is not None):
+            at = (member, votes[member])
+            self.times[at] = self.times.get(at, 0.0) + 1
+            self.right[at] = self.right.get(at, 0.0) + (member in right)
+
+    def _adapt(self) -> None:
+        window, self.window = self.window, Window()
+        self.agreement = window.agreement / window.answers
+        told = window.labelled >= self.labels_min
+        accuracy = window.right / window.labelled if told else self.agreement
+        if accuracy >= self.target + self.margin:
+            credit = window.correct if told else window.agreed
+            worst = sorted(self.active, key=lambda member: (credit[member], self.known[member].accuracy, member))
+            gone = worst[: min(excess(window.majorities, len(self.active)), len(self.active) - 1)]
+            self.active = tuple(member for member in self.active if member not in gone)
+        elif accuracy <= self.target - self.margin:
+            left_out = (member for member in self.known if member not in self.active)
+            best = max(left_out, key=lambda member: (self.known[member].accuracy, member), default=None)
+            self.active = tuple(member for member in self.known if member in self.active or member == best)
+        for counts in (self.right, self.times):
+            for at in counts:
+                counts[at] *= self.fade
+
+
+def known_of(state: State, variant: Variant) -> Known:
+    lanes = state.lanes.values()
+    alone = [sum(state.duration_ns(digest, 1, lane) for digest in variant.stages) for lane in lanes]
+    return Known(0.5 if variant.accuracy is None else variant.accuracy, min(alone, default=0))
+
+
+def excess(majorities: Mapping[int, int], members: int) -> int:
+    """Members beyond the votes that decide: the majority that was most often reached, less 51 % of the members."""
+    often = max(majorities.values(), default=0)
+    usual = min((votes for votes, times in majorities.items() if times == often), default=0)
+    return max(0, usual - -(-51 * members // 100))

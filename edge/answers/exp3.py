@@ -1,0 +1,125 @@
+"""One of several models for each request, drawn by how well each has done so far."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from edge.answers.panel import Panel, loss_of, opening, remember
+from edge.answers.trust import Trust
+from edge.chance import chance
+from edge.events import Event, Feedback, Reply, Request, StepResult, Task
+from edge.protocols import About, Moment, Opening, Progress
+from edge.state import Open
+
+STREAMS_MAX = 256  # with a choice of their own; those beyond share one
+
+
+class Drawn(NamedTuple):
+    context: str
+    member: str
+    chance: float  # with which it was drawn: what its loss is divided by, whatever the weights are by then
+
+
+@dataclass
+class Exp3:
+    """Learns from `Feedback`. `members`: models or "model/variant"; none: every variant on offer of `model`.
+
+    `rate`: how fast a loss counts. `share`: of the trust that is dealt out anew after each loss, so that an arm that
+    was bad before a drift comes back. `late_loss`: 0..1, for an arm that was dropped as late. `per_stream`: each camera
+    learns for itself. `remembered_max`: choices that wait for their feedback.
+    """
+
+    model: str = ""
+    members: tuple[str, ...] = ()
+    rate: float = 0.1
+    share: float = 0.0005
+    late_loss: float = 0.0
+    per_stream: bool = False
+    seed: int = 0
+    remembered_max: int = 4096
+
+    about: ClassVar[About] = About(
+        paper="Exp3 (Auer et al., SIAM J. Computing 2002) as in Clipper (Crankshaw et al., NSDI 2017, section 5)",
+        sources={
+            "model": "the app's",
+            "members": "the app's: Clipper asks all models of an application",
+            "rate": "ours: the quick end of 0.01 to 0.1, which is usual where the number of requests is not known",
+            "share": "fixed share (Herbster and Warmuth, Machine Learning 1998): ours, one drift in 2,000 labels",
+            "late_loss": "0 as in Clipper, where only feedback counts",
+            "per_stream": "Clipper keeps one state for each context",
+            "seed": "ours: chance is a hash of seed and request",
+            "remembered_max": "ours: a bound on memory",
+        },
+        deviations=(
+            "trust is shared out anew (fixed share): the paper's arms never come back after a drift",
+            "the released code adds exp(-loss) to a weight, which can only grow; here the weight is multiplied by it",
+            "losses count by the chance at the time of the draw, which is kept with the request",
+        ),
+        needs=frozenset({"variants", "labels"}),
+    )
+
+    def __post_init__(self) -> None:
+        self.panel = Panel(self.model, self.members)
+        self.members = self.panel.named
+        self.trust: dict[str, Trust] = {}
+        self.drawn: dict[int, Drawn] = {}
+
+    def models(self) -> tuple[str, ...]:
+        return self.panel.models()
+
+    def opened(self, request: Request) -> Sequence[Opening]:
+        context = self._context(request)
+        drawn = draw(self._trusted(context).shares(), chance(self.seed, "exp3", request.id))
+        remember(self.drawn, request.id, Drawn(context, *drawn), self.remembered_max)
+        return (opening(drawn[0]),)
+
+    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+        return Progress(answered=(opened.request.id,))
+
+    def partial(self, opened: Open) -> Sequence[int]:
+        return ()
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        self.panel.look(moment)
+        if isinstance(moment.event, Feedback) and (drawn := self.drawn.pop(moment.event.request_id, None)):
+            loss = loss_of(moment.event.losses, drawn.member)
+            if loss is not None:
+                self._learn(drawn, loss)
+        for action in moment.actions:
+            if isinstance(action, Reply) and action.outcome != "ok":
+                self._dropped(action)
+        yield from ()
+
+    def shares(self, stream: str = "") -> dict[str, float]:
+        """How often each is asked now; of one stream, where each learns for itself."""
+        return self._trusted(stream if self.per_stream else "").shares()
+
+    def _dropped(self, reply: Reply) -> None:
+        drawn = self.drawn.pop(reply.request_id, None)
+        if drawn is not None and reply.outcome == "late" and self.late_loss:
+            self._learn(drawn, self.late_loss)
+
+    def _learn(self, drawn: Drawn, loss: float) -> None:
+        trust = self._trusted(drawn.context)
+        if drawn.member in trust.logs:  # else it was taken out of service meanwhile
+            trust.punish(dict.fromkeys(trust.logs, 0.0) | {drawn.member: loss / drawn.chance}, self.rate)
+            trust.mix(self.share)
+
+    def _context(self, request: Request) -> str:
+        known = request.stream in self.trust or len(self.trust) < STREAMS_MAX
+        return request.stream if self.per_stream and known else ""
+
+    def _trusted(self, context: str) -> Trust:
+        trust = self.trust.setdefault(context, Trust())
+        trust.keep(self.panel.members())
+        return trust
+
+
+def draw(shares: dict[str, float], at: float) -> tuple[str, float]:
+    """Whose part of [0, 1) holds the point `at`, and how large that part is."""
+    upto = 0.0
+    for name, share in shares.items():
+        upto += share
+        if at < upto:
+            return name, share
+    return name, share  # rounding: the shares sum to a little less than 1
