@@ -8,6 +8,7 @@ from pathlib import Path
 from edge.arrivals.arrival import Arrival, requests_of
 from edge.arrivals.disb import MODELS as DISB
 from edge.arrivals.files import limits_of, read
+from edge.arrivals.finds import items_of
 from edge.arrivals.processes import process, streams
 from edge.arrivals.scaling import How, cost_of, load_of, scaled, split
 from edge.events import LaneUp, Served
@@ -229,10 +230,10 @@ def loaded(
     notes: tuple[str, ...],
 ) -> Scenario:  # fmt: skip
     """The box with these arrivals, scaled to the load."""
-    asks = load_of(arrivals, box.served, margin=margin, items=box.facts.get("items")) / len(box.lanes)
+    asks = load_of(arrivals, box.served, margin=margin, items=items_of(box.answers, box.finds)) / len(box.lanes)
     if load is not None:
         if not asks:
             raise UserError(f"{box.name}: nothing in it has a deadline, so there is no load to scale")
         arrivals = scaled(arrivals, load / asks, seed, how)
-    facts = {"load": asks if load is None else load, "arrivals": box.name, "seed": seed, "load_of_file": asks}
-    return replace(box, requests=requests_of(arrivals), seed=seed, facts={**box.facts, **facts, "notes": notes})
+    facts = {"load": round(asks, 4) if load is None else load, "arrivals": box.name, "seed": seed}
+    return replace(box, requests=requests_of(arrivals), seed=seed, facts=facts, notes=(*box.notes, *notes))

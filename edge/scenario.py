@@ -32,6 +32,7 @@ class Scenario:
     slowdown: float = 0.02
     profile: Estimator | None = None
     waiting_max: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what is odd about it, or assumed
     facts: Mapping[str, Any] = field(default_factory=dict)  # how it was made: load, process, seed; for tables
 
 

@@ -1,12 +1,12 @@
 """One line of a workload, the chance that each stream has to itself, and the requests that come of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
-from edge.events import Request, Time
+from edge.events import NEVER, Request, Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,12 @@ class Workload:
 
 
 def by_time(arrivals: Iterable[Arrival]) -> list[Arrival]:
-    """In order of time; at one instant by stream and model."""
-    return sorted(arrivals, key=lambda arrival: (arrival.arrived_ns, arrival.stream, arrival.model))
+    """In order of time; at one instant by stream, then by all the rest: the same arrivals are always the same list."""
+    return sorted(arrivals, key=place)
+
+
+def place(each: Arrival) -> tuple[Time, str, str, Time, int]:
+    return each.arrived_ns, each.stream, each.model, NEVER if each.slo_ns is None else each.slo_ns, each.size
 
 
 def stream_rng(scenario: str, stream: str, seed: int) -> np.random.Generator:
@@ -66,6 +70,14 @@ def requests_of(arrivals: Iterable[Arrival]) -> tuple[Request, ...]:
     return tuple(requests)
 
 
-def arrivals_at(times_ns: Sequence[int], stream: str, model: str, slo_ns: Time | None) -> list[Arrival]:
-    """One arrival of one stream for each of these times."""
-    return [Arrival(int(time_ns), stream, model, slo_ns) for time_ns in times_ns]
+def arrivals_of(requests: Iterable[Request]) -> list[Arrival]:
+    """The way back, one arrival for each request; priorities are lost."""
+    return [
+        Arrival(
+            each.arrived_ns,
+            each.stream,
+            each.app,
+            None if each.deadline_ns is None else each.deadline_ns - each.arrived_ns,
+        )
+        for each in requests
+    ]

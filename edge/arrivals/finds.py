@@ -1,11 +1,15 @@
 """What a frame finds, the same under every policy: by a hash of the frame, or as it was recorded."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from math import exp
 
-from edge.events import Task
+from edge.answers.cascade import Cascade
+from edge.chance import chance
+from edge.events import Request, Task
+from edge.protocols import Answer
+from edge.virtual import Finds
 
 FINDS_MAX = 1_000  # of one kind in one frame
 
@@ -22,7 +26,9 @@ class Averages:
         if not kinds or task.parent is not None:
             return {}
         frame = task.requests[0]
-        return {kind: poisson(chance(self.seed, frame, task.model, kind), mean) for kind, mean in kinds.items()}
+        return {
+            kind: poisson(chance(self.seed, "finds", frame, task.model, kind), mean) for kind, mean in kinds.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,6 @@ class AsRecorded:
         return self.found.get(task.requests[0], {}).get(task.model, {}) if task.parent is None else {}
 
 
-def chance(*named: int | str) -> float:
-    """A number in [0, 1) that depends on these alone."""
-    return int.from_bytes(sha256(repr(named).encode()).digest()[:6], "big") / 2**48
-
-
 def poisson(chance: float, mean: float) -> int:
     """The number whose place in a Poisson distribution of this mean is `chance`; at most FINDS_MAX."""
     number, term = 0, exp(-mean)
@@ -49,3 +50,29 @@ def poisson(chance: float, mean: float) -> int:
         term *= mean / number
         below += term
     return number
+
+
+def items_of(answers: Mapping[str, Answer], finds: Finds) -> dict[str, dict[str, float]]:
+    """How often a request of an app asks for each model, in the mean: what a load is counted by."""
+    return {app: dict(asked(answer, finds)) for app, answer in answers.items()}
+
+
+def asked(answer: Answer, finds: Finds) -> dict[str, float]:
+    """Once for each task that a request begins with; of a cascade, beside it, for what its detector finds."""
+    often: dict[str, float] = defaultdict(float)
+    for opening in answer.opened(Request(0, "", "", 0)):
+        often[opening.model] += 1
+    if isinstance(answer, Cascade):
+        for kind, model in answer.classify.items():
+            often[model] += mean_of(finds, answer.detect, kind, answer.items_max)
+    return often
+
+
+def mean_of(finds: Finds, model: str, kind: str, most: int) -> float:
+    """Items of a kind in a frame, as far as it can be said without a run."""
+    if isinstance(finds, Averages):
+        return min(most, finds.means.get(model, {}).get(kind, 0.0))
+    if isinstance(finds, AsRecorded):
+        counts = [min(most, of[model].get(kind, 0)) for of in finds.found.values() if model in of]
+        return sum(counts) / len(counts) if counts else 0.0
+    return finds.get(model, {}).get(kind, 0) / 2 if isinstance(finds, Mapping) else 0.0  # drawn evenly from 0

@@ -49,8 +49,9 @@ class Renewal:
 
 def as_ns(at_s: NDArray[Any], duration_ns: Time) -> Times:
     """Ascending seconds as whole nanoseconds in [0, duration_ns)."""
-    times: Times = np.floor(at_s * SECOND_NS).astype(np.int64)
-    return times[(times >= 0) & (times < duration_ns)]
+    within = at_s[(at_s >= 0) & (at_s < duration_ns / SECOND_NS)]
+    times: Times = np.minimum(np.floor(within * SECOND_NS).astype(np.int64), duration_ns - 1)
+    return times
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,158 @@
+"""The box that an `edge.yaml` describes, in virtual time: its models as measured, its apps, and cameras before it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from edge.answers.cascade import Cascade
+from edge.arrivals.arrival import Arrival, requests_of
+from edge.arrivals.files import limits_of
+from edge.arrivals.finds import Averages, items_of
+from edge.arrivals.measured import Profiled, Spread
+from edge.arrivals.processes import process, streams
+from edge.arrivals.scaling import load_of
+from edge.config import Config, load
+from edge.events import LaneUp, Served
+from edge.observers.watch import served
+from edge.protocols import Answer
+from edge.scenario import Scenario
+from porting.errors import UserError
+from porting.repository import Repository
+
+SECOND_NS = 1_000_000_000
+START_NS = SECOND_NS  # the daemon opens its door once its models are loaded
+THIS = "this"  # the devices that the config names, with what was measured on them
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """What stands before the box. `count`: cameras that share the entry `*`; one for every entry with a name of its own
+    beside them. `finds`: items of each kind that a detector finds in a frame, in the mean; one number for all kinds.
+    """
+
+    count: int = 4
+    fps: float = 10.0
+    arrivals: str = "periodic0.1"
+    finds: float | Mapping[str, float] = 1.0
+
+    def mean(self, kind: str) -> float:
+        return self.finds if isinstance(self.finds, int | float) else self.finds.get(kind, 0.0)
+
+
+def from_config(
+    path: Path, cameras: Cameras | None = None, seed: int = 0, duration_s: float = 20.0, device: str = THIS,
+    frame_ms: float = 0.0,
+) -> Scenario:  # fmt: skip
+    """`device`: the kind of another device whose measured durations lie in the repository. `frame_ms`: what each frame
+    costs a lane beside its graphs. Raises `UserError`.
+    """
+    config, cameras = load(path), cameras or Cameras()
+    answers: dict[str, Answer] = {name: app.build() for name, app in config.apps.items()}
+    lanes = lanes_of(config, device)
+    repository = Repository(config.models)
+    models = list(dict.fromkeys(model for answer in answers.values() for model in answer.models()))
+    found = tuple(known(repository, model, lanes[0].kind) for model in models)
+    names = stream_names(config, cameras.count, path)
+    check_deadlines(config, answers, found, path)
+    finds = Averages({model: dict(kinds) for model, kinds in asked_kinds(answers, cameras)}, seed)
+    arrivals = frames(config, names, cameras, seed, duration_s)
+    asks = load_of(arrivals, found, items=items_of(answers, finds)) / len(lanes) if arrivals else 0.0
+    return Scenario(
+        path.resolve().parent.name, found, requests_of(arrivals), answers, lanes, finds, seed,
+        profile=Profiled(spreads_of(repository, found, lanes[0].kind), round(frame_ms * 1e6)),
+        waiting_max={name: entry.waiting_max for name in names if (entry := config.stream(name))},
+        notes=tuple(notes_of(found)), facts={"load": round(asks, 4), "arrivals": cameras.arrivals, "seed": seed},
+    )  # fmt: skip
+
+
+# ---- the box -------------------------------------------------------------------------------------------------------
+
+
+def lanes_of(config: Config, device: str) -> tuple[LaneUp, ...]:
+    """One for each device of the config. Raises `UserError` where this machine does not have it."""
+    if device == THIS:
+        built = [table.build(name=name) for name, table in config.devices.items()]
+        return tuple(LaneUp(each.name, each.kind, each.memory_bytes) for each in built)
+    options: Mapping[str, Mapping[str, Any]] = {name: table.model_dump() for name, table in config.devices.items()}
+    return tuple(LaneUp(name, device, each.get("memory_mb", 1024) << 20) for name, each in options.items())
+
+
+def known(repository: Repository, model: str, kind: str) -> Served:
+    """What serves, with durations. Raises `UserError`."""
+    found = served(repository, model, kind)
+    if all(stage.durations_ns for stage in found.stages):
+        return found
+    measured = ", ".join(repository.profiles(model, found.variant.name)) or "none"
+    raise UserError(f"{model}/{found.variant.name}: not measured on {kind!r}; measured on: {measured}")
+
+
+def spreads_of(repository: Repository, found: Sequence[Served], kind: str) -> dict[tuple[str, int], Spread]:
+    """From the profiles in the repository, of the variants that serve and of those that they come from."""
+    spreads: dict[tuple[str, int], Spread] = {}
+    for each in found:
+        for ancestor in repository.lineage(each.variant):
+            profile = repository.profile(ancestor.model, ancestor.name, kind) or {"graphs": {}}
+            for graph, table in profile["graphs"].items():
+                for batch, row in table["batches"].items():
+                    spreads.setdefault((graph, int(batch)), Spread.through(row["p50_ns"], row["p99_ns"]))
+    return spreads
+
+
+def notes_of(found: Sequence[Served]) -> Iterator[str]:
+    """Profiles in which a larger batch was faster; schedulers level that up."""
+    for each in found:
+        for stage in each.stages:
+            for (small, before_ns), (large, after_ns) in pairwise(sorted(stage.durations_ns.items())):
+                if after_ns < before_ns:
+                    yield (
+                        f"{each.variant.model}: a batch of {large} is measured to take {after_ns / 1e6:.2f} ms, one of"
+                        f" {small} takes {before_ns / 1e6:.2f} ms; taken to be as slow, better measured again"
+                    )
+
+
+def check_deadlines(config: Config, answers: Mapping[str, Answer], found: Sequence[Served], path: Path) -> None:
+    """Raises `UserError` for an app that could never answer in time."""
+    fastest_ns = limits_of(found, answers).fastest_ns or {}
+    for app, options in config.apps.items():
+        if options.slo_ms * 1e6 < fastest_ns[app]:
+            raise UserError(
+                f"{path}: apps.{app}.slo_ms: {options.slo_ms:g} ms cannot be: alone on an idle lane it takes"
+                f" {fastest_ns[app] / 1e6:g} ms"
+            )
+
+
+# ---- what stands before it -----------------------------------------------------------------------------------------
+
+
+def stream_names(config: Config, count: int, path: Path) -> list[str]:
+    """Raises `UserError` where there is no camera at all."""
+    own = [name for name, stream in config.streams.items() if name != "*" and stream.enabled]
+    shared = config.streams.get("*")
+    others = [f"camera-{number}" for number in range(count)] if shared is not None and shared.enabled else []
+    if not own + others:
+        raise UserError(f"{path}: streams: none that is enabled; there is nothing to plan for")
+    return own + others
+
+
+def frames(config: Config, names: Sequence[str], cameras: Cameras, seed: int, duration_s: float) -> list[Arrival]:
+    """Each frame asks for every app of its stream. The first frames come once everything can have been loaded."""
+    times = streams(
+        process(cameras.arrivals), "cameras", dict.fromkeys(names, cameras.fps), seed, ceil(duration_s * SECOND_NS)
+    )
+    found = []
+    for name in names:
+        stream = config.stream(name)
+        for app in stream.apps if stream else ():
+            slo_ns = round(config.apps[app].slo_ms * 1e6)
+            found += [Arrival(time_ns + START_NS, name, app, slo_ns) for time_ns in times[name].tolist()]
+    return found
+
+
+def asked_kinds(answers: Mapping[str, Answer], cameras: Cameras) -> Iterator[tuple[str, dict[str, float]]]:
+    """Detector -> what it finds, of every cascade."""
+    for answer in answers.values():
+        if isinstance(answer, Cascade):
+            yield answer.detect, {kind: cameras.mean(kind) for kind in answer.classify}
