@@ -46,6 +46,8 @@ PACKAGES = [
     ("paho-mqtt", "MQTT client", "pip install paho-mqtt", True),
     ("amqtt", "embedded broker of the demo", "pip install amqtt", False),
     ("matplotlib", "pictures of the report", "pip install matplotlib", False),
+    ("starlette", "answers tensors over HTTP", "pip install starlette uvicorn", False),
+    ("uvicorn", "answers tensors over HTTP", "pip install starlette uvicorn", False),
     ("torch", "trains the example models anew", "pip install torch", False),
 ]
 GPU_PACKAGES = [

@@ -1,12 +1,15 @@
 """Small questions to an ONNX graph, and small changes to it; all in memory."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper, shape_inference
+
+from devices.interface import TensorSpec
 
 Shape = tuple[int | None, ...]
 
@@ -151,3 +154,15 @@ def infer(model: onnx.ModelProto) -> onnx.ModelProto:
         return shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # inference is an aid: whether the model is right is decided by running it
         return model
+
+
+def specs_of(file: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """What the graph in a file takes and gives, as an engine would say it. No shape at all counts as rank 0."""
+    model = onnx.load(file, load_external_data=False)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = (info for info in model.graph.input if info.name not in constants)
+    return tuple(map(_spec_of, inputs)), tuple(map(_spec_of, model.graph.output))
+
+
+def _spec_of(info: onnx.ValueInfoProto) -> TensorSpec:
+    return TensorSpec(info.name, dtype_of(info), shape_of(info) or ())

@@ -25,6 +25,8 @@ HEAVY = {
     "torch": [],  # trains the examples; nothing that serves needs it
     "amqtt": ["edge/sources/broker.py"],
     "matplotlib": ["cli/report/"],
+    "starlette": ["edge/sources/http.py"],  # an extra, and a tenth of a second each
+    "uvicorn": ["edge/sources/http.py"],
     "simplejpeg": ["edge/codecs/", "edge/sources/", "edge/observers/labels.py", "porting/", "cli/"],
     "paho": ["edge/sources/", "cli/"],
     "onnx": ["porting/", "drift/normalisation.py", "edge/observers/adaptations.py", "devices/simulated.py"],

@@ -39,6 +39,7 @@ def test_the_base_distribution_names_no_runtime():
         ("gpu", {"onnxruntime-gpu"}),
         ("rtx", set()),
         ("demo", set()),
+        ("http", set()),
         ("train", set()),
         ("dev", set()),
     ],

@@ -1,0 +1,118 @@
+"""What can be asked for with tensors: each served model by its name, each graph of it by its digest.
+
+A graph is served as a model of its own, `http/<model>/<place in its chain>`, with a chain of that one stage. Where
+that is the stage of the model itself, both wait in one queue and share batches. The place keeps the name when a
+promotion brings another graph, so that nothing is left behind.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+
+from edge.answers.single import Single
+from edge.events import Event, Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Served
+from edge.protocols import Answer, Moment
+from edge.state import Model, State
+from porting.variant import Stage, Variant
+
+PREFIX = "http/"  # of the apps, streams and models that are ours; no model from the repository has a slash in its name
+CHANGES = (Served, Loaded, LoadFailed, Evicted, LaneUp, LaneDown)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One that may be asked for: under which name the core knows it, and the stages it walks."""
+
+    app: str
+    variant: Variant
+    stages: tuple[Stage, ...]
+    ready: bool  # is all of it loaded somewhere?
+
+    @property
+    def head(self) -> str | None:
+        """Blob of the arrays that whoever asks for this bare graph sends along, each of the same name and shape."""
+        return self.variant.made_by.get("head") if self.variant.model.startswith(PREFIX) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`versions` by name; the first one serves, and is meant where none is named."""
+
+    name: str
+    stream: str
+    versions: Mapping[str, Version] = field(default_factory=dict)
+
+
+class Catalogue:
+    """Observer. `entries` is replaced as a whole, so any thread may read it.
+
+    `answers`: those of the core; the apps by which models and their versions are asked for are kept there.
+    """
+
+    def __init__(self, answers: MutableMapping[str, Answer]):
+        self.answers = answers
+        self.entries: Mapping[str, Entry] = {}
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        event = moment.event
+        if isinstance(event, CHANGES):
+            self._look(moment.state)
+        if isinstance(event, Served) and is_ours(event):
+            yield from parts_of(event)
+
+    def _look(self, state: State) -> None:
+        entries: dict[str, Entry] = {}
+        for name, model in state.models.items():
+            if model.serving is not None and state.stages[model.serving.stages[0]].kind == "onnx":
+                entry = entry_of(state, name, model, model.serving)
+                entries[entry.name] = entry
+        self._keep_answers(entries, state)
+        self.entries = entries
+
+    def _keep_answers(self, entries: Mapping[str, Entry], state: State) -> None:
+        wanted: dict[str, Answer] = {}
+        for entry in entries.values():
+            if entry.stream == PREFIX + entry.name:
+                wanted[entry.stream] = Single(entry.name)
+                wanted |= {f"{entry.stream}@{name}": Single(entry.name, name) for name in entry.versions}
+        asked = {opened.request.app for opened in state.requests.values()}
+        for app in [app for app in self.answers if app.startswith(PREFIX) and app not in wanted and app not in asked]:
+            del self.answers[app]
+        self.answers.update(wanted)
+
+
+def is_ours(served: Served) -> bool:
+    """A model of the repository, made of graphs."""
+    return not served.variant.model.startswith(PREFIX) and served.stages[0].kind == "onnx"
+
+
+def parts_of(served: Served) -> Iterator[Served]:
+    """Each graph of the chain as a model of its own."""
+    stages = {stage.digest: stage for stage in served.stages}
+    for place, digest in enumerate(served.variant.stages):
+        stage = stages[digest]
+        bare = without_head(stage)
+        made_by = {"head": stage.head} if stage.head else {}
+        name = f"{PREFIX}{served.variant.model}/{place}"
+        yield Served(Variant(name, stage.graph, (bare.digest,), made_by=made_by), (bare,))
+
+
+def without_head(stage: Stage) -> Stage:
+    """The same graph, for whoever sends a head along: it takes tensors only. Where there is none: the stage itself."""
+    if stage.head is None:
+        return stage
+    blobs = {stage.graph: stage.blobs[stage.graph]} if stage.graph in stage.blobs else dict(stage.blobs)
+    return Stage("onnx", stage.graph, None, None, stage.batches, blobs, stage.durations_ns)
+
+
+def entry_of(state: State, name: str, model: Model, serving: Variant) -> Entry:
+    if name.startswith(PREFIX):
+        return Entry(serving.name, name, {serving.name: version_of(state, name, serving)})
+    app = PREFIX + name
+    others = [variant for variant in model.variants.values() if variant.name != serving.name]
+    versions = [serving, *(variant for variant in others if variant is not model.pending)]
+    return Entry(name, app, {it.name: version_of(state, f"{app}@{it.name}", it) for it in versions})
+
+
+def version_of(state: State, app: str, variant: Variant) -> Version:
+    stages = tuple(state.stages[digest] for digest in variant.stages)
+    return Version(app, variant, stages, all(map(state.held, variant.stages)))
