@@ -1,0 +1,144 @@
+"""DeepRT's DisBatcher: frames that came within one window are one job, and jobs go by their deadline."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import ClassVar
+
+from edge.events import NEVER, Action, Event, Finished, Run, Task, Time
+from edge.policies.feasible import idle, largest, wake
+from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
+from edge.protocols import About, Moment
+from edge.state import Entry, Lane, State
+
+Window = tuple[Time, int]  # its length, its number counted from time 0
+Job = tuple[Time, list[Entry]]  # deadline, the frames at the front of a queue that make it up
+
+
+@dataclass
+class DisBatcher:
+    """`share`: length of a window as a part of the SLO, at most half of it: a frame that comes as its window begins
+    waits one length for the window's end, and its job has one more length to run. `batch_max`: tasks in one batch.
+    `boundary_ms`: a following stage shorter than this is run along.
+
+    Where jobs took longer than estimated, the time lost is won back: the next jobs of that model run a quicker variant.
+    """
+
+    share: float = 0.5
+    batch_max: int = 32
+    boundary_ms: float = 2.0
+    _overruns: dict[str, Time] = field(default_factory=dict, init=False, repr=False, compare=False)  # by model
+    _expected: dict[int, tuple[str, Time]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    about: ClassVar[About] = About(
+        paper="DeepRT: Yang et al., SEC 2021 (arXiv 2105.01803)",
+        sources={
+            "share": "the paper: windows of half the relative deadline",
+            "batch_max": "ours: what the stages accept decides",
+            "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
+        },
+        deviations=(
+            "windows are counted from time 0, for each SLO of a stage apart, and not from a stream's first frame",
+            "a job that its head cannot wait for is cut, and what has no chance is dropped; the paper lets it be late",
+            "a variant of the model takes the place of a smaller picture when time is to be won back",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 0.5:
+            raise ValueError("share must be above 0 and at most 0.5: a job needs a second window to run in")
+        self.boundary_ns = round(self.boundary_ms * 1e6)
+
+    def order(self, task: Task) -> tuple[int, ...]:
+        return (due_ns(task), -task.priority, task.arrived_ns)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        lanes = idle(state)
+        if not lanes or not state.queues:
+            return None
+        if reply := shed(state, now):
+            return reply
+        jobs = sorted(self._jobs(state))
+        for _, job in jobs:
+            head = job[0][2]
+            for lane in lanes if self.released_ns(head) <= now else ():
+                if ways := offers(state, head, lane):
+                    return self._run(state, job, ways, now)
+        waiting = [self.released_ns(job[0][2]) for _, job in jobs]
+        return wake(state, min([shed_ns(state), *(time_ns for time_ns in waiting if time_ns > now)]))
+
+    def observe(self, moment: Moment) -> Iterable[Event]:
+        for action in moment.actions:
+            if isinstance(action, Run) and not action.background and action.lane in moment.state.lanes:
+                self._begun(moment.state, action, moment.state.lanes[action.lane])
+        if isinstance(moment.event, Finished) and (known := self._expected.pop(moment.event.work_id, None)):
+            self._ended(moment, moment.event.work_id, *known)
+        if len(self._expected) > len(moment.state.lanes):  # works that failed, or whose lane was lost
+            self._expected = {work: known for work, known in self._expected.items() if work in moment.state.works}
+        return ()
+
+    def released_ns(self, task: Task) -> Time:
+        """The end of the window that it came in."""
+        length, number = self._window(task)
+        return (number + 1) * length
+
+    def _window(self, task: Task) -> Window:
+        if task.deadline_ns is None:
+            return NEVER, 0
+        length = max(1, int((task.deadline_ns - task.arrived_ns) * self.share))
+        return length, task.arrived_ns // length
+
+    def _jobs(self, state: State) -> Iterator[Job]:
+        """The first one of each queue."""
+        for queue in state.queues.values():
+            length, number = self._window(queue[0][2])
+            yield (number + 2) * length, self._first_job(queue)
+
+    def _first_job(self, queue: Sequence[Entry]) -> list[Entry]:
+        window = self._window(queue[0][2])
+        return [*takewhile(lambda entry: self._window(entry[2]) == window, queue)]
+
+    def _run(self, state: State, job: Sequence[Entry], ways: list[Offer], now: Time) -> Run:
+        way = self._way(state, ways, job[0][2].model, len(job))
+        tasks = mates(job, way, self.batch_max)
+        size = largest(state, way.stage, len(tasks))
+        left_ns = due_ns(tasks[0]) - now
+        if way.duration_ns(state, size) > left_ns:
+            size = way.largest(state, size, left_ns) or 1
+        return run(state, way, tasks[:size], self.boundary_ns)
+
+    # ---- adaptation --------------------------------------------------------------------------------------------------
+
+    def _way(self, state: State, ways: list[Offer], model: str, size: int) -> Offer:
+        """The usual one; where the model has lost time, the most accurate that wins it back, else the quickest."""
+        usual = next((way for way in ways if not way.variant), ways[0])
+        lost_ns = self._overruns.get(model, 0)
+        if not lost_ns:
+            return usual
+
+        def took(way: Offer) -> Time:
+            return way.duration_ns(state, largest(state, way.stage, size))
+
+        enough = (way for way in ways if took(usual) - took(way) >= lost_ns)
+        return next(enough, min(ways, key=took))
+
+    def _begun(self, state: State, order: Run, lane: Lane) -> None:
+        """Note how long its tasks would take the usual way: whatever they take less has been won back."""
+        task, batch = order.tasks[0], len(order.tasks)
+        expected = sum([state.duration_ns(digest, batch, lane) for digest in order.stages])
+        serving = state.models[task.model].serving
+        if order.variant and serving is not None:
+            chains = serving.stages[task.at :], task.chain[task.at :]
+            usual_ns, this_ns = (chain_ns(state, chain, batch, lane) for chain in chains)
+            expected += usual_ns - this_ns
+        self._expected[order.work_id] = task.model, expected
+
+    def _ended(self, moment: Moment, work_id: int, model: str, expected: Time) -> None:
+        for lane in moment.state.lanes.values():
+            if lane.ended is not None and lane.ended.work_id == work_id:
+                self._overruns[model] = max(0, self._overruns.get(model, 0) + lane.took_ns - expected)
+
+
+def chain_ns(state: State, chain: Sequence[str], batch: int, lane: Lane) -> Time:
+    """Its first stage as a batch, the others alone."""
+    return state.duration_ns(chain[0], batch, lane) + sum([state.duration_ns(each, 1, lane) for each in chain[1:]])
