@@ -34,7 +34,7 @@ from edge.events import (
 )
 from edge.protocols import Answer, Opening, Policy
 from edge.state import WINDOW_NS, Lane, Open, State
-from edge.waiting import leave, moved, open_requests, opened_task, rerouted, retire, trouble_ahead, wait
+from edge.waiting import leave, moved, open_requests, opened_task, overtaken, rerouted, retire, trouble_ahead, wait
 
 # After closing, less than the ten seconds that containers are given to end:
 GRACE_NS = 4_000_000_000  # for what runs to end by itself
@@ -94,6 +94,8 @@ class Scheduler:
 
     def _decide(self, now: Time) -> None:
         state, decide = self.state, self.policy.decide
+        for task in overtaken(state, self.policy.order) if state.leaving else ():
+            self._give_up(task, "refused", "its version had to leave")
         for lane in state.lanes.values():
             while lane.recent and lane.recent[0][0] <= now - WINDOW_NS:
                 lane.recent_ns -= lane.recent.popleft()[1]
@@ -339,8 +341,9 @@ class Scheduler:
             case Evict():
                 check_evict(state, action, self.policy)
                 serving.evict(state, action)
-            case Stop():
+            case Stop(work_id):
                 check_stop(state, action, self.policy)
+                state.lanes[state.works[work_id]].stopping = work_id
         self.actions.append(action)
 
     def _drop(self, opened: Open, reply: Reply) -> None:

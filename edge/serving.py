@@ -88,19 +88,50 @@ def serve(state: State, variant: Variant, stages: Sequence[Stage], others: Seque
 def settle(state: State) -> None:
     """Let pending variants serve whose stages are all on one lane, or that have nobody to wait behind."""
     for model in state.models.values():
+        if model.former is not None and model.serving is not None and loaded(state, model.serving):
+            model.former = None
         if model.pending is None:
             continue
         if model.serving is not None and (trouble := trouble_of(state, model.pending)):
             abandon(model, trouble)
-        elif model.serving is None or loaded(state, model.pending) or not fit_together(state, model):
-            model.serving, model.pending = model.pending, None
-            model.trouble, model.given_up = "", None
+        elif model.serving is not None and state.transition == "resource":
+            displace(model)
+        elif model.serving is None or loaded(state, model.pending):
+            switch(model)
+        elif not fit_together(state, model):
+            settle_for_one(state, model, model.serving)
+
+
+def settle_for_one(state: State, model: Model, old: Variant) -> None:
+    """There is room for one of the two."""
+    if state.transition == "availability" and not trouble_of(state, old):
+        abandon(model, f"no room beside {old.name}, which serves")
+    else:
+        switch(model)
+
+
+def switch(model: Model) -> None:
+    model.serving, model.pending = model.pending, None
+    model.trouble, model.given_up = "", None
+
+
+def displace(model: Model) -> None:
+    """Serve the pending variant from now on, though it is not loaded: the old one has to leave first."""
+    assert model.serving is not None
+    assert model.pending is not None
+    model.former = model.serving
+    model.leaving = model.leaving.union(model.serving.stages).difference(model.pending.stages)
+    switch(model)
 
 
 def give_up(state: State, digest: str, reason: str) -> None:
     """A load failed: what waited for it does not serve, the old variant does."""
     for model in state.models.values():
         if model.pending is not None and digest in model.pending.stages:
+            abandon(model, reason)
+        elif model.former is not None and model.serving is not None and digest in model.serving.stages:
+            model.pending, model.serving, model.former = model.serving, model.former, None
+            model.leaving = model.leaving.union(model.pending.stages).difference(model.serving.stages)
             abandon(model, reason)
 
 
@@ -146,7 +177,7 @@ def trouble_with(state: State, digest: str) -> str:
 
 
 def survey(state: State) -> None:
-    """Derive `needed`, `wanted` and `impossible` anew, and forget stages that nothing refers to."""
+    """Derive `needed`, `wanted`, `impossible` and `leaving` anew, and forget stages that nothing refers to."""
     models = sorted(state.models.values(), key=lambda model: not model.foreground)
     needed: dict[str, bool] = {}
     ranked = [(model, model.pending) for model in models] + [(model, model.serving) for model in models]
@@ -155,9 +186,14 @@ def survey(state: State) -> None:
         for digest in variant.stages if variant else ():
             needed[digest] = needed.get(digest, False) or model.foreground
     lanes = [*state.lanes.values()]
-    kept = state.in_flight().union(needed, *(lane.residency.resident for lane in lanes), (at.loading for at in lanes))
+    held = {digest for lane in lanes for digest in (*lane.residency.resident, lane.loading)} | state.in_flight()
+    kept = held.union(needed, *(model.former.stages for model in models if model.former))
+    for model in models:
+        model.leaving = (model.leaving & held).difference(needed)
+    state.leaving = set().union(*(model.leaving for model in models))
     state.stages = {digest: stage for digest, stage in state.stages.items() if digest in kept}
     state.needed = needed
+    state.resident = {digest for lane in lanes for digest in lane.residency.resident}
     state.pending = {digest for model in models if model.pending for digest in model.pending.stages}
     state.wanted = [(lane.name, digest) for digest in needed for lane in lanes if wants(lane, digest, state)]
     state.impossible = {digest: why for digest in state.stages if (why := trouble_with(state, digest))}

@@ -15,9 +15,9 @@ Entry = tuple[tuple[Any, ...], int, Task]  # policy.order(task), task.id, task: 
 Queues = dict[str, list[Entry]]  # by stage digest; sorted; never an empty list
 
 
-# How one version of a model gives way to the next. "availability": the old one serves until the new one is loaded, and a
-# new one that finds no room beside it is given up. "resource": the old one leaves first. "auto": the first where there
-# is room for both, else the second.
+# How one version of a model gives way to the next. "availability": the old one serves until the new one is loaded, and
+# a new one that has no room beside it is given up. "resource": the old one leaves first. "auto": the old one serves
+# until then where the two fit together, whatever else has to go for it, the old one included; else it leaves.
 Transition = Literal["auto", "availability", "resource"]
 
 
@@ -40,6 +40,7 @@ class Lane:
     residency: Residency
     running: Run | None = None
     began_ns: Time = 0
+    stopping: int = 0  # the last work here that a policy told to stop: it may run on for a while
     loading: str | None = None
     failures: dict[str, int] = field(default_factory=dict)  # stage digest -> failed loads
     recent: deque[tuple[Time, int]] = field(default_factory=deque)  # background works of the last WINDOW_NS: end, took
@@ -102,6 +103,7 @@ class State:
     ignored: int = 0  # events about works and loads that were over already
     # Derived from models, lanes and stages whenever one of them changes:
     needed: dict[str, bool] = field(default_factory=dict)  # stages that serve or are to serve -> for the foreground?
+    resident: set[str] = field(default_factory=set)  # stages that are loaded on some lane
     pending: set[str] = field(default_factory=set)  # stages of variants that are to serve
     wanted: list[tuple[str, str]] = field(default_factory=list)  # (lane, stage): needed, not there; most urgent first
     impossible: dict[str, str] = field(default_factory=dict)  # stages that no lane can take -> why
@@ -117,10 +119,7 @@ class State:
 
     def held(self, digest: str) -> bool:
         """Is it loaded anywhere?"""
-        for lane in self.lanes.values():  # asked at every decision: a generator would cost more than the answer
-            if digest in lane.residency.resident:
-                return True
-        return False
+        return digest in self.resident
 
     def in_flight(self) -> set[str]:
         """Stages that unfinished tasks may still walk."""

@@ -90,3 +90,26 @@ def rerouted(state: State, task: Task, variant: str) -> Task:
         task.id, task.requests, task.model, chain, task.at,
         task.arrived_ns, task.deadline_ns, task.priority, task.parent, task.item, task.attempts,
     )  # fmt: skip
+
+
+def overtaken(state: State, order: Order) -> list[Task]:
+    """What waits for a version that has to leave goes over to the one that serves, if it has not begun.
+
+    Returns what has begun and would keep the old version for long: the rest of its way is not loaded any more, or it is
+    work without a deadline. It is out of its queue, and to be given up.
+    """
+    stuck: list[Task] = []
+    waiting = [entry[2] for queues in (state.queues, state.background) for queue in queues.values() for entry in queue]
+    for task in waiting:
+        if state.leaving.isdisjoint(task.chain):
+            continue
+        serving = state.models[task.model].serving
+        assert serving is not None, f"{task.model}: a version has to leave, and none serves"
+        lost = any(digest in state.leaving and not state.held(digest) for digest in task.chain[task.at :])
+        if task.at == 0:
+            leave(state, task, order)
+            wait(state, rerouted(state, task, serving.name), order)
+        elif lost or task.deadline_ns is None:
+            leave(state, task, order)
+            stuck.append(task)
+    return stuck

@@ -16,7 +16,8 @@ UNUSED, BACKGROUND, IDLE, LATER = range(4)
 class Resident:
     """Loads for the tasks that `inner` cannot run yet, before `inner` is asked; loads ahead when it has nothing to do.
 
-    `keep`: stages that nothing needs any more which may stay on a lane (a rollback finds them there).
+    `keep`: stages that nothing needs any more which may stay on a lane (a rollback finds them there). A policy whose
+    attribute `loads` is true loads for whoever waits itself.
     """
 
     inner: Policy
@@ -40,22 +41,35 @@ class Resident:
 
     def decide(self, state: State, now: Time) -> Action | None:
         return (
-            self._demand(state, state.queues, LATER)
+            (self._leave(state) if state.leaving else None)
+            or (None if self._inner_loads() else self._demand(state, state.queues, LATER))
             or self.inner.decide(state, now)
             or self._ahead(state)
             or self._demand(state, state.background, BACKGROUND)
             or self._trim(state)
         )
 
+    def _inner_loads(self) -> bool:
+        return bool(getattr(self.inner, "loads", False))
+
+    def _leave(self, state: State) -> Action | None:
+        """Versions that have to leave before the next one comes: as soon as nobody walks them any more."""
+        gone = state.leaving - state.in_flight()
+        for lane in state.lanes.values():
+            for digest in lane.residency.resident:
+                if digest in gone:
+                    return Evict(lane.name, digest)
+        return None
+
     def _demand(self, state: State, queues: Queues, level: int) -> Action | None:
         """For the first of the tasks whose stage is on no lane."""
+        if queues.keys() <= state.resident:
+            return None
         absent = [
             (queue[0], digest)
             for digest, queue in queues.items()
             if not state.held(digest) and not coming(state, digest)
         ]
-        if not absent:
-            return None
         for entry, digest in sorted(absent):
             for lane in state.lanes.values():
                 if action := make_room(state, lane, digest, level, entry):
@@ -95,12 +109,32 @@ def coming(state: State, digest: str) -> bool:
 def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | None = None) -> Action | None:
     """Load it, or first evict for it; nothing where even evicting all that may go would not be enough."""
     stage = state.stages[digest]
-    if lane.loading is not None or not lane.can_hold(digest, stage):
+    if lane.loading is not None or not lane.can_hold(digest, stage) or (state.leaving and behind(state, lane, digest)):
         return None
     if lane.residency.fits(stage):
         return Load(lane.name, digest)
-    chosen = lane.residency.victims(stage, victims(state, lane, level, entry))
+    kept = beside(state, digest) if state.transition == "availability" and entry is None else frozenset()
+    chosen = lane.residency.victims(stage, (it for it in victims(state, lane, level, entry) if it not in kept))
     return Evict(lane.name, chosen[0]) if chosen else None
+
+
+def behind(state: State, lane: Lane, digest: str) -> bool:
+    """Resource-preserving: a version that has to leave is not loaded again, and the next one not while it is on this
+    lane or somebody still walks it.
+    """
+    if digest in state.leaving:
+        return True
+    there = state.in_flight().union(lane.residency.resident)
+    for model in state.models.values():
+        if model.serving is not None and digest in model.serving.stages and not model.leaving.isdisjoint(there):
+            return True
+    return False
+
+
+def beside(state: State, digest: str) -> frozenset[str]:
+    """Availability-preserving: what a pending version's load must not push out, since it serves until then."""
+    models = [model for model in state.models.values() if model.pending and digest in model.pending.stages]
+    return frozenset(kept for model in models if model.serving for kept in model.serving.stages)
 
 
 def victims(state: State, lane: Lane, level: int, entry: Entry | None) -> Iterator[str]:
@@ -128,4 +162,4 @@ def level_of(state: State, digest: str, flying: set[str], entry: Entry | None) -
 def hopeless(state: State) -> bool:
     """Nothing is on its way in, nothing will leave: what serves fills the lanes."""
     settled = all(lane.loading is None and lane.running is None for lane in state.lanes.values())
-    return bool(state.lanes) and settled and not state.pending
+    return bool(state.lanes) and settled and not state.pending and not state.leaving
