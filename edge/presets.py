@@ -10,7 +10,7 @@ from edge.arrivals.disb import MODELS as DISB
 from edge.arrivals.files import limits_of, read
 from edge.arrivals.finds import items_of
 from edge.arrivals.processes import process, streams
-from edge.arrivals.scaling import How, cost_of, load_of, scaled, split
+from edge.arrivals.scaling import How, cost_of, load_of, scaled, short, split
 from edge.events import LaneUp, Served
 from edge.scenario import MS, Scenario, affine
 from porting.errors import UserError
@@ -235,5 +235,5 @@ def loaded(
         if not asks:
             raise UserError(f"{box.name}: nothing in it has a deadline, so there is no load to scale")
         arrivals = scaled(arrivals, load / asks, seed, how)
-    facts = {"load": round(asks, 4) if load is None else load, "arrivals": box.name, "seed": seed}
+    facts = {"load": short(asks) if load is None else load, "arrivals": box.name, "seed": seed}
     return replace(box, requests=requests_of(arrivals), seed=seed, facts=facts, notes=(*box.notes, *notes))

@@ -9,13 +9,13 @@ from typing import Any
 
 from edge.answers.cascade import Cascade
 from edge.arrivals.arrival import Arrival, requests_of
-from edge.arrivals.files import limits_of
 from edge.arrivals.finds import Averages, items_of
 from edge.arrivals.measured import Profiled, Spread
 from edge.arrivals.processes import process, streams
-from edge.arrivals.scaling import load_of
+from edge.arrivals.scaling import load_of, short
 from edge.config import Config, load
 from edge.events import LaneUp, Served
+from edge.measurable import check
 from edge.observers.watch import served
 from edge.protocols import Answer
 from edge.scenario import Scenario
@@ -56,16 +56,17 @@ def from_config(
     models = list(dict.fromkeys(model for answer in answers.values() for model in answer.models()))
     found = tuple(known(repository, model, lanes[0].kind) for model in models)
     names = stream_names(config, cameras.count, path)
-    check_deadlines(config, answers, found, path)
     finds = Averages({model: dict(kinds) for model, kinds in asked_kinds(answers, cameras)}, seed)
     arrivals = frames(config, names, cameras, seed, duration_s)
     asks = load_of(arrivals, found, items=items_of(answers, finds)) / len(lanes) if arrivals else 0.0
-    return Scenario(
+    scenario = Scenario(
         path.resolve().parent.name, found, requests_of(arrivals), answers, lanes, finds, seed,
         profile=Profiled(spreads_of(repository, found, lanes[0].kind), round(frame_ms * 1e6)),
         waiting_max={name: entry.waiting_max for name in names if (entry := config.stream(name))},
-        notes=tuple(notes_of(found)), facts={"load": round(asks, 4), "arrivals": cameras.arrivals, "seed": seed},
+        notes=tuple(notes_of(found)), facts={"load": short(asks), "arrivals": cameras.arrivals, "seed": seed},
     )  # fmt: skip
+    check(scenario)
+    return scenario
 
 
 # ---- the box -------------------------------------------------------------------------------------------------------
@@ -111,17 +112,6 @@ def notes_of(found: Sequence[Served]) -> Iterator[str]:
                         f"{each.variant.model}: a batch of {large} is measured to take {after_ns / 1e6:.2f} ms, one of"
                         f" {small} takes {before_ns / 1e6:.2f} ms; taken to be as slow, better measured again"
                     )
-
-
-def check_deadlines(config: Config, answers: Mapping[str, Answer], found: Sequence[Served], path: Path) -> None:
-    """Raises `UserError` for an app that could never answer in time."""
-    fastest_ns = limits_of(found, answers).fastest_ns or {}
-    for app, options in config.apps.items():
-        if options.slo_ms * 1e6 < fastest_ns[app]:
-            raise UserError(
-                f"{path}: apps.{app}.slo_ms: {options.slo_ms:g} ms cannot be: alone on an idle lane it takes"
-                f" {fastest_ns[app] / 1e6:g} ms"
-            )
 
 
 # ---- what stands before it -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 from edge.arrivals.arrival import arrivals_of
 from edge.arrivals.finds import AsRecorded, items_of
 from edge.arrivals.measured import Recorded
-from edge.arrivals.scaling import load_of
+from edge.arrivals.scaling import load_of, short
 from edge.estimators.table import Table
 from edge.events import Arrived, Event, Finished, LaneUp, Request, Served, Time
 from edge.observers.trace import event_of
@@ -181,7 +181,7 @@ def scenario_of(
         answers or {}, tuple(recording.lanes.values()), finds, seed,
         profile=Recorded(durations_ns), waiting_max=waiting_max or {},
         notes=tuple(recording.notes(len(recording.requests) - len(kept))),
-        facts={"load": round(load, 4), "arrivals": path.stem, "seed": seed},
+        facts={"load": short(load), "arrivals": path.stem, "seed": seed},
     )  # fmt: skip
 
 

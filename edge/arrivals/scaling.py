@@ -78,6 +78,11 @@ def load_of(
     return busy_ns / (duration_ns or span_ns(arrivals))
 
 
+def short(load: float) -> float:
+    """For tables: four digits."""
+    return float(f"{load:.4g}")
+
+
 def span_ns(arrivals: Sequence[Arrival]) -> Time:
     """From time 0 to just after the last arrival; at least 1."""
     return max((arrival.arrived_ns for arrival in arrivals), default=0) + 1
