@@ -68,6 +68,11 @@ class Config(Strict):
         description="takes the place of every app that asks one model (`edge.answers.single:Single`); gets `model`",
     )
     apps: dict[str, App] = Field(min_length=1)
+    variants: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="model -> names of its variants in the repository that may be asked beside the one that serves, "
+        "by answers and policies that choose between them or ask several; loaded like it",
+    )
     streams: dict[str, Stream] = Field(min_length=1)
     background: Background = Field(default_factory=lambda: Background.model_validate({}))
     drift: DriftSettings | None = Field(None, description="leave out to serve frozen models")

@@ -3,7 +3,7 @@
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns, time
@@ -28,7 +28,7 @@ from edge.observers.trace import Trace
 from edge.observers.watch import Watch, served
 from edge.observers.worker import Worker
 from edge.policies.complete import complete
-from edge.protocols import Observer
+from edge.protocols import Combines, Observer
 from edge.scheduler import Scheduler
 from edge.signals import stopped_by_signals
 from edge.sources.mqtt import Answer, MqttSource
@@ -57,12 +57,16 @@ class Parts:
     def served(self) -> list[Served]:
         """What serves now, of every model that this box may be asked for."""
         kind = next(iter(self.world.lanes.values())).device.kind
-        found = {model: served(self.repository, model, kind) for model in models_of(self.scheduler.answers)}
+        models, others = models_of(self.scheduler.answers), self.config.variants
+        check_variants(models, others)
+        found = {model: served(self.repository, model, kind, others.get(model, ())) for model in models}
         for model, event in found.items():
-            self.repository.check(model, event.variant.name)  # now, in one line; not frame by frame later
+            for variant in (event.variant, *event.others):
+                self.repository.check(model, variant.name)  # now, in one line; not frame by frame later
         for name, answer in self.scheduler.answers.items():
             if isinstance(answer, Cascade):
                 check_cascade(name, answer, found)
+            check_members(name, answer, found)
         return list(found.values())
 
 
@@ -118,9 +122,9 @@ def wire(config: Config) -> Parts:
     adapt = Adapt(world, repository, labeller, watched_models(config, repository, main), journal, worker)
 
     metrics = Metrics(labelling=frozenset(teachers(config)), known=frozenset(config.streams))
-    listeners += [metrics, Results(source), adapt]
     asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
     answers = asked | background_answers(config)
+    listeners += [metrics, Results(source, answers, world.post), adapt]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
     scheduler = Scheduler(State(config.estimator.build()), policy, answers)
     stats = Stats(
@@ -132,7 +136,11 @@ def wire(config: Config) -> Parts:
         period_ns=round(config.stats_period_s * 1e9),
     )
     watch = Watch(
-        repository, models_of(answers), main.kind, lambda model, why: journal("trouble", model, {"reason": why})
+        repository,
+        models_of(answers),
+        main.kind,
+        lambda model, why: journal("trouble", model, {"reason": why}),
+        config.variants,
     )
     traces = [Trace(config.trace)] if config.trace else []
     planners: list[Observer] = [table.build() for table in config.planners]
@@ -163,6 +171,28 @@ def check_cascade(app: str, cascade: Cascade, found: Mapping[str, Served]) -> No
     if unknown := sorted(set(cascade.classify) - set(output.labels)):
         known = ", ".join(output.labels)
         raise UserError(f"apps.{app}.classify: {cascade.detect!r} finds no {unknown[0]!r}; it finds {known}")
+
+
+def check_variants(models: Sequence[str], others: Mapping[str, Sequence[str]]) -> None:
+    """Raises `UserError` for variants of a model that nobody asks: a name with a slip."""
+    if unknown := [model for model in others if model not in models]:
+        raise UserError(f"variants: no app asks model {unknown[0]!r}; the apps ask {', '.join(models)}")
+
+
+def check_members(app: str, answer: Any, found: Mapping[str, Served]) -> None:
+    """Raises `UserError` where an answer wants a variant that is not on offer, or the word of one that finds boxes."""
+    combines = isinstance(answer, Combines)
+    for model in answer.models() if combines else ():
+        if (output := found[model].variant.output) is not None and output.kind != "classification":
+            raise UserError(f"apps.{app}: {model!r} is no classifier; only what classifiers say can be combined")
+    for member in getattr(answer, "members", ()):
+        model, _, wanted = member.partition("/")
+        names = [variant.name for variant in (found[model].variant, *found[model].others)]
+        if wanted and wanted not in names:
+            raise UserError(
+                f"apps.{app}.members: {member!r} is not served; served are {', '.join(names)};"
+                f" name it in `variants` as well"
+            )
 
 
 def model_tables(state: State, adapt: Adapt) -> dict[str, dict[str, Any]]:

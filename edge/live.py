@@ -294,6 +294,8 @@ class Live:
             job = Job(task.model, variant, picture, opened.step, task.parent, task.item, given=opened.given)
             opened.jobs[task.id] = job
             opened.begun = True
+        elif job.variant.stages != task.chain:  # it goes on as another variant
+            job.variant = self.variants[task.model, task.chain]
         return job
 
     def _picture(self, opened: Open, task: Task) -> Picture | None:

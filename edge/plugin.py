@@ -30,8 +30,8 @@ class PlugIn(BaseModel):
 
 
 def build(table: dict[str, Any]) -> Any:
-    """The plug-in that a table names. Raises `UserError` where the path or an option is wrong."""
-    options = dict(table)
+    """The plug-in that a table names, and the ones within it. Raises `UserError` where a path or an option is wrong."""
+    options = {name: inner(option) for name, option in table.items()}
     use = options.pop("use")
     kind = found(use)
     try:
@@ -40,6 +40,11 @@ def build(table: dict[str, Any]) -> Any:
         raise UserError(f"{use}: {error}; see its docstring for the options it takes") from error
     except DeviceError as error:
         raise UserError(f"{use}: {error}") from error
+
+
+def inner(option: Any) -> Any:
+    """An option that names a class is built: a policy around another one."""
+    return build(option) if isinstance(option, dict) and isinstance(option.get("use"), str) else option
 
 
 def found(use: str) -> Any:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from edge.codecs.outputs import Found
-from edge.events import Reply, Time
+from edge.codecs.votes import spoken
+from edge.events import Combined, Reply, Time
 from edge.live import Open
 
 
@@ -26,8 +27,13 @@ def refined(thing: Found, said: Found | None) -> Found:
     return thing if said is None else Found(thing.kind, said.label, said.score, thing.box)
 
 
-def message(opened: Open, reply: Reply, now: Time, published_time: float, dropped_before: int) -> dict[str, Any]:
-    """JSON-ready result of an answered frame. Times in milliseconds; `queue` is all that is not work."""
+def message(
+    opened: Open, reply: Reply, now: Time, published_time: float, dropped_before: int, said: Combined | None = None
+) -> dict[str, Any]:
+    """JSON-ready result of an answered frame. Times in milliseconds; `queue` is all that is not work.
+
+    `said`: the one word of an ensemble, in place of its members'.
+    """
     frame, request = opened.frame, opened.request
     assert frame is not None
     assert request.deadline_ns is not None
@@ -45,7 +51,8 @@ def message(opened: Open, reply: Reply, now: Time, published_time: float, droppe
         "received_time": frame.received_time,
         "published_time": published_time,
         "seq": frame.seq,
-        "objects": [thing.as_json() for thing in objects(opened, reply)],
+        "objects": [thing.as_json() for thing in (spoken(opened, said) if said else objects(opened, reply))],
+        **({"votes": dict(said.votes)} if said else {}),
         "timings_ms": {
             "queue": round(max(0, total_ns - decode_ns - infer_ns - post_ns) / 1e6, 3),
             **{name: round(span / 1e6, 3) for name, span in spans.items()},

@@ -1,10 +1,12 @@
 """Publishes the answer of every frame. A drop is not published; the next answer says how many came before it."""
 
+from collections.abc import Callable, Mapping
 from time import time
 from typing import Any, Protocol
 
 from edge.codecs.result import message
-from edge.events import Reply, Time
+from edge.codecs.votes import combined
+from edge.events import Event, Reply, Time
 from edge.live import Open
 
 
@@ -13,10 +15,17 @@ class Publisher(Protocol):
 
 
 class Results:
-    """Listener of the live world."""
+    """Listener of the live world. What the members of an ensemble say becomes one word here, and an event: plug-ins
+    that learn see it, and so does whoever replays the run. `answers`: by app.
+    """
 
-    def __init__(self, publisher: Publisher):
-        self.publisher = publisher
+    def __init__(
+        self,
+        publisher: Publisher,
+        answers: Mapping[str, object] | None = None,
+        post: Callable[[Event], None] = lambda event: None,
+    ):
+        self.publisher, self.answers, self.post = publisher, answers or {}, post
         self.dropped_before: dict[tuple[str, str], int] = {}
 
     def arrived(self, camera: str) -> None: ...
@@ -36,5 +45,8 @@ class Results:
             self._missed(request.stream, request.app)
             return
         missed = self.dropped_before.pop((request.stream, request.app), 0)
-        result = message(opened, reply, now, time(), missed)
+        said = combined(self.answers.get(request.app), opened, reply)
+        if said is not None:
+            self.post(said)
+        result = message(opened, reply, now, time(), missed, said)
         self.publisher.publish_result(request.stream, request.app, result, opened.frame.traceparent)

@@ -1,6 +1,6 @@
 """Sees a model's serving pointer move, whoever moved it, and tells the core. The folder is the only interface."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge.events import Event, LoadFailed, Served, Time
@@ -8,20 +8,36 @@ from edge.protocols import Moment
 from edge.state import State
 from porting.errors import UserError
 from porting.repository import Repository
-from porting.variant import Variant
+from porting.variant import Stage, Variant
 
 PERIOD_NS = 500_000_000
 
 
-def served(repository: Repository, model: str, device_kind: str) -> Served:
-    """The variant that serves now, with the durations measured on this kind of device. Raises `UserError`."""
-    variant = serving(repository, model)
-    stages = repository.stages(variant, device_kind)
+def served(repository: Repository, model: str, device_kind: str, others: Iterable[str] = ()) -> Served:
+    """The variant that serves now and those of these names beside it, with the durations measured on this kind of
+    device. Raises `UserError`.
+    """
+    first = serving(repository, model)
+    beside = [repository.variant(model, name) for name in dict.fromkeys(others) if name != first.name]
+    stages: dict[str, Stage] = {}
+    for variant in (first, *beside):
+        found = repository.stages(variant, device_kind)
+        check_serves(variant, found, first)
+        stages = {stage.digest: stage for stage in found} | stages
+    return Served(first, tuple(stages.values()), tuple(beside))
+
+
+def check_serves(variant: Variant, stages: Sequence[Stage], first: Variant) -> None:
+    """Raises `UserError` for a variant that could not stand where `first` stands."""
     if variant.output is None or stages[0].input is None:
         raise UserError(
-            f"{model}/{variant.name}: takes no pictures or gives no result; only such a variant can serve frames"
+            f"{variant.model}/{variant.name}: takes no pictures or gives no result; only what does can serve frames"
         )
-    return Served(variant, stages)
+    if first.output is not None and variant.output.kind != first.output.kind:
+        raise UserError(
+            f"{variant.model}/{variant.name}: its output is a {variant.output.kind}, that of {first.name} is a"
+            f" {first.output.kind}; variants of one model do the same thing"
+        )
 
 
 def serving(repository: Repository, model: str) -> Variant:
@@ -41,8 +57,10 @@ class Watch:
         models: Iterable[str],
         device_kind: str,
         on_trouble: Callable[[str, str], None],
+        others: Mapping[str, Sequence[str]] | None = None,
     ):
         self.repository, self.device_kind, self.on_trouble = repository, device_kind, on_trouble
+        self.others = others or {}  # model -> variants that may serve beside the one that serves
         self.seen: dict[str, int | None] = {model: stamp(repository, model) for model in models}
         self.looked_ns: Time = 0
         self.told: dict[str, str] = {}  # by model: the trouble that was told last
@@ -71,10 +89,19 @@ class Watch:
 
     def _read(self, model: str) -> Served | None:
         try:
-            return served(self.repository, model, self.device_kind)
+            return served(self.repository, model, self.device_kind, self._still_there(model))
         except (UserError, OSError, ValueError, KeyError) as error:
             self.on_trouble(model, str(error))  # what serves goes on serving
             return None
+
+    def _still_there(self, model: str) -> list[str]:
+        """One that was deleted meanwhile does not keep the pointer from moving."""
+        wanted = self.others.get(model, ())
+        there = set(self.repository.variants(model)) if wanted else set()
+        for name in wanted:
+            if name not in there:
+                self.on_trouble(model, f"variant {name!r} is gone; the others serve on without it")
+        return [name for name in wanted if name in there]
 
 
 def stamp(repository: Repository, model: str) -> int | None:

@@ -107,7 +107,7 @@ def examined(answer: Ensemble | Single, **options: float) -> tuple[Examiner, lis
 def test_every_answer_is_marked_and_fed_back_after_the_delay() -> None:
     examiner, events = examined(Single("m"), delay_ms=30)
     assert len(examiner.marks) == 200
-    assert 195 < len(events)  # nobody hears of the last ones: the run is over
+    assert len(events) > 195  # nobody hears of the last ones: the run is over
     for mark, (now, event) in zip(examiner.marks, events, strict=False):
         assert isinstance(event, Feedback)
         assert (event.request_id, event.losses) == (mark.request.id, {"m/a": float(not mark.right)})
@@ -121,7 +121,7 @@ def test_an_ensemble_is_combined_and_each_member_has_its_loss() -> None:
     combined = {event.request_id: event for _, event in events if isinstance(event, Combined)}
     losses = {event.request_id: event.losses for _, event in events if isinstance(event, Feedback)}
     assert len(combined) == len(examiner.marks) == 200
-    assert 190 < len(losses)
+    assert len(losses) > 190
     for mark in examiner.marks[: len(losses)]:
         said = combined[mark.request.id]
         assert set(said.votes) == set(losses[mark.request.id]) == set(mark.members) == {"m/a", "m/b"}
