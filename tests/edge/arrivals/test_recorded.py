@@ -1,12 +1,14 @@
 """What a daemon wrote down, played again: the same policy comes to the same, another one may not."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from edge.answers.cascade import Cascade
 from edge.arrivals.recorded import read, scenario_of
+from edge.config import load
 from edge.estimators.table import Table
 from edge.events import Request
 from edge.observers.trace import Trace
@@ -19,6 +21,7 @@ from edge.scenario import MS, Scenario, affine, play
 from edge.virtual import Virtual
 from edge.workload import ALL_FAULTS, ANSWERS, cameras, models, simulate
 from porting.errors import UserError
+from tests.edge.daemon_builder import CASCADE, Daemon, edge, jpeg, within
 
 BEGAN_NS = 7_000_000_000_000  # a monotonic clock begins anywhere
 
@@ -171,3 +174,22 @@ def test_no_file_and_no_text(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(b"\xff\xd8\n")
     with pytest.raises(UserError, match="no text"):
         read(tmp_path / "picture")
+
+
+def test_what_a_real_daemon_wrote(box: Path) -> None:
+    """Real lanes, a real clock: whatever it came to, its requests can be played again."""
+    apps = {"junction": CASCADE, "colour": {"use": "edge.answers.single:Single", "model": "paint", "slo_ms": 5000}}
+    streams = {"*": {"apps": ["junction", "colour"], "waiting_max": 32}}
+    path = edge(box, trace="trace.jsonl", apps=apps, streams=streams)
+    with Daemon(path) as daemon:
+        for frame in range(10):
+            daemon.send(jpeg("red", "blue", "black", "black"))
+            assert within(lambda asked=2 * (frame + 1): len(daemon.results) == asked)
+    answers = {name: app.build() for name, app in load(path).apps.items()}
+    again = scenario_of(box / "trace.jsonl", answers)
+    assert Counter(request.app for request in again.requests) == {"junction": 10, "colour": 10}
+    assert again.lanes[0].kind == "cpu"
+    world = play(again, edf(), Table())
+    assert {reply.outcome for _, reply in world.replies} == {"ok"}
+    tasks = [len(r.tasks) for _, r in world.replies if again.requests[r.request_id - 1].app == "junction"]
+    assert tasks == [3] * 10
