@@ -25,7 +25,7 @@ def change(state: State, event: Event) -> Sequence[Task]:
             if lane := load_ended(state, name, digest):
                 lane.residency.release(state.stages[digest])
                 lane.failures[digest] = lane.failures.get(digest, 0) + 1
-                give_up(state, digest, reason)
+                give_up(state, lane, digest, reason)
         case Evicted(name, digest):  # ours left the books when it was ordered; here: memory that a lane lost
             if (loser := state.lanes.get(name)) and loser.residency.holds(digest):
                 loser.residency.evict(digest)
@@ -124,8 +124,13 @@ def displace(model: Model) -> None:
     switch(model)
 
 
-def give_up(state: State, digest: str, reason: str) -> None:
-    """A load failed: what waited for it does not serve, the old variant does."""
+def give_up(state: State, failed: Lane, digest: str, reason: str) -> None:
+    """A load failed: what waited for it does not serve, the old variant does. Unless another lane can have it: a box
+    far away that lacks a new graph is no reason to do without it here.
+    """
+    stage = state.stages[digest]
+    if any(lane.can_hold(digest, stage) for lane in state.lanes.values() if lane is not failed):
+        return
     for model in state.models.values():
         if model.pending is not None and digest in model.pending.stages:
             abandon(model, reason)

@@ -74,6 +74,18 @@ def test_a_load_that_fails_keeps_the_old_variant_and_is_seen(core: Build) -> Non
     assert box.outcome(request) == "ok"
 
 
+def test_a_load_that_fails_on_one_lane_is_no_reason_to_do_without_it_on_another(core: Build) -> None:
+    """A peer that lacks a new graph has no say in what serves here."""
+    box = core(OLD, lanes={"cpu0": 10**6, "cloud": 10**6})
+    box.loads_at_once = False
+    box.do(NEW)
+    head = NEW.variant.stages[1]
+    box.do(LoadFailed("cloud", head, "no such graph there"))
+    assert box.state.models["vehicles"].pending == NEW.variant
+    box.do(Loaded("cpu0", head))
+    assert serving(box) == "new"
+
+
 def test_served_again_is_tried_again(core: Build) -> None:
     box = core(OLD)
     box.loads_at_once = False
