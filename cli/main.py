@@ -15,6 +15,7 @@ from cli.output import complain
 VERBS = {
     "demo": "See it work: cameras, a broker, a drift and its repair, then a report.",
     "run": "Serve the models of an edge.yaml over MQTT until told to stop.",
+    "bench": "Which scheduler should this box run: all of them on the same requests.",
     "camera": "Publish pictures as a camera: a folder, zip, video, URL or the drawn junction.",
     "port": "Bring an ONNX file into the repository: repair, cut, measure, serve.",
     "models": "Look at the repository: list, show, verify, serve, rollback.",

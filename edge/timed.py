@@ -19,7 +19,7 @@ class Timed:
     """
 
     inner: Policy
-    clock_ns: Callable[[], int] = perf_counter_ns
+    clock_ns: Callable[[], int] = field(default=perf_counter_ns, repr=False)
     per_event_ns: "array[int]" = field(default_factory=lambda: array("q"), repr=False, compare=False)
     _spent_ns: int = field(default=0, init=False, repr=False, compare=False)
 

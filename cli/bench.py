@@ -1,0 +1,189 @@
+"""`leeway bench`: which scheduler should this box run, and how far is it from the best possible?"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from cli.output import complain, console
+
+if TYPE_CHECKING:
+    from cli.comparison.asked import Comparison
+    from edge.compare import Outcome
+    from edge.rows import Row
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
+
+INTERRUPTED, TROUBLE = 130, 1
+LOADS = "0.7,0.9,1.1"
+STDOUT = "-"
+
+
+class OptionalFile(TyperCommand):
+    """`--json` alone prints, `--json FILE` writes. Typer knows options with a value and options without, not both."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        alone = (i for i, word in enumerate(args) if word == "--json" and (args[i + 1 : i + 2] or ["--"])[0][:1] == "-")
+        for at in sorted(alone, reverse=True):
+            args = args if args[at + 1 : at + 2] == [STDOUT] else [*args[: at + 1], STDOUT, *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+@app.callback()
+def bench() -> None:
+    """Typer shows the help above; the command does the work."""
+
+
+@app.command(cls=OptionalFile)
+def schedulers(
+    preset: Annotated[str, typer.Option(help="A box and its work, ready made (default: edge4).")] = "",
+    config: Annotated[Path | None, typer.Option(help="Your edge.yaml: its models as profiled, and its apps.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="A file of arrivals, on the preset's or your own models.")] = None,
+    load: Annotated[
+        str, typer.Option(help=f"1: what the box just sustains (default: {LOADS}; a trace as it is).")
+    ] = "",
+    arrivals: Annotated[str, typer.Option(help="How requests come: poisson, gamma4, periodic, …")] = "poisson,gamma4",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Traces of each kind; intervals are over them.")] = 5,
+    duration: Annotated[float, typer.Option(min=0.1, help="Seconds of virtual time in each run.")] = 20.0,
+    systems: Annotated[str, typer.Option(help="Names from --list, or YAML files (default: all).")] = "",
+    baseline: Annotated[str, typer.Option(help="Whom the others are compared with (default: leeway).")] = "",
+    estimator: Annotated[
+        str, typer.Option(help="For all: table, or package.module:Class; own: each its own.")
+    ] = "table",
+    margin: Annotated[float, typer.Option(min=0.1, help="Of the table: 1.06 expects 6 % more than profiled.")] = 1.06,
+    labels: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of answers that somebody marks right or wrong.")
+    ] = 0,
+    json: Annotated[
+        str | None, typer.Option("--json", metavar="[FILE]", help="Write JSON to this file; without one, to stdout.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with pictures to this file.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Say what each system is, and stop.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one for each core).")] = None,
+) -> None:
+    """Run every scheduler on the same requests in virtual time, beside the bound that none can exceed.
+
+    A request is good when its answer comes by its deadline; one that was dropped or refused counts as missed.
+
+    [bold]Examples[/bold]
+
+      leeway bench schedulers --preset edge4 --load 0.7,0.9,1.1 --arrivals poisson,gamma4 --json out.json
+
+      leeway bench schedulers --trace arrivals.csv --systems leeway,clockwork,nexus --html out.html
+
+      leeway bench schedulers --list
+    """
+    from cli.comparison import asked, cards, work
+    from edge.systems import system as named
+    from edge.systems import systems as known
+
+    if list_:
+        chosen = [named(name) for name in asked.words(systems)] or [*known().values()]
+        print_cards(cards.cards(chosen), json)
+        return
+    make, processes = work.source(preset, config, trace, arrivals, duration, margin)
+    loads = [None] if trace and not load else asked.numbers(load or LOADS, "--load")
+    compared = asked.comparison(
+        [work.labelled(scenario, labels) for scenario in asked.grid(make, loads, processes, seeds)],
+        asked.words(systems),
+        asked.estimator_of(estimator, margin),
+        baseline,
+        work.hint,
+    )
+    raise typer.Exit(report(compared, workers, json, html))
+
+
+def report(compared: "Comparison", workers: int | None, json: str | None, html: Path | None) -> int:
+    """Runs it, says what came of it; the exit code."""
+    from rich.console import Console
+
+    from cli.comparison.document import as_text, document, write
+    from cli.comparison.shown import WIDE, shown
+    from edge.rows import rows
+
+    for file in (Path(json) if json not in (None, STDOUT) else None, html):
+        check_place(file)  # now, not after ten minutes
+    for note in compared.notes:
+        complain(note)
+    outcomes, whole = run(compared, workers, near=html is not None)
+    found = rows(outcomes, compared.baseline)
+    told = document(compared, found, outcomes, whole)
+    if json == STDOUT:
+        print(as_text(told), end="")
+    else:
+        screen = console() if sys.stdout.isatty() else Console(width=WIDE, highlight=False)
+        screen.print(shown(found, compared.baseline, screen.width))
+    if json is not None and json != STDOUT:
+        write(Path(json), as_text(told))
+    if html is not None and found:
+        write(html, page(compared, found, outcomes, told))
+    return verdict(outcomes, whole)
+
+
+def check_place(file: Path | None) -> None:
+    """Raises `UserError` where no file can be written."""
+    if file is not None and (file.is_dir() or not file.resolve().parent.is_dir()):
+        from porting.errors import UserError
+
+        raise UserError(f"{file}: cannot be written; name a file in a folder that exists")
+
+
+def verdict(outcomes: Sequence["Outcome"], whole: bool) -> int:
+    """Says once for each system what went wrong; the exit code."""
+    troubles = {one.system: one for one in reversed(outcomes) if one.trouble}
+    for name, one in sorted(troubles.items()):
+        where = ", ".join(f"{key} {value}" for key, value in one.facts.items() if isinstance(value, str | int | float))
+        complain(f"{name}: {one.trouble} ({where})")
+    if not whole:
+        complain(f"interrupted after {len(outcomes)} runs: means are over the seeds that had ended")
+    return INTERRUPTED if not whole else TROUBLE if troubles else 0
+
+
+def run(compared: "Comparison", workers: int | None, near: bool) -> tuple[list["Outcome"], bool]:
+    """What came of every run that ended, and whether all did: Ctrl-C leaves the rest out."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from edge.compare import outcomes
+
+    found: list[Outcome] = []
+    total = len(compared.scenarios) * len(compared.systems)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        bar = progress.add_task(f"{len(compared.systems)} systems on {len(compared.scenarios)} traces", total=total)
+        close = compared.close() if near else ()
+        try:
+            for outcome in outcomes(compared.scenarios, compared.systems, compared.estimator, workers, close):
+                found.append(outcome)
+                progress.advance(bar)
+        except KeyboardInterrupt:
+            return found, False
+    return found, True
+
+
+def page(compared: "Comparison", rows: Sequence["Row"], outcomes: Sequence["Outcome"], told: Mapping[str, Any]) -> str:
+    from cli.report import schedulers
+
+    near: dict[str, dict[str, Any]] = {}
+    for one in outcomes:
+        if one.closeup is not None:
+            near.setdefault(one.facts["arrivals"], {})[one.system] = one.closeup
+    near = {name: near[name] for name in dict.fromkeys(row.facts["arrivals"] for row in rows) if name in near}
+    return schedulers.page(schedulers.Bench(rows, compared.baseline, near, told))
+
+
+def print_cards(found: list[dict[str, Any]], json: str | None) -> None:
+    from rich.text import Text
+
+    from cli.comparison.cards import lines
+    from cli.comparison.document import as_text
+
+    if json:
+        print(as_text({"systems": found}), end="")
+        return
+    for style, line in lines(found):
+        console().print(Text(line, style=style))
