@@ -16,8 +16,8 @@ class OnOff:
     While there is motion it sends frames at an even pace, `on_s + off_s` to `on_s` faster than in the mean.
     """
 
-    on_s: float = 2.0
-    off_s: float = 6.0
+    on_s: float = 1.0
+    off_s: float = 3.0
     jitter: float = 0.1  # share of the period while there is motion, 0..1
 
     def __post_init__(self) -> None:

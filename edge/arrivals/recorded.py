@@ -16,7 +16,7 @@ from edge.arrivals.finds import AsRecorded, items_of
 from edge.arrivals.measured import Recorded
 from edge.arrivals.scaling import load_of, short
 from edge.estimators.table import Table
-from edge.events import Arrived, Event, Finished, LaneUp, Request, Served, Time
+from edge.events import Arrived, Event, Finished, LaneUp, Request, Served, StepResult, Time
 from edge.observers.trace import event_of
 from edge.protocols import Answer
 from edge.scenario import Scenario
@@ -31,6 +31,9 @@ Key = tuple[str, int, str]  # graph, batch, lane
 class Recording:
     """What was read of a trace, line by line."""
 
+    by_events: bool = (
+        False  # a run takes from its order to its end, the lane's threads and all; else what they measured
+    )
     began_ns: Time = 0
     requests: list[Request] = field(default_factory=list)
     lanes: dict[str, LaneUp] = field(default_factory=dict)
@@ -68,11 +71,16 @@ class Recording:
                 self.served.setdefault(variant.model, event)
             case Finished(work_id, results, took_ns) if work_id in self.runs:
                 began_ns, run = self.runs.pop(work_id)
-                self._ended(run, now - began_ns if took_ns is None else took_ns)
-                models = {each.variant.stages[-1]: model for model, each in self.served.items()}
-                for task, result in results.items():
-                    if result.children and run["stages"][-1] in models:
-                        self.children[task] = (models[run["stages"][-1]], result.children)
+                self._ended(run, now - began_ns if took_ns is None or self.by_events else took_ns)
+                self._found(run["stages"][-1], results)
+
+    def _found(self, stage: str, results: Mapping[int, StepResult]) -> None:
+        """Of detectors also that they found nothing."""
+        for model, each in self.served.items():
+            if each.variant.stages[-1] == stage:
+                detects = each.variant.output is not None and each.variant.output.kind == "detection"
+                told = {task: (model, found.children) for task, found in results.items() if found.children or detects}
+                self.children.update(told)
 
     def _from_begin(self, request: Request) -> Request:
         due_ns = request.deadline_ns
@@ -124,9 +132,9 @@ class Recording:
             yield f"{left_out} requests without a deadline are left out"
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, by_events: bool = False) -> Recording:
     """A last line that was cut off is noted: that is how a trace ends when the power does. Raises `UserError`."""
-    recording, trouble = Recording(), ""
+    recording, trouble = Recording(by_events), ""
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):

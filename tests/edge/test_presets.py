@@ -9,6 +9,7 @@ import pytest
 from edge.arrivals import table
 from edge.arrivals.arrival import Arrival, arrivals_of
 from edge.arrivals.scaling import load_of
+from edge.bounds import goodput_bound
 from edge.estimators.table import Table
 from edge.events import Load
 from edge.policies.complete import complete
@@ -16,6 +17,7 @@ from edge.policies.edf import EarliestDeadlineFirst
 from edge.presets import EDGE4, PRESETS, Profile, capacity_rps, disb, edge4, edge4_memory, made, preset, traced
 from edge.protocols import Moment, Policy
 from edge.scenario import MS, Scenario, play
+from edge.systems import system
 from porting.errors import UserError
 
 TRACES = Path(__file__).parents[3] / "shared/data/traces"
@@ -27,10 +29,10 @@ def edf() -> Policy:
     return complete(EarliestDeadlineFirst(batch_max=32))
 
 
-def goodput(scenario: Scenario) -> tuple[float, float]:
+def goodput(scenario: Scenario, policy: Policy | None = None) -> tuple[float, float]:
     """Share of requests that are answered in time: of all, and of the model that fares worst."""
     due = {request.id: request for request in scenario.requests}
-    replies = play(scenario, edf(), Table(margin=1.06)).replies
+    replies = play(scenario, policy or edf(), Table(margin=1.06)).replies
     good = Counter(
         due[reply.request_id].app
         for time, reply in replies
@@ -84,9 +86,20 @@ def test_a_small_load_is_served_whole_and_a_large_one_is_not() -> None:
 
 
 def test_bursts_hurt_where_the_load_would_fit() -> None:
-    """The evidence of R3 in short: at 0.7 Poisson leaves nearly nothing undone, clumps do."""
+    """At 0.7 Poisson leaves nearly nothing undone; clumps do."""
     smooth, bursty = (goodput(edge4(0.7, arrivals, 0))[0] for arrivals in ("poisson", "gamma4"))
     assert smooth > 0.98 > bursty > 0.85
+
+
+def test_who_never_gives_up_collapses_beyond_the_capacity() -> None:
+    """What is late already takes the time of all that come after it."""
+    light, heavy = edge4(0.7, "poisson", 0), edge4(1.1, "poisson", 0)
+    shares = {
+        name: [goodput(each, system(name).make_policy())[0] for each in (light, heavy)] for name in ("fifo", "edf")
+    }
+    assert 0.9 < shares["fifo"][0] < shares["edf"][0]
+    assert shares["fifo"][1] < 0.2 < 0.45 < shares["edf"][1] < 0.75
+    assert 0.93 < goodput_bound(heavy) / len(heavy.requests) < 0.98
 
 
 def test_variants_are_slower_where_they_are_more_often_right() -> None:
