@@ -97,6 +97,7 @@ class Live:
         self.ids = count(1)
         self.wake_ns: Time | None = None
         self.draining = False
+        self.recall: Callable[[Open], Reply | None] = lambda opened: None  # an answer that needs no lane
 
     # ---- the loop's two calls ----------------------------------------------------------------------------------
 
@@ -204,11 +205,14 @@ class Live:
                 continue
             self._withdraw_oldest(waiting, stream.waiting_max)
             request = self._request(app, frame.camera, frame.received_ns)
-            self.open[request.id] = Open(request, frame, picture)
+            opened = self.open[request.id] = Open(request, frame, picture)
             waiting.append(request.id)
             for listener in self.listeners:
                 listener.arrived(frame.camera)
-            self.ready.append(Arrived(request))
+            if (reply := self.recall(opened)) is not None:
+                self._reply(reply)
+            else:
+                self.ready.append(Arrived(request))
 
     def _waiting(self, camera: str, app: str) -> list[int] | None:
         """Unanswered requests of a stream, oldest first; None where there are too many streams already."""

@@ -16,7 +16,9 @@ Report = Callable[[Mapping[str, Any]], None]
 
 
 class Stats:
-    """Observer. `models` tells of each model's variant and drift; `counters` of the network's own troubles."""
+    """Observer. `models` tells of each model's variant and drift; `counters` of the network's own troubles;
+    `cache` of answers that were given again.
+    """
 
     def __init__(
         self,
@@ -26,9 +28,10 @@ class Stats:
         counters: Callable[[], Mapping[str, int]],
         wall: Callable[[], float],
         period_ns: int,
+        cache: Callable[[], Mapping[str, int]] = dict,
     ):
         self.metrics, self.report, self.models, self.counters = metrics, report, models, counters
-        self.wall, self.period_ns = wall, period_ns
+        self.wall, self.period_ns, self.cache = wall, period_ns, cache
         self.told_ns: Time = 0
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
@@ -44,6 +47,7 @@ class Stats:
             **with_network_drops(self.metrics.snapshot(now), counters),
             "models": dict(self.models(state)),
             "network": counters,
+            **({"cache": cache} if (cache := dict(self.cache())) else {}),
             "queues": {model: waiting for model, waiting in waiting_tasks(state).items() if waiting},
             "memory_bytes": resident_bytes() or None,  # RSS, where the system says
             "final": final,
