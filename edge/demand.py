@@ -35,9 +35,9 @@ class Need:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to answer the requests of an app. `work_ns`: for each request, infinite where there is no time for it."""
+    """One way to answer the requests of an app: for each, its value, and its work, infinite where there is no time."""
 
-    value: float
+    value: Floats
     work_ns: Floats
 
 
@@ -145,20 +145,22 @@ class Demand:
             return [way for ways in choices for way in ways]
         if np.prod([len(ways) for ways in choices]) > WAYS_MAX:
             choices = [[best_of(ways)] for ways in choices]
+        needed = np.array([need.count > 0 for need in app.needs])
         return [
-            Way(float(np.mean([way.value for way in chosen])), np.sum([way.work_ns for way in chosen], axis=0))
+            Way(
+                np.average([way.value for way in chosen], axis=0, weights=needed),
+                np.sum([way.work_ns for way in chosen], axis=0),
+            )
             for chosen in product(*choices)
         ]
 
     def _ways_of_need(self, app: App, at: int, value: Callable[[Variant], float]) -> list[Way]:
-        need = app.needs[at]
-        return [
-            Way(
-                value(variant),
-                np.sum([times(need.count, self.shares_ns[app.name, at, digest]) for digest in variant.stages], axis=0),
-            )
-            for variant in self.variants[need.model]
-        ]
+        need, ways = app.needs[at], []
+        for variant in self.variants[need.model]:
+            shares_ns = sum(self.shares_ns[app.name, at, digest] for digest in variant.stages)
+            work_ns = np.multiply(need.count, shares_ns, out=np.zeros(len(app.ids)), where=need.count > 0)
+            ways.append(Way(np.full(len(app.ids), value(variant)), work_ns))
+        return ways
 
     @cached_property
     def shares_ns(self) -> Mapping[tuple[str, int, str], Floats]:
@@ -214,11 +216,6 @@ def found_by(scenario: Scenario, model: str, requests: Sequence[Request]) -> lis
     return [scenario.finds(frame) for frame in frames]
 
 
-def times(count: Ints, share_ns: Floats) -> Floats:
-    """Zero times infinity is zero: who needs nothing needs no time."""
-    return np.where(count > 0, count * np.where(count > 0, share_ns, 0.0), 0.0)
-
-
 def best_of(ways: Sequence[Way]) -> Way:
     """Better than any of them."""
-    return Way(max(way.value for way in ways), np.min([way.work_ns for way in ways], axis=0))
+    return Way(np.max([way.value for way in ways], axis=0), np.min([way.work_ns for way in ways], axis=0))

@@ -17,51 +17,75 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Stretch = tuple[float, float]
 DUST = 1e-3  # work in ns that is left by rounding
+HAIR = 1e-10  # relative
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """Sorted by begin. Times and work in the same unit; `density` is value for each unit of work."""
+    """Sorted by begin. Times and work in the same unit; `density` is value for each unit of work; `owner` counts from
+    0. Jobs of two owners must not have the same density.
+    """
 
     begin: Floats
     end: Floats
     work: Floats
     density: Floats
+    owner: Ints
 
     def __getitem__(self, chosen: Any) -> "Jobs":
-        return Jobs(self.begin[chosen], self.end[chosen], self.work[chosen], self.density[chosen])
+        return Jobs(self.begin[chosen], self.end[chosen], self.work[chosen], self.density[chosen], self.owner[chosen])
 
-    def value(self) -> float:
-        return float(self.work @ self.density)
-
-
-def jobs_of(begin: Floats, end: Floats, work: Floats, density: Floats) -> Jobs:
-    return Jobs(begin, end, work, density)[np.argsort(begin, kind="stable")]
+    def value(self) -> Floats:
+        """By owner."""
+        return by_owner(self.owner, self.work * self.density)
 
 
-def most_value(jobs: Jobs) -> float:
-    """The most value that fits, where a part of a job is worth its part of the value."""
+def jobs_of(begin: Floats, end: Floats, work: Floats, density: Floats, owner: Ints) -> Jobs:
+    """In any order. Equal densities of two owners are told apart by lifting them a hair."""
+    order = np.argsort(begin, kind="stable")
+    return Jobs(begin, end, work, density * (1 + HAIR * owner), owner)[order]
+
+
+def most_value(jobs: Jobs) -> Floats:
+    """The most value that fits, where a part of a job is worth its part of the value; by owner, of one best choice."""
     _, full = edf(jobs)
     inside = within(jobs, full)
-    return jobs[~inside].value() + _contested(jobs[inside], np.zeros(int(inside.sum()), bool))
+    safe = jobs[~inside].value()
+    return total(safe, _contested(jobs[inside], np.zeros(int(inside.sum()), bool)))
 
 
-def _contested(jobs: Jobs, settled: NDArray[np.bool_]) -> float:
+def by_owner(owner: Ints, value: Floats) -> Floats:
+    return np.bincount(owner, value).astype(float)
+
+
+def total(*values: Floats) -> Floats:
+    """Sum of values by owner; who is missing at the end has nothing."""
+    summed = np.zeros(max(map(len, values)))
+    for value in values:
+        summed[: len(value)] += value
+    return summed
+
+
+def _contested(jobs: Jobs, settled: NDArray[np.bool_]) -> Floats:
     """Value of the jobs that are not `settled`; those that are will be done in whole, whatever the others get."""
     densities = np.unique(jobs.density[~settled])
     if len(densities) == 0:
-        return 0.0
+        return np.zeros(1)
     if len(densities) == 1:
         done, _ = edf(jobs)
-        return float((done - jobs[settled].work.sum()) * densities[0])
+        value = (done - jobs.work[settled].sum()) * densities[0]
+        return by_owner(jobs.owner[~settled][:1], np.array([value]))
     dense = settled | (jobs.density >= densities[len(densities) // 2])
     _, full = edf(jobs[dense])
     inside = within(jobs, full)
     # The full stretches belong to the dense jobs inside them. Every other dense job is done in whole, outside of them.
     competing, safe = dense & inside, dense & ~inside
-    value = jobs[safe & ~settled].value() + _contested(jobs[competing], settled[competing])
     rest = ~inside
-    return value + _contested(cut_out(jobs[rest], full), dense[rest])
+    return total(
+        jobs[safe & ~settled].value(),
+        _contested(jobs[competing], settled[competing]),
+        _contested(cut_out(jobs[rest], full), dense[rest]),
+    )
 
 
 def edf(jobs: Jobs) -> tuple[float, list[Stretch]]:
@@ -144,7 +168,7 @@ def cut_out(jobs: Jobs, full: list[Stretch]) -> Jobs:
         at = np.searchsorted(begins, times, "right") - 1
         return times - np.where(at >= 0, before[at] + np.minimum(times, ends[at]) - begins[at], 0.0)
 
-    return Jobs(left(jobs.begin), left(jobs.end), jobs.work, jobs.density)
+    return Jobs(left(jobs.begin), left(jobs.end), jobs.work, jobs.density, jobs.owner)
 
 
 def _edges(full: list[Stretch]) -> tuple[Floats, Floats]:
