@@ -12,6 +12,7 @@ from drift.settings import DriftSettings
 from edge.plugin import PlugIn, Strict, build
 from edge.sources.settings import MqttSettings
 from edge.sources.topics import valid_level
+from edge.state import Transition
 from edge.systems import system
 from porting.errors import UserError
 
@@ -75,6 +76,14 @@ class Config(Strict):
     )
     streams: dict[str, Stream] = Field(min_length=1)
     background: Background = Field(default_factory=lambda: Background.model_validate({}))
+    transition: Transition = Field(
+        "auto",
+        description="how a version gives way to the next: availability (the old one serves until the new one is "
+        "loaded), resource (the old one leaves memory first), auto (the first where both fit, else the second)",
+    )
+    cache_mb: float = Field(
+        0, ge=0, description="memory for answers to frames that come again byte by byte; 0: every frame is looked at"
+    )
     drift: DriftSettings | None = Field(None, description="leave out to serve frozen models")
     trace: Path | None = Field(None, description="write every event and action as JSON lines to this file")
     journal: Path | None = Field(None, description="write alarms, audits, promotions as JSON lines to this file")

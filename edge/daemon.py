@@ -11,6 +11,7 @@ from typing import Any
 
 from devices.interface import Device
 from edge.answers.cascade import Cascade
+from edge.cache import Cache
 from edge.config import Config
 from edge.events import Served
 from edge.lane import LaneThreads
@@ -126,7 +127,11 @@ def wire(config: Config) -> Parts:
     answers = asked | background_answers(config)
     listeners += [metrics, Results(source, answers, world.post), adapt]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
-    scheduler = Scheduler(State(config.estimator.build()), policy, answers)
+    scheduler = Scheduler(State(config.estimator.build(), transition=config.transition), policy, answers)
+    cache = Cache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
+    if cache is not None:
+        listeners.append(cache)
+        world.recall = cache.recall
     stats = Stats(
         metrics,
         report=lambda table: tell(source, table),
@@ -134,6 +139,7 @@ def wire(config: Config) -> Parts:
         counters=lambda: source.counters,
         wall=time,
         period_ns=round(config.stats_period_s * 1e9),
+        cache=cache.counters if cache else dict,
     )
     watch = Watch(
         repository,
@@ -144,7 +150,7 @@ def wire(config: Config) -> Parts:
     )
     traces = [Trace(config.trace)] if config.trace else []
     planners: list[Observer] = [table.build() for table in config.planners]
-    observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *traces]
+    observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *([cache] if cache else []), *traces]
     return Parts(config, repository, world, scheduler, source, metrics, stats, observers, traces)
 
 

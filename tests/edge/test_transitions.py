@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from edge.state import Lane, State
 from edge.virtual import Faults, Virtual
 from edge.workload import MS, served, stage
 from porting.variant import Variant
+from tests.edge.daemon_builder import Daemon, edge, jpeg, repository_of_box, swapped, within
 
 OLD = served("vehicles", stage("one", 5), name="old")
 NEW = served("vehicles", stage("two", 5), name="new")
@@ -31,7 +33,7 @@ Build = Callable[..., Any]
 
 
 @pytest.fixture
-def box(core: Build) -> Build:
+def room(core: Build) -> Build:
     """A core with this transition; loads wait until a test says that they are done."""
 
     def build(transition: str, *events: Served, memory: int = 10**6) -> Any:
@@ -61,8 +63,8 @@ def only(served: Served) -> str:
 # ---- the old one leaves first --------------------------------------------------------------------------------------
 
 
-def test_the_old_version_leaves_before_the_new_one_is_loaded(box: Build) -> None:
-    made = box("resource", OLD)
+def test_the_old_version_leaves_before_the_new_one_is_loaded(room: Build) -> None:
+    made = room("resource", OLD)
     assert orders(made.do(NEW)) == [("Evict", only(OLD)), ("Load", only(NEW))]
     assert serving(made) == "new"
     request = made.ask("vehicles")
@@ -72,8 +74,8 @@ def test_the_old_version_leaves_before_the_new_one_is_loaded(box: Build) -> None
     assert made.outcome(request) == "ok"
 
 
-def test_what_runs_may_end_and_what_waits_goes_over(box: Build) -> None:
-    made = box("resource", OLD)
+def test_what_runs_may_end_and_what_waits_goes_over(room: Build) -> None:
+    made = room("resource", OLD)
     runs, waits = made.ask("vehicles"), made.ask("vehicles")
     assert orders(made.do(NEW)) == []
     assert orders(made.finish()) == [("Evict", only(OLD)), ("Load", only(NEW))]
@@ -85,8 +87,8 @@ def test_what_runs_may_end_and_what_waits_goes_over(box: Build) -> None:
     assert made.clean()
 
 
-def test_a_stage_that_both_have_stays_and_half_done_work_is_done_first(box: Build) -> None:
-    made = box("resource", FIRST)
+def test_a_stage_that_both_have_stays_and_half_done_work_is_done_first(room: Build) -> None:
+    made = room("resource", FIRST)
     half = made.ask("vehicles")
     made.finish()  # its backbone; its head, which has to leave, runs now
     new = made.ask("vehicles")
@@ -101,8 +103,8 @@ def test_a_stage_that_both_have_stays_and_half_done_work_is_done_first(box: Buil
     assert made.outcome(new) == "ok"
 
 
-def test_work_without_a_deadline_that_is_half_done_is_given_up(box: Build) -> None:
-    made = box("resource", FIRST, PERSONS)
+def test_work_without_a_deadline_that_is_half_done_is_given_up(room: Build) -> None:
+    made = room("resource", FIRST, PERSONS)
     job = made.ask("vehicles", slo_ms=None)
     made.ask("persons")
     made.finish()  # the backbone of the job; its head waits for the person
@@ -111,8 +113,8 @@ def test_work_without_a_deadline_that_is_half_done_is_given_up(box: Build) -> No
     assert made.replies[job].detail == "its version had to leave"
 
 
-def test_a_new_version_that_is_damaged_brings_the_old_one_back(box: Build) -> None:
-    made = box("resource", OLD)
+def test_a_new_version_that_is_damaged_brings_the_old_one_back(room: Build) -> None:
+    made = room("resource", OLD)
     made.do(NEW)
     waits = made.ask("vehicles")
     assert orders(made.do(LoadFailed("cpu0", only(NEW), "flipped bit"))) == [("Load", only(OLD))]
@@ -124,8 +126,8 @@ def test_a_new_version_that_is_damaged_brings_the_old_one_back(box: Build) -> No
     assert made.clean()
 
 
-def test_back_and_forth_ends_where_it_was_told_to(box: Build) -> None:
-    made = box("resource", OLD)
+def test_back_and_forth_ends_where_it_was_told_to(room: Build) -> None:
+    made = room("resource", OLD)
     made.do(NEW)
     made.do(OLD)
     made.do(Loaded("cpu0", only(NEW)))
@@ -138,8 +140,8 @@ def test_back_and_forth_ends_where_it_was_told_to(box: Build) -> None:
 # ---- the old one serves until then ---------------------------------------------------------------------------------
 
 
-def test_the_old_version_serves_until_the_new_one_is_loaded(box: Build) -> None:
-    made = box("availability", OLD)
+def test_the_old_version_serves_until_the_new_one_is_loaded(room: Build) -> None:
+    made = room("availability", OLD)
     assert orders(made.do(NEW)) == [("Load", only(NEW))]
     assert serving(made) == "old"
     made.do(Loaded("cpu0", only(NEW)))
@@ -147,9 +149,9 @@ def test_the_old_version_serves_until_the_new_one_is_loaded(box: Build) -> None:
 
 
 @pytest.mark.parametrize(("transition", "gone"), [("auto", OLD), ("availability", PERSONS)])
-def test_somebody_else_has_to_make_room(box: Build, transition: str, gone: Served) -> None:
+def test_somebody_else_has_to_make_room(room: Build, transition: str, gone: Served) -> None:
     """The old version was used least recently, and there is room for two models."""
-    made = box(transition, OLD, PERSONS, memory=2000)
+    made = room(transition, OLD, PERSONS, memory=2000)
     made.ask("vehicles")
     made.finish()
     made.ask("persons")
@@ -158,8 +160,8 @@ def test_somebody_else_has_to_make_room(box: Build, transition: str, gone: Serve
 
 
 @pytest.mark.parametrize(("transition", "name"), [("auto", "new"), ("availability", "old"), ("resource", "new")])
-def test_where_there_is_room_for_one(box: Build, transition: str, name: str) -> None:
-    made = box(transition, OLD, memory=1500)
+def test_where_there_is_room_for_one(room: Build, transition: str, name: str) -> None:
+    made = room(transition, OLD, memory=1500)
     made.loads_at_once = True
     made.do(NEW)
     request = made.ask("vehicles")
@@ -244,3 +246,17 @@ def test_resources_are_never_those_of_two_versions(seed: int, memory: int, lanes
     assert witness.switched > 1
     assert len(world.replies) == len(world.requests)
     assert (state.requests, state.queues, state.background, state.flights) == ({}, {}, {}, {})
+
+
+# ---- the daemon ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("transition", "held"), [("availability", 2), ("resource", 1)])
+def test_the_daemon_does_as_its_file_says(box: Path, transition: str, held: int) -> None:
+    repository = repository_of_box(box)
+    with Daemon(edge(box, transition=transition)) as daemon:
+        assert daemon.answered(jpeg("red"))["objects"][0]["label"] == "red"
+        repository.serve("paint", swapped(repository))
+        assert within(lambda: daemon.answered(jpeg("red"))["objects"][0]["label"] == "blue")
+        (lane,) = daemon.parts.scheduler.state.lanes.values()
+        assert len({stage.head for stage in lane.residency.resident.values()} - {None}) == held
