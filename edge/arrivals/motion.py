@@ -4,16 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.arrivals.modulated import alternating
 from edge.arrivals.renewal import SECOND_NS, Floats, Times, as_ns
 from edge.events import Time
+from porting.errors import UserError
+
+MOTIONS_MAX = 1_000_000
 
 
 @dataclass(frozen=True)
 class OnOff:
     """A camera with a motion sensor of its own. `on_s`, `off_s`: mean times with and without motion.
 
-    While there is motion it sends frames at an even pace, `on_s + off_s` to `on_s` faster than in the mean.
+    While there is motion it sends frames at an even pace, `on_s + off_s` to `on_s` faster than in the mean. Times are
+    exponential, then stretched to add up: a short run as well has its share of motion, and so the load that was asked.
     """
 
     on_s: float = 1.0
@@ -25,12 +28,20 @@ class OnOff:
             raise ValueError("motion and its absence last for more than nothing, the jitter is a share of the period")
 
     def spans(self, rng: np.random.Generator, duration_ns: Time) -> Floats:
-        """When something moves: [n, 2], from and to, s."""
-        at_s, on = alternating(rng, self.on_s, self.off_s, duration_ns / SECOND_NS)
-        return np.column_stack([at_s[:-1], at_s[1:]])[on]
+        """When something moves: [n, 2], from and to, s; n is at least 1. Raises `UserError`."""
+        duration_s = duration_ns / SECOND_NS
+        motions = max(1.0, duration_s / (self.on_s + self.off_s))
+        if motions > MOTIONS_MAX:
+            raise UserError(f"arrivals: {motions:.3g} motions; at most {MOTIONS_MAX:,} fit")
+        on = rng.exponential(1.0, round(motions))
+        off = rng.exponential(1.0, round(motions) + 1)
+        on *= duration_s * self.on_s / (self.on_s + self.off_s) / on.sum()
+        off *= duration_s * self.off_s / (self.on_s + self.off_s) / off.sum()
+        begin_s = np.cumsum(off[:-1]) + np.concatenate([[0.0], np.cumsum(on[:-1])])
+        return np.column_stack([begin_s, begin_s + on])
 
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns), at `rate_per_s` in the mean of long times."""
+        """Instants in [0, duration_ns), at `rate_per_s` in the mean."""
         return Seen(self, self.spans(rng, duration_ns)).times(rng, rate_per_s, duration_ns)
 
 

@@ -120,6 +120,15 @@ def test_motion_is_seen_by_all_and_a_sensor_by_one() -> None:
     assert abs(silent_together("poisson")) < 0.2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_short_run_has_its_share_of_motion(seed: int) -> None:
+    spans = Motion(on_s=1, off_s=3).spans(stream_rng("box", "", seed), 20 * SECOND_NS)
+    assert len(spans) == 5
+    assert (spans[:, 1] - spans[:, 0]).sum() == pytest.approx(5)
+    assert (np.diff(spans.ravel()) > 0).all()
+    assert 0 < spans.min() < spans.max() < 20
+
+
 def test_motion_begins_everywhere_within_a_period() -> None:
     shared = Motion(on_s=2, off_s=6, jitter=0).shared(stream_rng("box", "", 0), 60 * SECOND_NS)
     begins = shared.spans[:, 0]
@@ -157,6 +166,8 @@ def test_what_would_not_fit_is_refused() -> None:
         with pytest.raises(UserError, match="at most"):
             drawn(name, rate=10 * ARRIVALS_MAX, seconds=1)
     with pytest.raises(UserError, match="changes of state"):
+        Mmpp(t_hi=1e-9, t_lo=1e-9).times(stream_rng("x", "", 0), 1, SECOND_NS)
+    with pytest.raises(UserError, match="motions; at most"):
         OnOff(1e-9, 1e-9).times(stream_rng("x", "", 0), 1, SECOND_NS)
 
 
