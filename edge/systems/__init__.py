@@ -3,7 +3,7 @@
 The same keys stand in `edge.yaml`, so what a comparison runs is what the daemon runs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,11 @@ class System(Strict):
         return replaced(self.answer, {model: Single(model) for model in models} | dict(answers))
 
     def parts(self) -> dict[str, PlugIn]:
-        """Every plug-in of it, by the place it has in the file."""
+        """Every plug-in of it, by the place it has in the file; also those that stand within another one."""
         named = {"policy": self.policy, "estimator": self.estimator, "answer": self.answer}
         found = {place: part for place, part in named.items() if part is not None}
-        return found | {f"planners.{i}": part for i, part in enumerate(self.planners)}
+        found |= {f"planners.{i}": part for i, part in enumerate(self.planners)}
+        return {name: each for place, part in found.items() for name, each in within(place, part)}
 
     def abouts(self) -> dict[str, About]:
         """Where each part comes from; a part that does not say is left out."""
@@ -64,6 +65,14 @@ class System(Strict):
     def table(self) -> dict[str, Any]:
         """The keys as they would stand in `edge.yaml`."""
         return self.model_dump(exclude={"name"}, exclude_none=True)
+
+
+def within(place: str, part: PlugIn) -> Iterator[tuple[str, PlugIn]]:
+    """The part, and every part among its options."""
+    yield place, part
+    for name, option in (part.model_extra or {}).items():
+        if isinstance(option, dict) and "use" in option:
+            yield from within(f"{place}.{name}", PlugIn.model_validate(option))
 
 
 def replaced(answer: PlugIn | None, answers: Mapping[str, Answer]) -> dict[str, Answer]:
