@@ -26,7 +26,7 @@ def complaint(path: Path) -> str:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"polcy": {}}, "polcy: unknown key; known here: answer, apps, background, devices, drift, estimator, journal"),
+        ({"polcy": {}}, "polcy: unknown key; known here: answer, apps, background, cache_mb, devices, drift"),
         ({"mqtt": {"hots": "a"}}, "mqtt.hots: unknown key; known here: client_id, frame_bytes_max, host"),
         ({"mqtt": {"tls": {"cert_file": "a"}}}, "mqtt.tls.cert_file: unknown key; known here: ca, cert, key"),
         ({"drift": {"model": ["paint"]}}, "drift.model: unknown key; known here: alpha, audit_labels"),
@@ -136,7 +136,7 @@ def test_a_system_fills_what_the_file_leaves_open(tmp_path, file):
     table = yaml.safe_load(path.read_text())
     table.pop("policy", None)
     path.write_text(yaml.safe_dump({**table, "system": "mine.yaml" if file else "fifo"}))
-    assert load(path).policy.build() == Fifo(batch_max=3 if file else 8)
+    assert load(path).policy.build() == (Fifo(batch_max=3) if file else Fifo(batch_max=32, drop="never"))
 
 
 def test_a_key_of_its_own_goes_before_the_system(tmp_path):
