@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from drift.settings import DriftSettings
 from edge.plugin import PlugIn, Strict, build
-from edge.sources.settings import MqttSettings
+from edge.sources.settings import HttpSettings, MqttSettings
 from edge.sources.topics import valid_level
 from edge.state import Transition
 from edge.systems import system
@@ -53,6 +53,9 @@ class Config(Strict):
 
     models: Path = Field(description="the model repository; relative to this file")
     mqtt: MqttSettings = Field(default_factory=lambda: MqttSettings.model_validate({}))
+    http: HttpSettings | None = Field(
+        None, description="answer tensors as well, by the Open Inference Protocol v2; `{}`: with these defaults"
+    )
     devices: dict[str, PlugIn] = Field(
         default_factory=lambda: {"cpu0": PlugIn(use="devices.cpu:Cpu")}, min_length=1, description="lanes by name"
     )

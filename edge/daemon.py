@@ -10,15 +10,18 @@ from time import monotonic_ns, time
 from typing import Any
 
 from devices.interface import Device
+from devices.remote import Remote
 from edge.answers.cascade import Cascade
 from edge.cache import Cache
 from edge.config import Config
+from edge.estimators.with_network import WithNetwork
 from edge.events import Served
 from edge.lane import LaneThreads
 from edge.live import Listener, Live
 from edge.loop import run
 from edge.observers.adapt import STEPS, Adapt
 from edge.observers.adaptations import background_answers, step_models, teachers, watched_models
+from edge.observers.catalogue import PREFIX, Catalogue
 from edge.observers.journal import Journal
 from edge.observers.labels import Labeller, People, Teacher
 from edge.observers.metrics import Metrics
@@ -32,8 +35,9 @@ from edge.policies.complete import complete
 from edge.protocols import Combines, Observer
 from edge.scheduler import Scheduler
 from edge.signals import stopped_by_signals
+from edge.sources.http import HttpSource
 from edge.sources.mqtt import Answer, MqttSource
-from edge.state import State
+from edge.state import Estimator, State
 from edge.systems import replaced
 from porting.errors import UserError
 from porting.repository import Repository
@@ -54,10 +58,11 @@ class Parts:
     stats: Stats
     observers: list[Observer]
     traces: list[Trace]
+    http: HttpSource | None
 
     def served(self) -> list[Served]:
         """What serves now, of every model that this box may be asked for."""
-        kind = next(iter(self.world.lanes.values())).device.kind
+        kind = nearest({name: lane.device for name, lane in self.world.lanes.items()}).kind
         models, others = models_of(self.scheduler.answers), self.config.variants
         check_variants(models, others)
         found = {model: served(self.repository, model, kind, others.get(model, ())) for model in models}
@@ -83,12 +88,16 @@ def serve(
             stack.enter_context(trace)
         stack.enter_context(stopped_by_signals(world.ask_to_stop))
         stack.enter_context(stopped_after(duration_s, world.ask_to_stop))
+        if parts.http is not None:
+            stack.enter_context(parts.http)
         begin = parts.served()
 
         def open_the_door() -> None:
             gc.collect()
             gc.freeze()  # what is loaded by now stays: the collector need not walk it while frames wait
             source.start()
+            if parts.http is not None:
+                parts.http.begin()
             models = ", ".join(f"{served.variant.model} {served.variant.name}" for served in begin)
             log.info("serving %s; frames are awaited on %s", models, config.mqtt.topics.frame("CAMERA"))
 
@@ -106,7 +115,7 @@ def wire(config: Config) -> Parts:
     """Every part, made and connected; nothing runs yet."""
     repository = Repository(config.models)
     devices: dict[str, Device] = {name: table.build(name=name) for name, table in config.devices.items()}
-    main = next(iter(devices.values()))
+    main = nearest(devices)
     listeners: list[Listener] = []
     lanes: dict[str, LaneThreads] = {}
     world = Live(config, lanes, listeners)
@@ -122,12 +131,13 @@ def wire(config: Config) -> Parts:
     labeller: Labeller = people or Teacher(world, config.drift.teacher_of if config.drift else lambda model: None)
     adapt = Adapt(world, repository, labeller, watched_models(config, repository, main), journal, worker)
 
-    metrics = Metrics(labelling=frozenset(teachers(config)), known=frozenset(config.streams))
+    prices = {name: device.price_per_request for name, device in devices.items() if isinstance(device, Remote)}
+    metrics = Metrics(frozenset(teachers(config)), frozenset(config.streams), prices)
     asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
     answers = asked | background_answers(config)
     listeners += [metrics, Results(source, answers, world.post), adapt]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
-    scheduler = Scheduler(State(config.estimator.build(), transition=config.transition), policy, answers)
+    scheduler = Scheduler(State(estimator_of(config, devices), transition=config.transition), policy, answers)
     cache = Cache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
     if cache is not None:
         listeners.append(cache)
@@ -150,8 +160,22 @@ def wire(config: Config) -> Parts:
     )
     traces = [Trace(config.trace)] if config.trace else []
     planners: list[Observer] = [table.build() for table in config.planners]
+    catalogue = Catalogue(answers)
+    http = HttpSource(config.http, repository, catalogue, world, limits_of(config, asked)) if config.http else None
     observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *([cache] if cache else []), *traces]
-    return Parts(config, repository, world, scheduler, source, metrics, stats, observers, traces)
+    return Parts(config, repository, world, scheduler, source, metrics, stats, observers, traces, http)
+
+
+def nearest(devices: Mapping[str, Device]) -> Device:
+    """The first that is in this box: its profiles are what durations begin with."""
+    here = (device for device in devices.values() if device.kind != Remote.kind)
+    return next(here, next(iter(devices.values())))
+
+
+def estimator_of(config: Config, devices: Mapping[str, Device]) -> Estimator:
+    estimator: Estimator = config.estimator.build()
+    overhead_ms = {name: device.overhead_ms for name, device in devices.items() if isinstance(device, Remote)}
+    return WithNetwork(estimator, overhead_ms) if overhead_ms else estimator
 
 
 def tell(source: MqttSource, table: Mapping[str, Any]) -> None:
@@ -167,6 +191,13 @@ def models_of(answers: Mapping[str, Any]) -> list[str]:
     """Every model that an answer may ask for, but the steps of adaptations."""
     named = [model for answer in answers.values() for model in answer.models()]
     return [model for model in dict.fromkeys(named) if not model.startswith(STEPS)]
+
+
+def limits_of(config: Config, answers: Mapping[str, Any]) -> dict[str, tuple[float, int]]:
+    """SLO and priority of models that an app asks by themselves: the tightest, where several do."""
+    alone = {name: answer.model for name, answer in answers.items() if isinstance(getattr(answer, "model", None), str)}
+    apps = sorted(alone, key=lambda name: config.apps[name].slo_ms, reverse=True)
+    return {alone[name]: (config.apps[name].slo_ms, config.apps[name].priority) for name in apps}
 
 
 def check_cascade(app: str, cascade: Cascade, found: Mapping[str, Served]) -> None:
@@ -211,7 +242,7 @@ def model_tables(state: State, adapt: Adapt) -> dict[str, dict[str, Any]]:
             "trouble": model.trouble,
         }
         for name, model in state.models.items()
-        if not name.startswith(STEPS)
+        if not name.startswith((STEPS, PREFIX))
     }
 
 

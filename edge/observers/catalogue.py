@@ -28,9 +28,14 @@ class Version:
     ready: bool  # is all of it loaded somewhere?
 
     @property
+    def bare(self) -> bool:
+        """A graph by itself."""
+        return self.variant.model.startswith(PREFIX)
+
+    @property
     def head(self) -> str | None:
-        """Blob of the arrays that whoever asks for this bare graph sends along, each of the same name and shape."""
-        return self.variant.made_by.get("head") if self.variant.model.startswith(PREFIX) else None
+        """Blob of arrays: whoever asks for the bare graph sends some along of the same names and shapes."""
+        return self.variant.made_by.get("head") if self.bare else None
 
 
 @dataclass(frozen=True, slots=True)

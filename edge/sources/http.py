@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib import metadata as distribution
 from threading import Lock, Thread
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from devices.oip import EXTENSIONS, LENGTH_HEADER
 from edge.events import Event, Reply, Time, Withdrawn
@@ -60,24 +60,26 @@ class Rows:
             self.over.set_result(bad)
 
 
-class HttpSource:
-    """`ask` and `post` are the live world's; `ready` says whether questions may come.
+class World(Protocol):
+    """What it needs of the live world; all of it from any thread."""
 
-    As a context it listens: raises `UserError` where the port is taken or a package is missing.
+    draining: bool
+
+    def ask(self, asked: Asked) -> bool: ...
+    def post(self, event: Event | BaseException) -> None: ...
+
+
+class HttpSource:
+    """As a context it listens, and refuses all until `begin`.
+
+    Raises `UserError` where the port is taken or a package is missing.
     """
 
     def __init__(
-        self,
-        settings: HttpSettings,
-        repository: Repository,
-        catalogue: Catalogue,
-        ask: Callable[[Asked], bool],
-        post: Callable[[Event | BaseException], None],
-        ready: Callable[[], bool],
-        limits: Limits,
+        self, settings: HttpSettings, repository: Repository, catalogue: Catalogue, world: World, limits: Limits
     ):
-        self.settings, self.catalogue = settings, catalogue
-        self.ask, self.post, self.ready, self.limits = ask, post, ready, limits
+        self.settings, self.catalogue, self.world, self.limits = settings, catalogue, world, limits
+        self.begun = False
         self.reader = oip.Reader(repository, settings.rows_max)
         self.lock, self.open = Lock(), 0  # rows that are not answered yet
         self.port = settings.port
@@ -91,6 +93,13 @@ class HttpSource:
         self.thread.start()
         return self
 
+    def begin(self) -> None:
+        """What serves is loaded: from now on questions are answered."""
+        self.begun = True
+
+    def ready(self) -> bool:
+        return self.begun and not self.world.draining
+
     def __exit__(self, *_: object) -> None:
         self.server.should_exit = True
         self.thread.join(CLOSE_S)
@@ -100,7 +109,8 @@ class HttpSource:
         try:
             bound = socket.create_server((settings.host, settings.port), reuse_port=False)
         except OSError as error:
-            raise UserError(f"http: {settings.host}:{settings.port}: {error.strerror}; name another port") from None
+            why = str(error.strerror or error).partition(" (")[0]
+            raise UserError(f"http: {settings.host}:{settings.port}: {why}; name another port") from None
         self.port = bound.getsockname()[1]
         return bound
 
@@ -123,7 +133,7 @@ class HttpSource:
         try:
             self.server.run(sockets=[self.socket])
         except BaseException as bug:  # the loop thread raises it and the daemon stops
-            self.post(RuntimeError(f"http: {bug!r}"))
+            self.world.post(RuntimeError(f"http: {bug!r}"))
 
     def _app(self) -> "Starlette":
         from starlette.applications import Starlette
@@ -163,7 +173,7 @@ class HttpSource:
     async def _describe(self, request: "Request") -> "Response":
         entry, version = self._named(request)
         specs = await self._specs(version)
-        return said(200, oip.metadata(entry.name, [*entry.versions], specs))
+        return said(200, oip.metadata(entry.name, () if version.bare else [*entry.versions], specs))
 
     async def _model_is_ready(self, request: "Request") -> "Response":
         entry, version = self._named(request)
@@ -218,7 +228,7 @@ class HttpSource:
         rows = Rows(len(question.rows), self._leave)
         asked = self._asked(entry, version, question, arrived_ns, rows)
         for each in asked:
-            if not self.ask(each):
+            if not self.world.ask(each):
                 each.told(Reply(0, "stopped"), ())
         gone: asyncio.Future[Any] = asyncio.ensure_future(
             request.receive()
@@ -231,7 +241,7 @@ class HttpSource:
         if bad is None:
             return [job for job in rows.jobs if job is not None]
         for each in asked:
-            self.post(Withdrawn(each.request_id, "withdrawn"))  # nothing happens where it runs or is over
+            self.world.post(Withdrawn(each.request_id, "withdrawn"))  # nothing happens where it runs or is over
         raise Refused(STATUS.get(bad.outcome, 503), f"{bad.outcome}: {bad.detail or 'dropped by the scheduler'}")
 
     def _asked(self, entry: Entry, version: Version, question: Question, arrived_ns: Time, rows: Rows) -> list[Asked]:

@@ -83,14 +83,15 @@ class Reader:
 
     def _specs(self, version: Version) -> Specs:
         inputs, outputs = self._graph(version.stages[-1].graph)
-        if version.variant.output is None:  # a graph by itself
+        if version.bare:
             shared = self._head(version.head) if version.head else frozenset()
             of_head = tuple(spec for spec in inputs if spec.name in shared)
             return Specs(tuple(spec for spec in inputs if spec.name not in shared), of_head, outputs)
-        first = version.stages[0].input
+        first, output = version.stages[0].input, version.variant.output
         assert first is not None
+        assert output is not None
         seen = [spec for stage in version.stages for spec in self._graph(stage.graph)[1]]
-        features = [spec for spec in seen if spec.name == version.variant.output.features and spec not in outputs]
+        features = [spec for spec in seen if spec.name == output.features and spec not in outputs]
         images = tuple(spec for spec in self._graph(version.stages[0].graph)[0] if spec.name == first.name)
         return Specs(images, (), (*outputs, *features), pictures=True)
 
@@ -188,5 +189,6 @@ def answer(question: Question, name: str, version: str, tensors: Sequence[Mappin
 
 
 def metadata(name: str, versions: Sequence[str], specs: Specs) -> dict[str, Any]:
-    inputs, outputs = ([metadata_of(spec) for spec in group] for group in (specs.inputs, specs.outputs))
-    return {"name": name, "versions": [*versions], "platform": "onnx_onnxv1", "inputs": inputs, "outputs": outputs}
+    table: dict[str, Any] = {"name": name, "versions": [*versions], "platform": "onnx_onnxv1"}
+    table |= {"inputs": [*map(metadata_of, specs.inputs)], "outputs": [*map(metadata_of, specs.outputs)]}
+    return {key: value for key, value in table.items() if key != "versions" or value}
