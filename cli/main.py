@@ -16,6 +16,7 @@ VERBS = {
     "demo": "See it work: cameras, a broker, a drift and its repair, then a report.",
     "run": "Serve the models of an edge.yaml over MQTT until told to stop.",
     "bench": "Which scheduler should this box run: all of them on the same requests.",
+    "plan": "Can this box cope: how many cameras hold their SLOs, and what would help.",
     "camera": "Publish pictures as a camera: a folder, zip, video, URL or the drawn junction.",
     "port": "Bring an ONNX file into the repository: repair, cut, measure, serve.",
     "models": "Look at the repository: list, show, verify, serve, rollback.",
