@@ -162,7 +162,8 @@ def wire(config: Config) -> Parts:
     planners: list[Observer] = [table.build() for table in config.planners]
     catalogue = Catalogue(answers)
     http = HttpSource(config.http, repository, catalogue, world, limits_of(config, asked)) if config.http else None
-    observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *([cache] if cache else []), *traces]
+    others: list[Observer] = [*([cache] if cache else []), *([catalogue] if http else [])]
+    observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *others, *traces]
     return Parts(config, repository, world, scheduler, source, metrics, stats, observers, traces, http)
 
 
