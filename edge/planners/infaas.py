@@ -54,7 +54,7 @@ class UpgradeOrReplicate:
         },
         deviations=(
             "what a choice costs is lanes, not money",
-            "lanes that other models need are not there: theirs is subtracted first",
+            "lanes that other models need are not there; whoever needs most is looked at first",
             "machines are neither started nor stopped, and loading time is no cost",
         ),
         needs=frozenset({"variants"}),
@@ -77,11 +77,11 @@ class UpgradeOrReplicate:
 
     def _plan(self, state: State, rates: Mapping[str, float]) -> None:
         ladders = {model: ladder for model in rates if (ladder := self._ladder(state, model))}
-        for model, ladder in ladders.items():
-            scale = self.scales.setdefault(model, Scale())
+        for model in sorted(ladders, key=lambda model: (-self._needs(model, rates, ladders), model)):
+            scale, ladder = self.scales.setdefault(model, Scale()), ladders[model]
             scale.fastest = min(scale.fastest, len(ladder) - 1)
             others = sum(self._needs(other, rates, ladders) for other in ladders if other != model)
-            self._scale(scale, [rates[model] / per_s for _, per_s in ladder], max(1.0, len(state.lanes) - others))
+            self._scale(scale, [rates[model] / per_s for _, per_s in ladder], max(0.0, len(state.lanes) - others))
         self._post(state, ladders)
 
     def _scale(self, scale: Scale, needs: Sequence[float], there: float) -> None:
@@ -94,7 +94,7 @@ class UpgradeOrReplicate:
             if faster < len(needs) and (wanted > there or dear):
                 scale.fastest = faster
             else:
-                scale.lanes = min(ceil(wanted), int(there))
+                scale.lanes = max(1, min(ceil(wanted), int(there)))
         elif self._less_would_do(scale, needs, there):
             scale.calm += 1
             if scale.calm >= self.rounds:
