@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from devices.cpu import Cpu
+from devices.interface import DeviceLost
 from edge.codecs.picture import Picture
-from edge.events import Evicted, Failed, Finished, Loaded, LoadFailed, Run, Task
-from edge.lane import Job, LaneThreads, Order, Shelf, stacked
+from edge.events import Evicted, Failed, Finished, LaneDown, LaneUp, Loaded, LoadFailed, Run, Stopped, Task
+from edge.lane import Given, Job, LaneThreads, Order, Shelf, stacked
+from porting.images import prepare
 from porting.repository import Repository
 from tests.edge.daemon_builder import TightCpu, WeatherCpu, jpeg, swapped
 
@@ -212,3 +214,138 @@ def test_stacked_is_what_numpy_stacks():
     rows = [np.arange(6).reshape(2, 3) + k for k in range(3)]
     np.testing.assert_array_equal(stacked(rows), np.stack(rows))
     np.testing.assert_array_equal(stacked(rows[:1]), np.stack(rows[:1]))
+
+
+# ---- tensors in the place of a frame
+
+
+def as_given(job, spec):
+    """The same frame, as a tensor that somebody has made of it."""
+    return Job(job.model, job.variant, given=Given({spec.name: prepare(job.picture.pixels(), spec)}))
+
+
+def test_tensors_and_frames_share_a_batch(lane):
+    variant, stages = lane.serve("paint")
+    spec = stages[0].input
+    frames = [job_of(variant, jpeg(colour)) for colour in ("red", "blue")]
+    jobs = [frames[0], as_given(frames[1], spec), as_given(frames[0], spec)]
+    batches = watched(lane.threads.shelf.engines[stages[0].graph])
+    tasks, event = lane.run(stages, jobs)
+    assert [*event.results] == [task.id for task in tasks]
+    assert batches == [3]
+    assert frames[0].outcome.found[0].label == "red"
+    assert [int(job.tensors["logits"].argmax()) for job in jobs[1:]] == [2, 0]
+
+
+def watched(engine):
+    """Sizes of the batches that it runs from now on."""
+    batches, run = [], engine.run
+
+    def counted(inputs):
+        batches.append(len(next(iter(inputs.values()))))
+        return run(inputs)
+
+    engine.run = counted
+    return batches
+
+
+def test_heads_that_were_sent_along_share_a_batch_where_they_are_the_same(lane, repository):
+    _, (_, head) = lane.serve("paint")
+    bare = replace(head, head=None, blobs={head.graph: head.blobs[head.graph]})
+    lane.threads.load(bare)
+    lane.next()
+    batches = watched(lane.threads.shelf.engines[bare.graph])
+    mine = repository.arrays(head.head)
+    other = {name: array[..., ::-1].copy() for name, array in mine.items()}
+    features = {"features": np.array([1, 0, 0], np.float32)}
+    variant = replace(repository.variant("paint", "fp32"), stages=(bare.digest,))
+    jobs = [Job("paint", variant, given=Given(features, head)) for head in (mine, other, mine)]
+    _, event = lane.run([bare], jobs)
+    assert isinstance(event, Finished)
+    assert len(event.results) == 3
+    assert sorted(batches) == [1, 2]
+    assert [int(job.tensors["logits"].argmax()) for job in jobs] == [0, 2, 0]
+
+
+# ---- a device that is lost
+
+
+class Losable(Cpu):
+    """Runs and loads are lost while it is away."""
+
+    def __init__(self):
+        super().__init__("far")
+        self.away = threading.Event()
+        self.asked = 0
+
+    def check(self):
+        if self.away.is_set():
+            raise DeviceLost("unplugged", self.back)
+
+    def back(self):
+        self.asked += 1
+        return not self.away.is_set()
+
+    def load(self, graph, batches=(1,)):
+        self.check()
+        engine = super().load(graph, batches)
+        run = engine.run
+        engine.run = lambda inputs: (self.check(), run(inputs))[1]
+        return engine
+
+
+@pytest.fixture
+def far(repository, monkeypatch):
+    monkeypatch.setattr("edge.lane.BACK_S", 0.001)
+    made = Lane(Losable(), repository)
+    yield made
+    made.threads.close()
+
+
+def test_a_lost_device_takes_its_lane_down_and_comes_back_empty(far):
+    variant, stages = far.serve("paint")
+    device = far.threads.device
+    device.away.set()
+    _, event = far.run(stages, [job_of(variant, jpeg("red"))])
+    assert event == LaneDown("far", "unplugged")
+    assert isinstance(far.next(), Stopped), "late news, which the core ignores"
+    device.away.clear()
+    assert far.next() == LaneUp("far", "cpu", device.memory_bytes)
+    assert far.threads.shelf.stages == {}
+    variant, stages = far.serve("paint")
+    assert isinstance(far.run(stages, [job_of(variant, jpeg("red"))])[1], Finished)
+
+
+def test_it_goes_down_once_whoever_finds_out(far, repository):
+    variant, stages = far.serve("paint")
+    device = far.threads.device
+    device.away.set()
+    far.threads.load(repository.stages(repository.variant("tint", "fp32"), "cpu")[0])
+    assert far.next() == LaneDown("far", "unplugged")
+    assert isinstance(far.next(), LoadFailed)
+    assert isinstance(far.run(stages, [job_of(variant, jpeg("red"))])[1], Stopped)
+    device.away.clear()
+    assert isinstance(far.next(), LaneUp)
+
+
+def test_an_order_from_before_is_given_back_and_nothing_breaks(far):
+    """It was on its way when the lane came back empty."""
+    variant, stages = far.serve("paint")
+    device = far.threads.device
+    device.away.set()
+    far.run(stages, [job_of(variant, jpeg("red"))])
+    far.next()
+    device.away.clear()
+    assert isinstance(far.next(), LaneUp)
+    assert isinstance(far.run(stages, [job_of(variant, jpeg("red"))])[1], Stopped)
+    far.threads.evict(stages[0].digest)
+    assert far.next() == Evicted("far", stages[0].digest)
+
+
+def test_a_lane_can_be_closed_while_its_device_is_away(repository):
+    lane = Lane(Losable(), repository)
+    lane.threads.device.away.set()
+    lane.threads.load(repository.stages(repository.variant("tint", "fp32"), "cpu")[0])
+    assert isinstance(lane.next(), LaneDown)
+    lane.threads.close()
+    assert not any(thread.is_alive() for thread in lane.threads.threads)

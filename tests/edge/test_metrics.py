@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.estimators.table import Table
-from edge.events import Failed, Finished, Loaded, LoadFailed, Reply, Request, Run, Stopped, Task, Woke
+from edge.events import Failed, Finished, LaneDown, Loaded, LoadFailed, Reply, Request, Run, Stopped, Task, Woke
 from edge.live import OTHERS, Open
 from edge.observers.metrics import STREAMS_MAX, Metrics, quantiles_ms, shares, slo
 from edge.observers.results import Results
@@ -197,3 +197,34 @@ def test_the_trace_context_of_a_frame_goes_on_with_its_result():
     for one in (first, second):
         results.replied(one, Reply(one.request.id, "ok"), MS)
     assert told == ["00-ab-cd-01", None]
+
+
+# ---- lanes that are lost, lanes that cost
+
+
+def ran(metrics, run, event, now=MS):
+    metrics.observe(Moment(0, None, (run,), State(Table())))
+    metrics.observe(Moment(now, event, (), State(Table())))
+
+
+def run_on(lane, work_id, tasks=1):
+    return Run(work_id, lane, ("s",), tuple(Task(n, (n,), "m", ("s",), 0, 0, 1) for n in range(tasks)))
+
+
+def test_what_a_lost_lane_was_doing_is_over():
+    metrics = Metrics()
+    metrics.observe(Moment(0, None, (run_on("cpu0", 2),), State(Table())))
+    ran(metrics, run_on("cloud", 1), LaneDown("cloud", "gone"))
+    assert [*metrics.works] == [2]
+    assert metrics.spent_ns["inference"] == MS
+    table = metrics.snapshot(MS)
+    assert (table["events"], table["last_words"]) == ({"lanes_lost": 1}, {"lanes_lost": "cloud: gone"})
+
+
+def test_tasks_are_paid_for_where_they_cost_and_were_done():
+    metrics = Metrics(prices={"cloud": 0.5})
+    ran(metrics, run_on("cloud", 1, 3), Finished(1, {}))
+    ran(metrics, run_on("cloud", 2, 3), Failed(2, "refused"))
+    ran(metrics, run_on("cpu0", 3, 3), Finished(3, {}))
+    assert metrics.snapshot(MS)["paid"] == {"cloud": {"tasks": 3, "money": 1.5}}
+    assert "paid" not in Metrics().snapshot(MS)
