@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +103,7 @@ def report(compared: "Comparison", workers: int | None, json: str | None, html: 
 
     from cli.comparison.document import as_text, document, write
     from cli.comparison.shown import WIDE, shown
-    from edge.rows import rows
+    from edge.rows import kept_to_one, rows
 
     for file in (Path(json) if json not in (None, STDOUT) else None, html):
         check_place(file)  # now, not after ten minutes
@@ -110,6 +111,9 @@ def report(compared: "Comparison", workers: int | None, json: str | None, html: 
         complain(note)
     outcomes, whole = run(compared, workers, near=html is not None)
     found = rows(outcomes, compared.baseline)
+    if alone := kept_to_one(outcomes):
+        complain(note := f"kept to one variant of each model: {', '.join(alone)}")
+        compared = replace(compared, notes=[*compared.notes, note])
     told = document(compared, found, outcomes, whole)
     if json == STDOUT:
         print(as_text(told), end="")

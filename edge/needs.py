@@ -1,6 +1,6 @@
 """What a system needs and a scenario has: a comparison that makes no sense is refused in one line."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from edge.answers.single import Single
 from edge.protocols import NEEDS
@@ -38,21 +38,25 @@ def offered(scenario: Scenario) -> frozenset[str]:
     return frozenset(need for need, there in has.items() if there)
 
 
-def refusal(system: System, scenario: Scenario) -> str:
-    """Why this system has no business with this scenario; empty: it may run."""
-    missing = sorted(system.needs() - offered(scenario))
-    lacks = " and ".join(LACKS[need] for need in missing)
-    return f"{system.name} needs {' and '.join(missing)}: {scenario.name} {lacks}" if missing else ""
+def missing(system: System, scenario: Scenario) -> frozenset[str]:
+    """What it needs and does not find; empty: it may run."""
+    return system.needs() - offered(scenario)
+
+
+def refusal(names: Sequence[str], needs: Iterable[str], scenario: Scenario) -> str:
+    """Why systems that miss these needs have no business with this scenario, in one line."""
+    wanted = sorted(needs)
+    lacks = " and ".join(LACKS[need] for need in wanted)
+    verb = "needs" if len(names) == 1 else "need"
+    return f"{', '.join(names)} {verb} {' and '.join(wanted)}: {scenario.name} {lacks}"
 
 
 def ignored(system: System, scenario: Scenario) -> tuple[str, ...]:
-    """What of the system, or of the scenario, plays no part when they meet."""
+    """What of the system plays no part in this scenario."""
     notes = []
     kept = sorted(app for app, answer in scenario.answers.items() if not isinstance(answer, Single))
     if system.answer is not None and kept:
         notes.append(f"{system.name}: its answer is for apps of one model; {', '.join(kept)} kept their own")
-    if "variants" in offered(scenario) and not system.needs() & {"variants", "ensemble"}:
-        notes.append(f"{system.name}: the other variants were left alone")
     return tuple(notes)
 
 

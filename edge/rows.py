@@ -94,3 +94,15 @@ def differences(found: Mapping[int, Outcome], base: Mapping[int, Outcome]) -> di
 def less(one: Outcome, other: Outcome, metric: str) -> float | None:
     a, b = number(one, metric), number(other, metric)
     return None if a is None or b is None else a - b
+
+
+def kept_to_one(outcomes: Iterable[Outcome]) -> list[str]:
+    """Systems whose good answers came from one variant of each model, where somebody else's came from several."""
+    used: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.scores is not None:
+            used.setdefault(outcome.system, set()).update(outcome.scores.answered_by)
+    several = {
+        name for name, variants in used.items() if len({one.rsplit("/", 1)[0] for one in variants}) < len(variants)
+    }
+    return sorted(set(used) - several) if several else []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edge.arrivals.processes import process
 from edge.measurable import check
-from edge.needs import ignored, offered, refusal
+from edge.needs import ignored, missing, refusal
 from edge.plugin import PlugIn
 from edge.scenario import Scenario
 from edge.systems import System, system, systems
@@ -47,9 +47,13 @@ def comparison(
         check(scenario)
     first = scenarios[0]
     chosen = [system(name) for name in named] if named else [*systems().values()]
-    refused = {one.name: refusal(one, first) for one in chosen}
-    taken = [one for one in chosen if not refused[one.name]]
-    said = [why + hint(one.needs() - offered(first)) for one in chosen if (why := refused[one.name])]
+    lacking = {one.name: missing(one, first) for one in chosen}
+    taken = [one for one in chosen if not lacking[one.name]]
+    said = [
+        refusal([name for name in lacking if lacking[name] == needs], needs, first) + hint(needs)
+        for needs in dict.fromkeys(lacking.values())
+        if needs
+    ]
     if not taken:
         raise UserError("; ".join(said))
     return Comparison(

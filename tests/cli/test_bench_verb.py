@@ -10,6 +10,7 @@ from cli import bench, main
 from cli.comparison.shown import COLUMNS, shown
 from cli.output import console
 from edge.rows import Row
+from tests.edge.daemon_builder import edge
 
 SMALL = ["bench", "schedulers", "--load", "0.9,0.7", "--seeds", "2", "--duration", "0.5", "--workers", "1"]
 TWO = [*SMALL, "--systems", "edf,fifo", "--arrivals", "poisson"]
@@ -184,6 +185,16 @@ def test_a_trace_file_is_replayed_as_it_is(tmp_path: Path, capsys):
     assert (scenario["arrivals"], scenario["requests"]) == ("drive", 300)
     code, out, _ = called([*args, "--seeds", "2", "--load", "0.5"], capsys)
     assert "drive · load 0.5" in out
+
+
+def test_a_box_of_ones_own_is_asked_for_the_load(box: Path, capsys):
+    args = [*TWO, "--config", str(edge(box)), "--seeds", "1", "--json"]
+    code, out, _ = called(args, capsys)
+    assert code == 0
+    told = json.loads(out)
+    assert [scenario["load"] for scenario in told["scenarios"]] == [0.7, 0.9]
+    assert told["scenarios"][0]["models"] == ["paint"]
+    assert told["scenarios"][0]["requests"] < told["scenarios"][1]["requests"]
 
 
 def row(system: str, **numbers: float) -> Row:

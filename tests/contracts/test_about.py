@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from edge.compare import outcomes
-from edge.needs import offered, refusal
+from edge.needs import missing, offered
 from edge.plugin import PlugIn
 from edge.presets import PRESETS, preset
 from edge.protocols import NEEDS, About
@@ -20,7 +20,8 @@ KINDS = {
     "edge.answers": "opened",
     "edge.estimators": "learn",
 }
-FOUND = [kind for package, method in KINDS.items() for kind in classes_in(package, method)]
+CANDIDATES = [kind for package, method in KINDS.items() for kind in classes_in(package, method)]
+FOUND = [kind for kind in CANDIDATES if hasattr(kind, "about")]  # the others: what a plug-in keeps beside it
 EVERY = pytest.mark.parametrize("kind", FOUND, ids=lambda kind: f"{kind.__module__.split('.')[1]}.{kind.__name__}")
 EVERY_SYSTEM = pytest.mark.parametrize("name", systems())
 TABLE = PlugIn(use="edge.estimators.table:Table", margin=1.06)
@@ -32,10 +33,15 @@ def options(kind: type) -> list[str]:
     return [field.name for field in fields(kind) if field.init and not field.name.startswith("_")]
 
 
+@pytest.mark.parametrize("module", sorted({kind.__module__ for kind in CANDIDATES}))
+def test_a_file_holds_a_plug_in_with_a_card(module: str) -> None:
+    assert [kind for kind in FOUND if kind.__module__ == module], f"{module}: no class of it has `about`"
+
+
 @EVERY
 def test_a_plug_in_says_whose_idea_it_is(kind: type) -> None:
-    about = getattr(kind, "about", None)
-    assert isinstance(about, About), f"{kind.__module__}:{kind.__name__} has no `about`"
+    about = kind.about  # type: ignore[attr-defined]
+    assert isinstance(about, About)
     assert about.paper.strip()
     assert not [line for line in about.deviations if not line.strip()]
     assert isinstance(about.deviations, tuple), "a deviation alone is a tuple of one: mind the comma"
@@ -69,7 +75,7 @@ def test_every_plug_in_of_a_system_has_a_card(name: str) -> None:
 @EVERY_SYSTEM
 def test_every_system_runs_wherever_it_is_not_refused(name: str) -> None:
     chosen = system(name)
-    willing = [each for each in PRESETS if not refusal(chosen, scenario(each))]
+    willing = [each for each in PRESETS if not missing(chosen, scenario(each))]
     everywhere = frozenset().union(*(offered(scenario(each)) for each in PRESETS))
     assert willing or not chosen.needs() <= everywhere, f"no preset has what {name} needs: {chosen.needs()}"
     for outcome in outcomes([scenario(each) for each in willing], [chosen], TABLE, workers=1):

@@ -6,7 +6,7 @@ import pytest
 
 from edge.answers.cascade import Cascade
 from edge.events import LaneUp, Served
-from edge.needs import ignored, offered, refusal
+from edge.needs import ignored, missing, offered, refusal
 from edge.plugin import PlugIn
 from edge.protocols import About
 from edge.scenario import Scenario, affine
@@ -55,16 +55,21 @@ def test_what_a_scenario_has(scenario: Scenario, has: set[str]):
     assert offered(scenario) == has
 
 
+def test_what_a_system_misses():
+    assert missing(NEEDY, box()) == {"lanes", "variants"}
+    assert missing(NEEDY, box(with_variants(2))) == {"lanes"}
+    assert missing(NEEDY, box(with_variants(2), lanes=TWO_LANES)) == set()
+    assert missing(MODEST, box()) == set()
+
+
 def test_a_refusal_says_who_needs_what_and_why_not():
-    assert refusal(NEEDY, box()) == "needy needs lanes and variants: box has one lane and has one variant a model"
-    assert refusal(NEEDY, box(with_variants(2))) == "needy needs lanes: box has one lane"
-    assert refusal(NEEDY, box(with_variants(2), lanes=TWO_LANES)) == ""
-    assert refusal(MODEST, box()) == ""
+    both = "needy needs lanes and variants: box has one lane and has one variant a model"
+    assert refusal(["needy"], {"variants", "lanes"}, box()) == both
+    assert refusal(["needy", "other"], {"lanes"}, box()) == "needy, other need lanes: box has one lane"
 
 
 def test_what_plays_no_part_is_told():
     assert ignored(MODEST, box()) == ()
-    assert ignored(MODEST, box(with_variants(2))) == ("modest: the other variants were left alone",)
     assert ignored(NEEDY, box(with_variants(2))) == ()
     answering = MODEST.model_copy(update={"answer": PlugIn(use="edge.answers.single:Single")})
     apps = {"junction": Cascade("m")}

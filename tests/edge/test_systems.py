@@ -7,12 +7,15 @@ import pytest
 
 from edge.answers.cascade import Cascade
 from edge.answers.single import Single
+from edge.config import load as load_config
+from edge.daemon import wire
 from edge.estimators.rolling import Rolling
 from edge.plugin import PlugIn
 from edge.policies.complete import complete
 from edge.policies.fifo import Fifo
 from edge.systems import System, load, replaced, system, systems
 from porting.errors import UserError
+from tests.edge.daemon_builder import edge
 
 EVERY = pytest.mark.parametrize("name", systems())
 
@@ -95,3 +98,14 @@ def test_a_model_that_is_asked_for_by_name_gets_the_answer_too():
     plain = System(name="plain", policy=policy)
     assert plain.make_answers({}, ("paint",)) == {"paint": Single("paint")}
     assert plain.needs() == frozenset()
+
+
+@pytest.mark.parametrize("name", ["edf", "leeway", "clipper_exp3"])
+def test_the_daemon_runs_what_the_comparison_runs(box: Path, name: str):
+    chosen = system(name)
+    parts = wire(load_config(edge(box, system=name)))
+    assert parts.scheduler.policy == chosen.make_policy()
+    assert type(parts.scheduler.state.estimator) is type(chosen.make_estimator())
+    assert parts.scheduler.answers == chosen.make_answers({"colour": Single("paint")})
+    kinds = {type(observer) for observer in parts.observers}
+    assert {type(planner) for planner in chosen.make_planners()} <= kinds
