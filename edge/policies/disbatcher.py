@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Event, Finished, Run, Task, Time
+from edge.events import NEVER, Action, Event, Run, Task, Time
+from edge.policies.expected import Expected, by_estimate
 from edge.policies.feasible import idle, largest, wake
 from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
 from edge.protocols import About, Moment
@@ -28,7 +29,7 @@ class DisBatcher:
     batch_max: int = 32
     boundary_ms: float = 2.0
     _overruns: dict[str, Time] = field(default_factory=dict, init=False, repr=False, compare=False)  # by model
-    _expected: dict[int, tuple[str, Time]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _expected: Expected = field(init=False, repr=False, compare=False)
 
     about: ClassVar[About] = About(
         paper="DeepRT: Yang et al., SEC 2021 (arXiv 2105.01803)",
@@ -48,6 +49,7 @@ class DisBatcher:
         if not 0 < self.share <= 0.5:
             raise ValueError("share must be above 0 and at most 0.5: a job needs a second window to run in")
         self.boundary_ns = round(self.boundary_ms * 1e6)
+        self._expected = Expected(usual_ns)
 
     def order(self, task: Task) -> tuple[int, ...]:
         return (due_ns(task), -task.priority, task.arrived_ns)
@@ -68,13 +70,9 @@ class DisBatcher:
         return wake(state, min([shed_ns(state), *(time_ns for time_ns in waiting if time_ns > now)]))
 
     def observe(self, moment: Moment) -> Iterable[Event]:
-        for action in moment.actions:
-            if isinstance(action, Run) and not action.background and action.lane in moment.state.lanes:
-                self._begun(moment.state, action, moment.state.lanes[action.lane])
-        if isinstance(moment.event, Finished) and (known := self._expected.pop(moment.event.work_id, None)):
-            self._ended(moment, moment.event.work_id, *known)
-        if len(self._expected) > len(moment.state.lanes):  # works that failed, or whose lane was lost
-            self._expected = {work: known for work, known in self._expected.items() if work in moment.state.works}
+        for ended, took_ns, expected_ns in self._expected.see(moment):
+            model = ended.tasks[0].model
+            self._overruns[model] = max(0, self._overruns.get(model, 0) + took_ns - expected_ns)
         return ()
 
     def released_ns(self, task: Task) -> Time:
@@ -122,21 +120,16 @@ class DisBatcher:
         enough = (way for way in ways if took(usual) - took(way) >= lost_ns)
         return next(enough, min(ways, key=took))
 
-    def _begun(self, state: State, order: Run, lane: Lane) -> None:
-        """Note how long its tasks would take the usual way: whatever they take less has been won back."""
-        task, batch = order.tasks[0], len(order.tasks)
-        expected = sum([state.duration_ns(digest, batch, lane) for digest in order.stages])
-        serving = state.models[task.model].serving
-        if order.variant and serving is not None:
-            chains = serving.stages[task.at :], task.chain[task.at :]
-            usual_ns, this_ns = (chain_ns(state, chain, batch, lane) for chain in chains)
-            expected += usual_ns - this_ns
-        self._expected[order.work_id] = task.model, expected
 
-    def _ended(self, moment: Moment, work_id: int, model: str, expected: Time) -> None:
-        for lane in moment.state.lanes.values():
-            if lane.ended is not None and lane.ended.work_id == work_id:
-                self._overruns[model] = max(0, self._overruns.get(model, 0) + lane.took_ns - expected)
+def usual_ns(state: State, order: Run, lane: Lane) -> Time:
+    """How long its tasks would take the usual way: whatever they take less has been won back."""
+    task, batch = order.tasks[0], len(order.tasks)
+    expected = by_estimate(state, order, lane)
+    serving = state.models[task.model].serving
+    if order.variant and serving is not None:
+        expected += chain_ns(state, serving.stages[task.at :], batch, lane)
+        expected -= chain_ns(state, task.chain[task.at :], batch, lane)
+    return expected
 
 
 def chain_ns(state: State, chain: Sequence[str], batch: int, lane: Lane) -> Time:

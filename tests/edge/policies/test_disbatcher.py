@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge.events import Failed
+from edge.events import Failed, Finished, Woke
 from edge.policies.complete import complete
 from edge.policies.disbatcher import DisBatcher
 from edge.protocols import Moment
@@ -83,13 +83,11 @@ EYE = variants("eye", 8, exact=(0, 20, 0.9), middle=(0, 14, 0.8), quick=(0, 5, 0
 def job(box: Any, policy: DisBatcher, took_ms: float) -> str:
     """One frame in a window of its own, which takes this long: the variant that it ran."""
     box.ask("eye", slo_ms=200, at_ms=box.now_ms)
-    actions = box.wake()
-    policy.observe(Moment(0, None, actions, box.state))  # type: ignore[arg-type]
-    variant = box.running().variant or "exact"
-    work_id = box.running().work_id
+    policy.observe(Moment(0, Woke(), box.wake(), box.state))
+    run = box.running()
     box.finish(at_ms=box.now_ms + took_ms)
-    policy._ended(Moment(0, None, (), box.state), work_id, *policy._expected.pop(work_id))  # type: ignore[arg-type]
-    return variant
+    policy.observe(Moment(0, Finished(run.work_id, {}), (), box.state))
+    return run.variant or "exact"
 
 
 def test_time_that_was_lost_is_won_back(core: Build) -> None:
