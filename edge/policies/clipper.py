@@ -64,10 +64,9 @@ class Clipper:
         wake_ns = shed_ns(state, "expired")
         for lane in idle(state):
             queues = dict(loaded(state, lane))
-            going = {digest: size for digest, queue in queues.items() if (size := self._size(state, lane, queue, now))}
-            if going:
-                digest = self.ring.next(going)
-                return run(state, lane, together(queues[digest], going[digest]))
+            for digest in self.ring.turns(queues):
+                if size := self._size(state, lane, queues[digest], now):
+                    return run(state, lane, together(queues[digest], size))
             wake_ns = min([wake_ns, *(queue[0][2].arrived_ns + self.wait_ns for queue in queues.values())])
         return wake(state, wake_ns)
 

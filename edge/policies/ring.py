@@ -1,5 +1,6 @@
 """Whose turn it is: queues in a circle, begun again behind the one that was given a lane last."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,9 +24,8 @@ class Ring:
             if work is not None and work.work_id > self.work_id and not work.background:
                 self.last, self.work_id = work.stages[0], work.work_id
 
-    def next(self, digests: Iterable[str]) -> str:
-        """Of these stages, at least one: the first behind the last."""
-        return min(digests, key=self._place)
-
-    def _place(self, digest: str) -> tuple[bool, str]:
-        return digest <= self.last, digest
+    def turns(self, digests: Iterable[str]) -> list[str]:
+        """These stages, the first behind the last one to begin with, and so on round."""
+        in_order = sorted(digests)
+        begin = bisect_right(in_order, self.last)
+        return in_order[begin:] + in_order[:begin]

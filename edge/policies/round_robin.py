@@ -45,5 +45,5 @@ class RoundRobin:
 
     def _next(self, queues: Sequence[Queue]) -> Queue:
         by_digest = dict(queues)
-        digest = self.ring.next(by_digest)
+        digest = self.ring.turns(by_digest)[0]
         return digest, by_digest[digest]

@@ -60,9 +60,9 @@ class TensorFlowServing:
         wake_ns = NEVER
         for lane in idle(state):
             queues = dict(loaded(state, lane))
-            if due := [digest for digest, queue in queues.items() if self._due(state, digest, queue, now)]:
-                digest = self.ring.next(due)
-                return run(state, lane, self._batch(state, digest, queues[digest]))
+            for digest in self.ring.turns(queues):
+                if self._due(state, digest, queues[digest], now):
+                    return run(state, lane, self._batch(state, digest, queues[digest]))
             wake_ns = min([wake_ns, *(queue[0][2].arrived_ns + self.timeout_ns for queue in queues.values())])
         return wake(state, wake_ns)
 

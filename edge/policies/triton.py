@@ -60,10 +60,9 @@ class Triton:
         wake_ns = self._timeout_ns(state)
         for lane in idle(state):
             queues = dict(loaded(state, lane))
-            going = {digest: size for digest, queue in queues.items() if (size := self._size(state, queue, now))}
-            if going:
-                digest = self.ring.next(going)
-                return run(state, lane, together(queues[digest], going[digest]))
+            for digest in self.ring.turns(queues):
+                if size := self._size(state, queues[digest], now):
+                    return run(state, lane, together(queues[digest], size))
             wake_ns = min([wake_ns, *(queue[0][2].arrived_ns + self.delay_ns for queue in queues.values())])
         return wake(state, wake_ns)
 

@@ -59,8 +59,9 @@ def test_a_turn_is_a_turn_though_it_is_asked_for_twice(core: Build) -> None:
     for _ in range(2):
         ring.follow(state)
         assert (ring.last, ring.work_id) == (MODELS[0].variant.stages[0], 1)
-    assert ring.next(state.stages) != ring.last
-    assert ring.next([ring.last]) == ring.last
+    turns = ring.turns(state.stages)
+    assert (len(turns), turns[-1]) == (3, ring.last)
+    assert ring.turns([ring.last]) == [ring.last]
 
 
 def test_the_longest_queue_goes_first_and_among_equals_the_oldest(core: Build) -> None:
