@@ -1,6 +1,7 @@
 """What a user can install: one ONNX Runtime at most, whichever extras are named together (docs/decisions/0002)."""
 
 import re
+import subprocess
 import tomllib
 from itertools import combinations
 from pathlib import Path
@@ -83,3 +84,12 @@ def test_nobody_is_sent_to_the_other_project_of_our_name():
         if wrong.search(line)
     }
     assert [path for path, line in said.items() if "never say" not in line] == []
+
+
+def test_what_stands_beside_the_code_is_taken_along():
+    """Hatchling takes every file of a package, unless it is left out on purpose or Git ignores it."""
+    assert set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]) == {"packages"}
+    beside = [*(ROOT / "edge/systems").glob("*.yaml"), ROOT / "cli/report/page.css"]
+    ignored = subprocess.run(["git", "check-ignore", *map(str, beside)], cwd=ROOT, capture_output=True, text=True)
+    assert len(beside) > 2
+    assert ignored.stdout == ""
