@@ -1,6 +1,6 @@
 """Durations as they were profiled when the model was ported."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar
@@ -82,3 +82,15 @@ def interpolate(points: Points, batch: int) -> int:
             return low_ns + (high_ns - low_ns) * (batch - low) // (high - low)
     last, last_ns = points[-1]
     return last_ns * batch // last
+
+
+def through(points: Points, profile_ns: Callable[[int], int], batch: int) -> int:
+    """Linear between measured points (at least one); outside of them, as many times the profile as at the next one.
+    Never falls with the batch size if neither the points nor the profile do.
+    """
+    (first, first_ns), (last, last_ns) = points[0], points[-1]
+    if batch < first:
+        return round(first_ns * profile_ns(batch) / profile_ns(first))
+    if batch > last:
+        return round(last_ns * profile_ns(batch) / profile_ns(last))
+    return interpolate(points, batch)

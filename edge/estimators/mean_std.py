@@ -1,0 +1,103 @@
+"""Mean and spread of the last runs: what Nexus (Shen et al., SOSP 2019) plans with."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import ClassVar
+
+from edge.estimators.table import Table, monotone, through
+from edge.protocols import About
+from porting.variant import Stage
+
+GRAPHS_MAX = 1_024  # new graphs come with promotions; the oldest are learnt again if they come back
+
+
+@dataclass(slots=True)
+class Runs:
+    """The last durations of one batch size, and what mean and spread are made of. Whole numbers: nothing drifts."""
+
+    last: deque[int] = field(default_factory=deque)
+    sum_ns: int = 0
+    squares: int = 0
+
+    def add(self, took_ns: int, most: int) -> None:
+        if len(self.last) == most:
+            gone_ns = self.last.popleft()
+            self.sum_ns -= gone_ns
+            self.squares -= gone_ns * gone_ns
+        self.last.append(took_ns)
+        self.sum_ns += took_ns
+        self.squares += took_ns * took_ns
+
+    def high_ns(self, deviations: float) -> int:
+        """So many standard deviations above the mean."""
+        count = len(self.last)
+        variance = (count * self.squares - self.sum_ns * self.sum_ns) / (count * count)
+        return max(1, round(self.sum_ns / count + deviations * sqrt(variance)))
+
+
+@dataclass(slots=True)
+class Known:
+    """Of one graph on one lane. `answers`: by batch, until the next run."""
+
+    runs: dict[int, Runs] = field(default_factory=dict)
+    answers: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass
+class MeanStd:
+    """(mean + `deviations` * standard deviation) * `margin` of the last `runs` of each batch size on each lane.
+
+    Between batch sizes that have run `runs_min` times it is interpolated; beyond them it is as many times the profile
+    as at the next one; before there are any it is the profile, times `margin`.
+    """
+
+    about: ClassVar[About] = About(
+        paper="Shen et al., Nexus, SOSP 2019",
+        sources={
+            "deviations": "the released code: mean + std",
+            "margin": "the released code: 1.15",
+            "runs": "ours: the released code profiles once",
+            "runs_min": "ours: fewer runs say less than the profile",
+        },
+        deviations=("Learns while it serves; the paper profiles before.",),
+    )
+
+    deviations: float = 1.0
+    margin: float = 1.15
+    runs: int = 64
+    runs_min: int = 8
+    table: Table = field(init=False, repr=False)
+    _known: dict[tuple[str, str], Known] = field(default_factory=dict, repr=False)  # by graph and lane
+
+    def __post_init__(self) -> None:
+        if self.deviations < 0 or self.margin <= 0 or not 2 <= self.runs_min <= self.runs:
+            raise ValueError(f"{self}: expected deviations of 0 or more, a margin above 0, 2 <= runs_min <= runs")
+        self.table = Table()
+
+    def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        known = self._known.get((stage.graph, lane))
+        if known is None:
+            return max(1, round(self.table.duration_ns(stage, batch, lane) * self.margin))
+        duration_ns = known.answers.get(batch)
+        if duration_ns is None:
+            duration_ns = known.answers[batch] = max(1, round(self._high_ns(known, stage, batch, lane) * self.margin))
+        return duration_ns
+
+    def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        known = self._known.get((stage.graph, lane))
+        if known is None:
+            if len(self._known) >= GRAPHS_MAX:
+                del self._known[next(iter(self._known))]
+            known = self._known[stage.graph, lane] = Known()
+        known.runs.setdefault(batch, Runs()).add(max(1, took_ns), self.runs)
+        known.answers.clear()
+
+    def _high_ns(self, known: Known, stage: Stage, batch: int, lane: str) -> int:
+        enough = {size: runs for size, runs in known.runs.items() if len(runs.last) >= self.runs_min}
+        points = monotone({size: runs.high_ns(self.deviations) for size, runs in enough.items()})
+
+        def profile_ns(size: int) -> int:
+            return self.table.duration_ns(stage, size, lane)
+
+        return through(points, profile_ns, batch) if points else profile_ns(batch)

@@ -1,0 +1,128 @@
+"""A line through the last runs, and a spread above it: what the code of Clipper (Crankshaw et al., NSDI 2017) fits."""
+
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import ClassVar
+
+from edge.estimators.table import Table
+from edge.protocols import About
+from porting.variant import Stage
+
+GRAPHS_MAX = 1_024  # new graphs come with promotions; the oldest are learnt again if they come back
+
+
+@dataclass(slots=True)
+class Sums:
+    """Runs of one batch size, in units of the profile of a batch of one."""
+
+    count: float = 0.0
+    mean: float = 0.0
+    squares: float = 0.0  # of distances from the mean
+
+    def add(self, took: float, most: int) -> None:
+        """Beyond `most` runs, half of what is known is forgotten."""
+        if self.count >= most:
+            self.count, self.squares = self.count / 2, self.squares / 2
+        self.count += 1
+        distance = took - self.mean
+        self.mean += distance / self.count
+        self.squares += distance * (took - self.mean)
+
+
+@dataclass(slots=True)
+class Known:
+    """Of one graph on one lane. `line` (per item, per batch, spread) and `answers`, by batch, are worked out when asked
+    for after a run.
+    """
+
+    unit_ns: int  # the profile of a batch of one when it was first heard of
+    sums: dict[int, Sums] = field(default_factory=dict)
+    line: tuple[float, float, float] | None = field(default=None, compare=False, repr=False)
+    answers: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass
+class Ridge:
+    """(line through the mean duration of each batch size + `deviations` * their pooled standard deviation) * `margin`.
+
+    The line is drawn towards that of the profile with the weight of `shrink` runs. Before there are `runs_min` it is
+    the profile, times `margin`. Beyond `runs` of one batch size, half of them is forgotten.
+    """
+
+    about: ClassVar[About] = About(
+        paper="Crankshaw et al., Clipper, NSDI 2017: its released code",
+        sources={
+            "deviations": "the released code: 3",
+            "margin": "ours: none, the deviations are a margin",
+            "shrink": "ours: the code takes the default of its library, towards a line of zero",
+            "runs": "ours: a bound on what an old clock counts",
+            "runs_min": "ours: fewer runs say less than the profile",
+        },
+        deviations=(
+            "The code predicts the batch for a duration; here it is the duration of a batch, so that all policies ask "
+            "the same.",
+            "It is drawn towards the profile, not towards nothing: a line of zero would promise too much.",
+        ),
+    )
+
+    deviations: float = 3.0
+    margin: float = 1.0
+    shrink: float = 1.0
+    runs: int = 256
+    runs_min: int = 8
+    table: Table = field(init=False, repr=False)
+    _known: dict[tuple[str, str], Known] = field(default_factory=dict, repr=False)  # by graph and lane
+
+    def __post_init__(self) -> None:
+        if self.deviations < 0 or self.margin <= 0 or self.shrink <= 0 or not 1 <= self.runs_min <= self.runs:
+            raise ValueError(f"{self}: expected margin and shrink above 0, deviations of 0 or more, runs_min <= runs")
+        self.table = Table()
+
+    def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        known = self._known.get((stage.graph, lane))
+        if known is None:
+            return max(1, round(self.table.duration_ns(stage, batch, lane) * self.margin))
+        duration_ns = known.answers.get(batch)
+        if duration_ns is None:
+            duration_ns = known.answers[batch] = max(1, round(self._high_ns(known, stage, batch, lane) * self.margin))
+        return duration_ns
+
+    def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        known = self._known.get((stage.graph, lane))
+        if known is None:
+            if len(self._known) >= GRAPHS_MAX:
+                del self._known[next(iter(self._known))]
+            known = self._known[stage.graph, lane] = Known(self.table.duration_ns(stage, 1, lane))
+        known.sums.setdefault(batch, Sums()).add(took_ns / known.unit_ns, self.runs)
+        known.line = None
+        known.answers.clear()
+
+    def _high_ns(self, known: Known, stage: Stage, batch: int, lane: str) -> float:
+        if sum(sums.count for sums in known.sums.values()) < self.runs_min:
+            return self.table.duration_ns(stage, batch, lane)
+        if known.line is None:
+            known.line = self._fitted(known, stage, lane)
+        per_item, per_batch, spread = known.line
+        return (per_item * batch + per_batch + self.deviations * spread) * known.unit_ns
+
+    def _fitted(self, known: Known, stage: Stage, lane: str) -> tuple[float, float, float]:
+        """Per item, per batch, pooled standard deviation."""
+        profiled = [(batch, self.table.duration_ns(stage, batch, lane) / known.unit_ns) for batch in stage.batches]
+        prior = fit([(batch, 1.0, took) for batch, took in profiled], (0.0, 0.0), 1e-9)
+        line = fit([(batch, sums.count, sums.mean) for batch, sums in known.sums.items()], prior, self.shrink)
+        freedom = sum(max(0.0, sums.count - 1) for sums in known.sums.values())
+        pooled = sum(sums.squares for sums in known.sums.values()) / freedom if freedom else 0.0
+        return (*line, sqrt(pooled))
+
+
+def fit(points: list[tuple[int, float, float]], prior: tuple[float, float], weight: float) -> tuple[float, float]:
+    """Slope and height of the line through (batch, runs, duration) with the least squares, distances from the `prior`
+    line's slope and height among them. A slope below zero is none: more is never quicker.
+    """
+    xx, x1, one, xy, y1 = weight, 0.0, weight, weight * prior[0], weight * prior[1]
+    for batch, runs, took in points:
+        xx, x1, one = xx + runs * batch * batch, x1 + runs * batch, one + runs
+        xy, y1 = xy + runs * batch * took, y1 + runs * took
+    determinant = xx * one - x1 * x1
+    slope = (xy * one - x1 * y1) / determinant
+    return (slope, (xx * y1 - x1 * xy) / determinant) if slope > 0 else (0.0, y1 / one)
