@@ -102,7 +102,7 @@ def report(compared: "Comparison", workers: int | None, json: str | None, html: 
     from rich.console import Console
 
     from cli.comparison.document import as_text, document, write
-    from cli.comparison.shown import WIDE, shown
+    from cli.comparison.shown import WIDE, heading, shown
     from edge.rows import kept_to_one, rows
 
     for file in (Path(json) if json not in (None, STDOUT) else None, html):
@@ -119,6 +119,7 @@ def report(compared: "Comparison", workers: int | None, json: str | None, html: 
         print(as_text(told), end="")
     else:
         screen = console() if sys.stdout.isatty() else Console(width=WIDE, highlight=False)
+        screen.print(heading(compared), style="dim", end="\n\n")
         screen.print(shown(found, compared.baseline, screen.width))
     if json is not None and json != STDOUT:
         write(Path(json), as_text(told))

@@ -12,6 +12,8 @@ from edge.rows import Row, group
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from cli.comparison.asked import Comparison
+
 BEST, OWN = "▲", "●"  # marks before a system's name
 LEGEND = (
     f"{BEST} the most goodput   {OWN} the baseline   ± vs the baseline on the same requests, 95 % interval over seeds"
@@ -58,6 +60,24 @@ def shown(rows: Sequence[Row], baseline: str, width: int = WIDE) -> "RenderableT
         mine = list(found)
         parts += [Text(title(mine), style="bold"), drawn(mine, baseline, columns), Text()]
     return Group(*parts, Text(legend(baseline), style="dim"))
+
+
+def heading(asked: "Comparison") -> str:
+    """What was run, in one line."""
+    first = asked.scenarios[0]
+    seconds = (first.requests[-1].arrived_ns - first.requests[0].arrived_ns) / 1e9
+    options = (
+        ", ".join(f"{key} {value}" for key, value in (asked.estimator.model_extra or {}).items())
+        if asked.estimator
+        else ""
+    )
+    expected = (
+        f"{asked.estimator.use.rsplit(':', 1)[1]} ({options})" if asked.estimator else "each system's own estimator"
+    )
+    return (
+        f"{first.name}: {len(asked.systems)} systems on {len(asked.scenarios)} traces of {seconds:.0f} s;"
+        f" durations expected by {expected}"
+    )
 
 
 def any_has(rows: Sequence[Row], metric: str) -> bool:

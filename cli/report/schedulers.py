@@ -93,9 +93,9 @@ def page(bench: Bench) -> str:
         f"<h1>Leeway · schedulers on {escape(said['scenarios'][0]['name'])}</h1>",
         f'<p class="headline">{escape(headline(bench))}</p>',
         tiled(tiles(bench)),
-        notes(said["notes"]),
         *(picture(name, bench) for name in names),
         tables(bench),
+        left_out(said["notes"]),
         cards(said["systems"]),
         about(bench),
     ]
@@ -198,6 +198,10 @@ def against(row: Row) -> str:
         return ""
     low, high = (f"{100 * edge:+.1f}" for edge in (found.low, found.high))
     return f'{100 * found.mean:+.1f}<br><span class="range">{low} … {high}</span>'
+
+
+def left_out(said: Sequence[str]) -> str:
+    return f"<h2>Notes</h2>{notes(said)}" if said else ""
 
 
 def cards(systems: Sequence[Json]) -> str:

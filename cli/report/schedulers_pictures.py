@@ -16,6 +16,8 @@ OF_SYSTEMS = ("line", "alarm", "promotion", "audit", "rollback", "loading", "mut
 OF_MODELS = ("inference", "alarm", "training", "labelling", "loading", "rollback", "second")
 SIZES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 10**9))  # of batches: from, to
 TIMELINE_MAX = 6  # systems
+OTHERS = LIGHT["second"]
+THIN: dict[str, Any] = {"lw": 0.9, "alpha": 0.5}
 
 
 def colours(bench: "Bench") -> dict[str, str]:
@@ -47,14 +49,20 @@ def against_load(bench: "Bench", width_in: float, metric: str, scale: float, uni
         if bound:
             line(axes, bench, arrivals, bench.baseline, "bound", 1.0, LIGHT["ink"], ls=(0, (4, 2)), lw=1.2)
         for name in sorted(bench.ranked(), key=lambda name: name in coloured):
-            style = {"lw": 2.4 if name == bench.baseline else 1.5, "zorder": 3} if name in coloured else {"lw": 0.9}
-            line(axes, bench, arrivals, name, metric, scale, coloured.get(name, LIGHT["grid"]), **style)
+            line(axes, bench, arrivals, name, metric, scale, coloured.get(name, OTHERS), **stroke(bench, name))
         axes.set_xlabel("load")
         axes.set_xticks(bench.loads())
         axes.set_ylim(bottom=0)
     panels[0].set_ylabel(unit)
     legend(figure, bench, coloured, bound)
     return figure
+
+
+def stroke(bench: "Bench", name: str) -> dict[str, float]:
+    """The baseline thick, who is shown in front, the others thin behind."""
+    if name not in bench.shown():
+        return THIN
+    return {"lw": 2.4 if name == bench.baseline else 1.5, "zorder": 3}
 
 
 def line(
@@ -78,7 +86,7 @@ def legend(figure: Any, bench: "Bench", coloured: Mapping[str, str], bound: bool
         for name, colour in coloured.items()
     ]
     if len(bench.ranked()) > len(coloured):
-        handles.append(Line2D([], [], color=LIGHT["grid"], lw=0.9, label="others"))
+        handles.append(Line2D([], [], color=OTHERS, **THIN, label="others"))
     if bound:
         handles.append(Line2D([], [], color=LIGHT["ink"], lw=1.2, ls=(0, (4, 2)), label="bound"))
     columns = 5 if figure.get_figwidth() > NARROW_IN else 2
@@ -136,8 +144,7 @@ def latency(bench: "Bench", width_in: float) -> Any:
             times = close[name].latency_ms
             x = [0.0, *times, end_ms]
             y = [100 * step / STEPS for step in (0, *range(1, len(times) + 1), len(times))]
-            style = {"lw": 2.4 if name == bench.baseline else 1.5, "zorder": 3} if name in coloured else {"lw": 0.9}
-            axes.plot(x, y, color=coloured.get(name, LIGHT["grid"]), **style)
+            axes.plot(x, y, color=coloured.get(name, OTHERS), **stroke(bench, name))
         axes.set_xlim(0, end_ms)
         axes.set_ylim(0, 100)
         axes.set_xlabel("ms")

@@ -29,7 +29,7 @@ def test_the_table_groups_by_load_and_marks_the_best_and_the_baseline(capsys):
     titles = [line for line in out.splitlines() if line.startswith("poisson · load")]
     assert [title.split(" · ")[1] for title in titles] == ["load 0.7", "load 0.9"]
     assert all("at most" in title and "2 seeds" in title for title in titles)
-    heads = next(line for line in out.splitlines() if "system" in line)
+    heads = next(line for line in out.splitlines() if line.startswith("   system"))
     assert all(column.head in heads for column in COLUMNS if column.metric != "right")
     assert [line[:8] for line in rows_of(out)] == ["▲  edf  ", " ● fifo "] * 2
     assert out.count("▲") == 2 + 1  # and the legend
