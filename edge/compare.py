@@ -42,7 +42,6 @@ class Job:
     scenario: bytes  # pickled once for all systems
     system: System
     estimator: PlugIn | None  # None: each system its own
-    bounds: Bounds
     near: bool = False
 
 
@@ -70,20 +69,17 @@ def outcomes(
 
     A policy that breaks a rule of the core is an outcome with `trouble`; the others go on.
     """
-    packed, close = [pickle.dumps(scenario) for scenario in scenarios], set(near)
-
-    def jobs(bounds: Iterable[Bounds]) -> list[Job]:
-        return [
-            Job(index, scenario, system, estimator, found, index in close)
-            for index, (scenario, found) in enumerate(zip(packed, bounds, strict=True))
-            for system in systems
-        ]
-
+    close = set(near)
+    jobs = [
+        Job(index, packed, system, estimator, index in close)
+        for index, packed in enumerate(map(pickle.dumps, scenarios))
+        for system in systems
+    ]
     if workers == 1:
-        yield from map(outcome, jobs(map(bounds_of, packed)))
+        yield from map(outcome, jobs)
         return
     with pool(workers or cpu_count() or 1) as processes:
-        waiting = [processes.submit(outcome, job) for job in jobs(processes.map(bounds_of, packed))]
+        waiting = [processes.submit(outcome, job) for job in jobs]
         try:
             for done in as_completed(waiting):
                 yield done.result()
@@ -104,7 +100,9 @@ def unpacked(scenario: bytes) -> Scenario:
     return made
 
 
+@lru_cache(maxsize=2)
 def bounds_of(packed: bytes) -> Bounds:
+    """Once in each process that meets the scenario: cheaper than to wait for it."""
     scenario = unpacked(packed)
     accurate = any(variant.accuracy is not None for variant in variants(scenario))
     return Bounds(goodput_bound(scenario), weighted_bound(scenario) if accurate else None)
@@ -128,7 +126,7 @@ def scored(job: Job) -> tuple[Scores, float | None, Closeup | None]:
     estimator = job.estimator.build() if job.estimator else system.make_estimator()
     observers: list[Observer] = [recorder, *system.make_planners(), *([examiner] if examiner else [])]
     world = play(scenario, policy, estimator, tuple(observers))
-    bounds, thought_ns = job.bounds, policy.per_event_ns
+    bounds, thought_ns = bounds_of(job.scenario), policy.per_event_ns
     scores = score(scenario, world, recorder, bounds.good, bounds.accuracy, thought_ns, system.name)
     right = sum(mark.good for mark in examiner.marks) / scores.offered if examiner else None
     near = closeup(world, recorder.works, busiest_second(scenario.requests)) if job.near else None
