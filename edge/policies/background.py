@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edge.events import Action, Run, Task, Time, WakeAt
-from edge.policies.batching import holder, together
+from edge.policies.batching import holder, nearby, together
 from edge.protocols import About, Policy
 from edge.state import WINDOW_NS, Lane, State
 
@@ -43,7 +43,7 @@ class Background:
 
     def _step(self, state: State, now: Time) -> Action | None:
         wake_ns = state.wake_ns
-        for lane in state.lanes.values():
+        for lane in nearby(state):  # what nobody waits for is not worth money
             if lane.running is not None or (step := self._best(state, lane)) is None:
                 continue
             digest = step.stages[0]

@@ -5,6 +5,17 @@ from collections.abc import Sequence
 from edge.events import NEVER, Action, Reply, Run, Task, Time, WakeAt
 from edge.state import Entry, Lane, State
 
+REMOTE = "remote"  # kind of a lane on another box
+
+
+def nearby(state: State) -> list[Lane]:
+    """Lanes of this box; all lanes, where there are no others."""
+    lanes = [*state.lanes.values()]
+    for lane in lanes:
+        if lane.kind == REMOTE:
+            return [lane for lane in lanes if lane.kind != REMOTE] or lanes
+    return lanes
+
 
 def next_action(state: State, now: Time, batch_max: int, boundary_ns: int) -> Action | None:
     """Give up what cannot make it, run the head that goes first, else be woken when the next head has to go."""

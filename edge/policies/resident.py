@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edge.events import Action, Evict, Load, Reply, Task, Time
+from edge.policies.batching import nearby
 from edge.protocols import About, Policy
 from edge.state import Entry, Lane, Queues, State
 
@@ -44,6 +45,7 @@ class Resident:
             (self._leave(state) if state.leaving else None)
             or (None if self._inner_loads() else self._demand(state, state.queues, LATER))
             or self.inner.decide(state, now)
+            or (self._preload(state) if state.plan.preload else None)
             or self._ahead(state)
             or self._demand(state, state.background, BACKGROUND)
             or self._trim(state)
@@ -62,20 +64,39 @@ class Resident:
         return None
 
     def _demand(self, state: State, queues: Queues, level: int) -> Action | None:
-        """For the first of the tasks whose stage is on no lane."""
-        if queues.keys() <= state.resident:
+        """For the first of the tasks whose stage is on no lane of this box."""
+        lanes, resident = self._near(state)
+        if queues.keys() <= resident:
             return None
         absent = [
             (queue[0], digest)
             for digest, queue in queues.items()
-            if not state.held(digest) and not coming(state, digest)
+            if digest not in resident and not any(lane.loading == digest for lane in lanes)
         ]
         for entry, digest in sorted(absent):
-            for lane in state.lanes.values():
+            for lane in willing(state, lanes, digest):
                 if action := make_room(state, lane, digest, level, entry):
                     return action
             if level == BACKGROUND and hopeless(state):
                 return Reply(entry[2].requests[0], "refused", (entry[2].id,), "no room beside what serves")
+        return None
+
+    def _near(self, state: State) -> tuple[list[Lane], set[str]]:
+        """Lanes of this box and the stages on them: what another box can run as well is wanted here all the same."""
+        lanes = nearby(state)
+        if len(lanes) == len(state.lanes):
+            return lanes, state.resident
+        return lanes, {digest for lane in lanes for digest in lane.residency.resident}
+
+    def _preload(self, state: State) -> Action | None:
+        """What the plan expects to be asked for, in its order; idle models that it does not expect give way."""
+        lanes, resident = self._near(state)
+        for digest in expected(state):
+            if digest in resident or any(lane.loading == digest for lane in lanes):
+                continue
+            for lane in lanes:
+                if action := make_room(state, lane, digest, IDLE):
+                    return action
         return None
 
     def _ahead(self, state: State) -> Action | None:
@@ -102,8 +123,19 @@ class Resident:
         return None
 
 
-def coming(state: State, digest: str) -> bool:
-    return any(lane.loading == digest for lane in state.lanes.values())
+def willing(state: State, lanes: list[Lane], digest: str) -> list[Lane]:
+    """Those that can hold it; where none can, others that can and do not yet."""
+    stage = state.stages[digest]
+    able = [lane for lane in lanes if lane.can_hold(digest, stage)]
+    return able or [lane for lane in state.lanes.values() if not lane.residency.holds(digest)]
+
+
+def expected(state: State) -> Iterator[str]:
+    """Stages of the models that the plan wants in memory before anybody asks."""
+    for name in state.plan.preload:
+        model = state.models.get(name)
+        if model is not None and model.serving is not None:
+            yield from model.serving.stages
 
 
 def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | None = None) -> Action | None:
@@ -154,6 +186,8 @@ def level_of(state: State, digest: str, flying: set[str], entry: Entry | None) -
         return LATER if entry is not None and entry < queue[0] else LATER + 1
     if digest in state.pending:
         return LATER  # evicting one stage of a pending variant for another would never end
+    if state.plan.preload and digest in expected(state):
+        return LATER
     if state.needed.get(digest):
         return IDLE
     return BACKGROUND if digest in state.needed or digest in flying else UNUSED

@@ -1,0 +1,60 @@
+"""A batch goes when it has its size, or when its first task has waited for so long; the one that is due first."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edge.events import NEVER, Action, Run, Task, Time
+from edge.policies.batching import together
+from edge.policies.feasible import idle, largest, largest_feasible, loaded, run, shed, shed_ns, wake
+from edge.protocols import About
+from edge.state import Entry, Lane, State
+
+
+@dataclass
+class SizeOrTimeout:
+    """`size`: tasks in a batch, where the stage accepts so many. `timeout_ms`: that its first one waits for more."""
+
+    size: int = 16
+    timeout_ms: float = 5.0
+
+    about: ClassVar[About] = About(
+        paper="Zhang et al., MArk, ATC 2019: batching in each instance",
+        sources={
+            "size": "the published code, for its GPU instance",
+            "timeout_ms": "ours: a tenth of the tightest deadline that vision commonly has",
+        },
+        deviations=(
+            "models share a lane, and the batch that is due first goes first; the paper has one model an instance",
+            "no more go along than the first one's deadline allows now; the paper sizes batches once, by the SLO",
+            "who cannot make it any more by estimate is dropped; the paper sends everybody somewhere",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.timeout_ms < 0:
+            raise ValueError(f"{self}: expected a size of at least 1 and a timeout_ms of 0 or more")
+        self.timeout_ns = round(self.timeout_ms * 1e6)
+
+    def order(self, task: Task) -> tuple[int, ...]:
+        return (task.arrived_ns, -task.priority)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        if reply := shed(state, now, "hopeless"):
+            return reply
+        wake_ns = shed_ns(state, "hopeless")
+        for lane in idle(state):
+            queues = loaded(state, lane)
+            if due := [queue for digest, queue in queues if self._due(state, digest, queue, now)]:
+                return self._run(
+                    state, lane, min(due, key=lambda queue: (queue[0][2].deadline_ns or NEVER, queue[0])), now
+                )
+            wake_ns = min([wake_ns, *(queue[0][2].arrived_ns + self.timeout_ns for _, queue in queues)])
+        return wake(state, wake_ns)
+
+    def _due(self, state: State, digest: str, queue: list[Entry], now: Time) -> bool:
+        full = len(queue) >= largest(state, digest, self.size)
+        return full or now - queue[0][2].arrived_ns >= self.timeout_ns
+
+    def _run(self, state: State, lane: Lane, queue: list[Entry], now: Time) -> Run:
+        size = largest_feasible(state, queue, lane, now, self.size)
+        return run(state, lane, together(queue, max(1, size)))
