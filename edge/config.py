@@ -64,7 +64,7 @@ class Config(Strict):
         description="policy, planners, estimator and answer at once: a name that `leeway bench schedulers --list` "
         "shows, or a YAML file; keys of those names in this file go before it",
     )
-    policy: PlugIn = PlugIn(use="edge.policies.edf:EarliestDeadlineFirst")
+    policy: PlugIn = PlugIn(use="edge.policies.least_harm:LeastHarm")
     planners: tuple[PlugIn, ...] = Field((), description="slow loops that set limits for the fast one, in this order")
     estimator: PlugIn = PlugIn(use="edge.estimators.rolling:Rolling")
     answer: PlugIn | None = Field(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from edge.events import Time
 from edge.state import Entry
 
+PLACES = 5  # between the head and where the largest batch begins
+
 
 @dataclass(slots=True)
 class Line:
@@ -66,13 +68,16 @@ class Line:
         return (low - 1, before) if before >= at_meeting else (low, at_meeting)
 
     def starts(self, now: Time) -> list[tuple[int, int]]:
-        """Batches worth comparing, `(skip, batch)`: from the head, the largest, and one between."""
-        head = self.size_from(0, now)
-        found = [(0, head)] if head else []
-        if self.skip and self.batch > head:
-            if self.skip > 1 and head < (size := self.size_from(self.skip // 2, now)) < self.batch:
-                found.append((self.skip // 2, size))
-            found.append((self.skip, self.batch))
+        """Batches worth comparing, `(skip, batch)`: from the head, the largest, and some between; each larger than the
+        ones before.
+        """
+        found: list[tuple[int, int]] = []
+        steps = min(self.skip, PLACES)
+        for step in range(steps + 1):
+            skip = self.skip * step // steps if steps else 0
+            size = self.batch if skip == self.skip else self.size_from(skip, now)
+            if size > (found[-1][1] if found else 0):
+                found.append((skip, size))
         return found
 
     def lost(self, time_ns: Time) -> int:
