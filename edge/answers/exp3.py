@@ -31,7 +31,7 @@ class Exp3:
 
     model: str = ""
     members: tuple[str, ...] = ()
-    rate: float = 0.1
+    rate: float = 0.05
     share: float = 0.0005
     late_loss: float = 0.0
     per_stream: bool = False
@@ -43,7 +43,7 @@ class Exp3:
         sources={
             "model": "the app's",
             "members": "the app's: Clipper asks all models of an application",
-            "rate": "ours: the quick end of 0.01 to 0.1, which is usual where the number of requests is not known",
+            "rate": "ours: between 0.01 and 0.1, which is usual where the number of requests is not known",
             "share": "fixed share (Herbster and Warmuth, Machine Learning 1998): ours, one drift in 2,000 labels",
             "late_loss": "0 as in Clipper, where only feedback counts",
             "per_stream": "Clipper keeps one state for each context",

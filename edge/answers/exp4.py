@@ -17,16 +17,16 @@ class Exp4(Ensemble):
     that is dealt out anew after each label, so that a member that was bad before a drift comes back.
     """
 
-    rate: float = 0.3
-    share: float = 0.01
+    rate: float = 0.05
+    share: float = 0.02
     remembered_max: int = 4096
 
     about: ClassVar[About] = About(
         paper="Exp4 as in Clipper (Crankshaw et al., NSDI 2017, section 5.2)",
         sources={
             **SOURCES,
-            "rate": "ours: every member's loss is known, so a loss may count more than one of Exp3's",
-            "share": "fixed share (Herbster and Warmuth, Machine Learning 1998): ours, one drift in 100 labels",
+            "rate": "ours: so slow that they stay a team; believing the best one alone is less often right",
+            "share": "fixed share (Herbster and Warmuth, Machine Learning 1998): ours, one drift in 50 labels",
             "remembered_max": "ours: a bound on memory",
         },
         deviations=(

@@ -1,0 +1,103 @@
+"""Which variant, or how many at once: accuracy and device time before and after a drift. A table; `--quick` for a look.
+
+One model in four variants on one simulated lane, requests at random, feedback on every third of them a second later.
+Halfway the world changes, and the best variant becomes the worst.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+
+from edge.answers.cocktail import Cocktail
+from edge.answers.ensemble import Ensemble
+from edge.answers.exp3 import Exp3
+from edge.answers.exp4 import Exp4
+from edge.answers.single import Single
+from edge.arrivals.arrival import Arrival, requests_of, stream_rng
+from edge.arrivals.processes import process
+from edge.correctness import Examiner, Mark, Truth
+from edge.estimators.table import Table
+from edge.policies.complete import complete
+from edge.policies.edf import EarliestDeadlineFirst
+from edge.policies.straggle import Straggle
+from edge.presets import MEMBERS, ensemble_of
+from edge.protocols import Answer
+from edge.recorder import Recorder
+from edge.scenario import Scenario, play
+
+SECOND_NS = 1_000_000_000
+BEFORE = {f"photo/{name}": accuracy for name, (_, _, accuracy) in MEMBERS.items()}
+AFTER = {"photo/narrow": 0.66, "photo/medium": 0.62, "photo/dense": 0.68, "photo/wide": 0.50}
+LABELLED = 1 / 3
+SLO_NS = 100_000_000
+
+ANSWERS: Mapping[str, Callable[[], Answer]] = {
+    **{f"{name} alone": lambda name=name: Single("photo", name) for name in MEMBERS},
+    "Exp3": lambda: Exp3("photo"),
+    "ensemble of all": lambda: Ensemble("photo"),
+    "Exp4": lambda: Exp4("photo"),
+    "Cocktail, target 0.80": lambda: Cocktail("photo", target=0.80),
+    "Cocktail, target 0.70": lambda: Cocktail("photo", target=0.70),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One half of a run."""
+
+    right: float  # of the answers
+    good: float  # right and in time, of all requests
+    members: float  # that an answer is made of, on average
+    busy: float  # share of the lane's time
+
+
+def measured(answer: Answer, rate: float, alike: float, half_s: float, seed: int) -> tuple[Part, Part]:
+    times_ns = process("poisson").times(stream_rng("selection", "photo", seed), rate, round(2 * half_s * SECOND_NS))
+    requests = requests_of([Arrival(time_ns, "gate", "photo", SLO_NS) for time_ns in times_ns.tolist()])
+    drift_ns = round(half_s * SECOND_NS)
+    truth = Truth(seed, ((0, BEFORE), (drift_ns, AFTER)), alike=alike, skew=0.5)
+    scenario = Scenario("selection", (ensemble_of("photo"),), requests, {"photo": answer}, seed=seed)
+    examiner, recorder = Examiner(truth, scenario.answers, LABELLED, delay_ms=1000), Recorder()
+    play(scenario, complete(Straggle(EarliestDeadlineFirst(32))), Table(margin=1.06), (examiner, recorder))
+
+    def part(begin_ns: int, end_ns: int) -> Part:
+        marks = [mark for mark in examiner.marks if begin_ns <= mark.request.arrived_ns < end_ns]
+        asked = sum(begin_ns <= request.arrived_ns < end_ns for request in requests)
+        busy = sum(work.took_ns for work in recorder.works if begin_ns <= work.began_ns < end_ns)
+        return part_of(marks, asked, busy / (end_ns - begin_ns))
+
+    return part(0, drift_ns), part(drift_ns, 2 * drift_ns)
+
+
+def part_of(marks: Sequence[Mark], asked: int, busy: float) -> Part:
+    right = mean(mark.right for mark in marks)
+    good = sum(mark.good for mark in marks) / asked
+    return Part(right, good, mean(len(mark.members) for mark in marks), busy)
+
+
+def averaged(parts: Sequence[Part]) -> Part:
+    names = ("right", "good", "members", "busy")
+    return replace(parts[0], **{name: mean(getattr(part, name) for part in parts) for name in names})
+
+
+def lines(rate: float, alike: float, half_s: float, seeds: int) -> list[str]:
+    shown = [f"{rate:g} requests/s, mistakes alike by {alike:g}, {half_s:g} s before and after, {seeds} seeds"]
+    shown += ["", "| answer | right | good | members | busy | right after | good after | members | busy |"]
+    shown += ["|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for name, make in ANSWERS.items():
+        halves = [measured(make(), rate, alike, half_s, seed) for seed in range(seeds)]
+        before, after = (averaged([half[at] for half in halves]) for at in (0, 1))
+        cells = [f"{x.right:.3f} | {x.good:.3f} | {x.members:.2f} | {x.busy:.2f}" for x in (before, after)]
+        shown.append(f"| {name} | {' | '.join(cells)} |")
+    return [*shown, ""]
+
+
+def main(quick: bool) -> None:
+    half_s, seeds = (30.0, 2) if quick else (60.0, 5)
+    for rate, alike in ((40.0, 0.3), (40.0, 0.7), (120.0, 0.3)):
+        print("\n".join(lines(rate, alike, half_s, seeds)), flush=True)
+
+
+if __name__ == "__main__":
+    main(quick="--quick" in sys.argv)
