@@ -64,20 +64,18 @@ def shown(rows: Sequence[Row], baseline: str, width: int = WIDE) -> "RenderableT
 
 def heading(asked: "Comparison") -> str:
     """What was run, in one line."""
-    first = asked.scenarios[0]
+    first, estimator = asked.scenarios[0], asked.estimator
     seconds = (first.requests[-1].arrived_ns - first.requests[0].arrived_ns) / 1e9
-    options = (
-        ", ".join(f"{key} {value}" for key, value in (asked.estimator.model_extra or {}).items())
-        if asked.estimator
-        else ""
-    )
-    expected = (
-        f"{asked.estimator.use.rsplit(':', 1)[1]} ({options})" if asked.estimator else "each system's own estimator"
-    )
-    return (
-        f"{first.name}: {len(asked.systems)} systems on {len(asked.scenarios)} traces of {seconds:.0f} s;"
-        f" durations expected by {expected}"
-    )
+    expected = "each system's own estimator"
+    if estimator is not None:
+        options = ", ".join(f"{key} {value}" for key, value in (estimator.model_extra or {}).items())
+        expected = f"{estimator.use.rsplit(':', 1)[1]} ({options})" if options else estimator.use
+    what = f"{counted(len(asked.systems), 'system')} on {counted(len(asked.scenarios), 'trace')} of {seconds:.0f} s"
+    return f"{first.name}: {what}; durations expected by {expected}"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def any_has(rows: Sequence[Row], metric: str) -> bool:
@@ -88,7 +86,7 @@ def title(rows: Sequence[Row]) -> str:
     """What these rows share."""
     first = rows[0]
     bound = first["bound"]
-    seeds = f"{len(first.seeds)} seed{'s' * (len(first.seeds) > 1)}"
+    seeds = counted(len(first.seeds), "seed")
     most = f", at most {bound:.1f} of them on time" if bound is not None else ""
     return f"{told(first.facts)} · {first['offered_rps']:.0f} requests/s{most} · {seeds}"
 

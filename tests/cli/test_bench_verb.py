@@ -9,7 +9,12 @@ import pytest
 from cli import bench, main
 from cli.comparison.shown import COLUMNS, shown
 from cli.output import console
+from edge.estimators.table import Table
+from edge.observers.trace import Trace
+from edge.presets import preset
 from edge.rows import Row
+from edge.scenario import play
+from edge.systems import system
 from tests.edge.daemon_builder import edge
 
 SMALL = ["bench", "schedulers", "--load", "0.9,0.7", "--seeds", "2", "--duration", "0.5", "--workers", "1"]
@@ -197,12 +202,27 @@ def test_a_box_of_ones_own_is_asked_for_the_load(box: Path, capsys):
     assert told["scenarios"][0]["requests"] < told["scenarios"][1]["requests"]
 
 
-def row(system: str, **numbers: float) -> Row:
+def test_a_recording_is_replayed_under_other_systems(tmp_path: Path, capsys):
+    recording = tmp_path / "friday.jsonl"
+    with Trace(recording) as trace:
+        play(preset("edge4", 0.8, "gamma4", 1, 0.5), system("fifo").make_policy(), Table(), (trace,))
+    args = ["bench", "schedulers", "--trace", str(recording), "--systems", "edf,fifo", "--workers", "1", "--seeds", "2"]
+    code, out, _ = called([*args, "--json"], capsys)
+    told = json.loads(out)
+    assert code == 0
+    assert [row["arrivals"] for row in told["rows"]] == ["friday", "friday"]
+    assert len({scenario["digest"] for scenario in told["scenarios"]}) == 1
+    code, _, err = called([*args, "--load", "0.5"], capsys)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "a recording is replayed as it is; leave --load out" in err
+
+
+def row(name: str, **numbers: float) -> Row:
     from edge.bootstrap import Interval
     from edge.rows import METRICS
 
     known = {metric: Interval(value, value, value) for metric, value in numbers.items()}
-    return Row(system, {"load": 1.0}, (0,), {metric: known.get(metric) for metric in METRICS}, {}, {}, {})
+    return Row(name, {"load": 1.0}, (0,), {metric: known.get(metric) for metric in METRICS}, {}, {}, {})
 
 
 def test_a_number_that_there_is_not_is_a_dash(capsys):
