@@ -119,7 +119,8 @@ def test_config_check_confirms_the_example():
 
 def test_config_check_finds_a_class_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text = (ROOT / "examples/junction/edge.yaml").read_text()
-    (tmp_path / "edge.yaml").write_text(text.replace("edf:EarliestDeadlineFirst", "edf:EarliestDeadlineLast"))
+    policy = 'policy: {use: "edge.policies.edf:EarliestDeadlineLast"}'
+    (tmp_path / "edge.yaml").write_text(text.replace("system: leeway", policy))
     code, out, err = called(["config", "check", str(tmp_path / "edge.yaml")], capsys)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "policy.use" in err
