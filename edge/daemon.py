@@ -12,6 +12,7 @@ from typing import Any
 from devices.interface import Device
 from devices.remote import Remote
 from edge.answers.cascade import Cascade
+from edge.answers.infaas import ModelLess
 from edge.cache import Cache
 from edge.config import Config
 from edge.estimators.with_network import WithNetwork
@@ -22,6 +23,7 @@ from edge.loop import run
 from edge.observers.adapt import STEPS, Adapt
 from edge.observers.adaptations import background_answers, step_models, teachers, watched_models
 from edge.observers.catalogue import PREFIX, Catalogue
+from edge.observers.hindsight import Hindsight
 from edge.observers.journal import Journal
 from edge.observers.labels import Labeller, People, Teacher
 from edge.observers.metrics import Metrics
@@ -32,7 +34,7 @@ from edge.observers.trace import Trace
 from edge.observers.watch import Watch, served
 from edge.observers.worker import Worker
 from edge.policies.complete import complete
-from edge.protocols import Combines, Observer
+from edge.protocols import Combines, Learns, Observer
 from edge.scheduler import Scheduler
 from edge.signals import stopped_by_signals
 from edge.sources.http import HttpSource
@@ -124,7 +126,9 @@ def wire(config: Config) -> Parts:
 
     worker = Worker(world.call, lambda: main.enter(background=True))
     people = People(worker) if config.drift is not None and not teachers(config) else None
-    source = MqttSource(config.mqtt, world.receive, hears(world, people) if people else None)
+    asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
+    hindsight = Hindsight(world.post) if any(isinstance(answer, Learns) for answer in asked.values()) else None
+    source = MqttSource(config.mqtt, world.receive, hears(world, people, hindsight))
     journal = Journal(source, time, config.journal, log.warning)
     if people is not None:
         people.ask_label = source.ask_label
@@ -133,9 +137,8 @@ def wire(config: Config) -> Parts:
 
     prices = {name: device.price_per_request for name, device in devices.items() if isinstance(device, Remote)}
     metrics = Metrics(frozenset(teachers(config)), frozenset(config.streams), prices)
-    asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
     answers = asked | background_answers(config)
-    listeners += [metrics, Results(source, answers, world.post), adapt]
+    listeners += [metrics, Results(source, answers, world.post), adapt, *([hindsight] if hindsight else [])]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
     scheduler = Scheduler(State(estimator_of(config, devices), transition=config.transition), policy, answers)
     cache = Cache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
@@ -183,9 +186,15 @@ def tell(source: MqttSource, table: Mapping[str, Any]) -> None:
     source.publish("stats", table, retain=True, qos=1 if table["final"] else 0)
 
 
-def hears(world: Live, people: People) -> Callable[[Answer], None]:
-    """People's answers come on the network thread and belong on the loop's."""
-    return lambda answer: world.call(lambda: people.answered(answer.id, answer.label))
+def hears(world: Live, people: People | None, hindsight: Hindsight | None) -> Callable[[Answer], None] | None:
+    """What people answer comes on the network thread and belongs on the loop's. None: nobody wants to know."""
+    wanted = [each.answered for each in (people, hindsight) if each is not None]
+
+    def tell_all(answer: Answer) -> None:
+        for answered in wanted:
+            answered(answer.id, answer.label)
+
+    return (lambda answer: world.call(lambda: tell_all(answer))) if wanted else None
 
 
 def models_of(answers: Mapping[str, Any]) -> list[str]:
@@ -223,6 +232,8 @@ def check_members(app: str, answer: Any, found: Mapping[str, Served]) -> None:
     for model in answer.models() if combines else ():
         if (output := found[model].variant.output) is not None and output.kind != "classification":
             raise UserError(f"apps.{app}: {model!r} is no classifier; only what classifiers say can be combined")
+    if isinstance(answer, ModelLess):
+        check_accuracy(app, answer, found[answer.model])
     for member in getattr(answer, "members", ()):
         model, _, wanted = member.partition("/")
         names = [variant.name for variant in (found[model].variant, *found[model].others)]
@@ -231,6 +242,17 @@ def check_members(app: str, answer: Any, found: Mapping[str, Served]) -> None:
                 f"apps.{app}.members: {member!r} is not served; served are {', '.join(names)};"
                 f" name it in `variants` as well"
             )
+
+
+def check_accuracy(app: str, answer: ModelLess, found: Served) -> None:
+    """Raises `UserError` where no variant on offer is known to be as accurate as the app wants it."""
+    known = {variant.name: variant.accuracy or 0.0 for variant in (found.variant, *found.others)}
+    best = max(known, key=lambda name: known[name])
+    if known[best] < answer.accuracy_min:
+        raise UserError(
+            f"apps.{app}.accuracy_min: {answer.accuracy_min:g}, but the best variant of {answer.model} on offer is"
+            f" {best} with {known[best]:.3g}; more can be named in `variants`"
+        )
 
 
 def model_tables(state: State, adapt: Adapt) -> dict[str, dict[str, Any]]:

@@ -27,6 +27,12 @@ def refined(thing: Found, said: Found | None) -> Found:
     return thing if said is None else Found(thing.kind, said.label, said.score, thing.box)
 
 
+def id_of(opened: Open) -> str:
+    """The name of a frame's result."""
+    assert opened.frame is not None
+    return f"{opened.frame.frame_time:.6f}-{opened.request.id}"
+
+
 def message(
     opened: Open, reply: Reply, now: Time, published_time: float, dropped_before: int, said: Combined | None = None
 ) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def message(
     total_ns = now - request.arrived_ns
     spans = {"decode": decode_ns, "infer": infer_ns, "post": post_ns, "total": total_ns}
     return {
-        "id": f"{frame.frame_time:.6f}-{request.id}",
+        "id": id_of(opened),
         "camera": request.stream,
         "app": request.app,
         "models": {job.model: job.variant.name for job in jobs},

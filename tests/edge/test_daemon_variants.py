@@ -15,6 +15,7 @@ from edge.policies.complete import complete
 from edge.policies.fifo import Fifo
 from edge.policies.straggle import Straggle
 from edge.protocols import Moment
+from edge.sources.envelope import Answer
 from porting.errors import UserError
 from porting.pipeline import derive
 from porting.repository import Repository
@@ -165,6 +166,10 @@ def test_one_that_was_deleted_does_not_hold_up_a_hot_swap(trio: Path) -> None:
             "apps.colour: 'cells' is no classifier; only what classifiers say can be combined",
         ),
         ({"apps": {"colour": {"use": "edge.answers.exp3:Exp3", "slo_ms": 50}}}, "nobody to ask"),
+        (
+            {"apps": app("infaas:ModelLess", accuracy_min=1.01)},
+            "apps.colour.accuracy_min: 1.01, but the best variant of paint on offer is",
+        ),
     ],
 )
 def test_a_slip_is_one_line(trio: Path, changes: dict[str, Any], said: str) -> None:
@@ -180,3 +185,27 @@ def test_the_wrapper_stands_around_the_policy_of_the_file(trio: Path) -> None:
     made = load(edge(trio, policy=policy)).policy.build()
     assert isinstance(made, Straggle)
     assert made == Straggle(Fifo(batch_max=2))
+
+
+def test_a_request_without_a_variant_is_answered_by_one_that_fits(trio: Path) -> None:
+    with Box(edge(trio, apps=app("infaas:ModelLess", slo_ms=5000), variants=VARIANTS)) as daemon:
+        assert daemon.said("green")["objects"][0]["label"] == "green"
+        assert set(daemon.said("green")["models"]) == {"paint"}
+
+
+def test_what_people_say_of_a_result_is_feedback(trio: Path) -> None:
+    with Box(edge(trio, apps=app("exp3:Exp3", rate=1.0), variants=VARIANTS)) as daemon:
+        (answer,) = (it for name, it in daemon.parts.scheduler.answers.items() if name == "colour")
+        on_answer = daemon.parts.source._on_answer
+        for _ in range(40):
+            result = daemon.said("red")
+            on_answer(Answer(result["id"], "red"))
+            request_id = int(result["id"].rpartition("-")[2])
+            assert within(lambda: request_id not in answer.drawn)  # noqa: B023
+        on_answer(Answer("nobody-knows", "red"))
+        on_answer(Answer(daemon.said("red")["id"], None))
+        assert answer.shares()["paint/swapped"] < 0.1
+
+
+def test_nobody_listens_for_labels_where_nobody_learns(trio: Path) -> None:
+    assert wire(load(edge(trio))).source._on_answer is None
