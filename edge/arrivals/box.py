@@ -54,7 +54,7 @@ def from_config(
     lanes = lanes_of(config, device)
     repository = Repository(config.models)
     models = list(dict.fromkeys(model for answer in answers.values() for model in answer.models()))
-    found = tuple(known(repository, model, lanes[0].kind) for model in models)
+    found = tuple(known(repository, model, lanes[0].kind, config.variants.get(model, ())) for model in models)
     names = stream_names(config, cameras.count, path)
     finds = Averages({model: dict(kinds) for model, kinds in asked_kinds(answers, cameras)}, seed)
     arrivals = frames(config, names, cameras, seed, duration_s)
@@ -81,9 +81,9 @@ def lanes_of(config: Config, device: str) -> tuple[LaneUp, ...]:
     return tuple(LaneUp(name, device, each.get("memory_mb", 1024) << 20) for name, each in options.items())
 
 
-def known(repository: Repository, model: str, kind: str) -> Served:
-    """What serves, with durations. Raises `UserError`."""
-    found = served(repository, model, kind)
+def known(repository: Repository, model: str, kind: str, others: Sequence[str] = ()) -> Served:
+    """What serves, and what may be asked beside it, with durations. Raises `UserError`."""
+    found = served(repository, model, kind, others)
     if all(stage.durations_ns for stage in found.stages):
         return found
     measured = ", ".join(repository.profiles(model, found.variant.name)) or "none"
@@ -93,8 +93,8 @@ def known(repository: Repository, model: str, kind: str) -> Served:
 def spreads_of(repository: Repository, found: Sequence[Served], kind: str) -> dict[tuple[str, int], Spread]:
     """From the profiles in the repository, of the variants that serve and of those that they come from."""
     spreads: dict[tuple[str, int], Spread] = {}
-    for each in found:
-        for ancestor in repository.lineage(each.variant):
+    for variant in (variant for each in found for variant in (each.variant, *each.others)):
+        for ancestor in repository.lineage(variant):
             profile = repository.profile(ancestor.model, ancestor.name, kind) or {"graphs": {}}
             for graph, table in profile["graphs"].items():
                 for batch, row in table["batches"].items():
