@@ -1,0 +1,101 @@
+"""Proteus: when more is asked for, serve cheaper variants instead of dropping; when less, the most accurate ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edge.events import Event, Time
+from edge.planners.mix import Option, best_mix, served_at_most
+from edge.planners.posting import Posting
+from edge.planners.rates import RateMeter
+from edge.planners.traffic import Traffic
+from edge.policies.feasible import sizes
+from edge.policies.offers import accuracy
+from edge.protocols import About, Moment
+from edge.state import Lane, State
+from porting.variant import Variant
+
+RATE_MIN = 0.01  # requests a second: a model that is asked for less often needs no share of a lane
+
+
+@dataclass
+class Proteus:
+    """Every `period_s` it takes the demand of the last `window_s`, exponentially weighted, times `headroom`, and posts
+    the most accurate mix of variants that serves it: `variants`, shares by model. Where nothing does, the demand is
+    lowered in steps of `lower` until something does, but not below `least` times what it is.
+
+    `share`: a batch may take this part of the SLO; the rest is for waiting until the one before is done.
+    """
+
+    window_s: float = 20.0
+    period_s: float = 2.0
+    headroom: float = 1.05
+    lower: float = 0.05
+    least: float = 0.2
+    share: float = 0.5
+
+    about: ClassVar[About] = About(
+        paper="Proteus: Ahmad et al., ASPLOS 2024 (doi 10.1145/3617232.3624849)",
+        sources={
+            "window_s": "the authors' code: a moving average over 20 windows",
+            "period_s": "ours: the linear program takes a few milliseconds",
+            "headroom": "the authors' code: beta; a lane that serves everything by itself serves more with 1.3, since "
+            "nothing is left of it otherwise for bursts",
+            "lower": "the authors' code: beta is lowered by so much where the program has no solution",
+            "least": "the authors' code: the smallest beta",
+            "share": "ours: half, as schedulers of batches usually plan; the authors' code has it in its profiles",
+        },
+        deviations=(
+            "a lane runs several variants in turn, where the paper's device runs one: shares of time take the place of "
+            "whole devices, so a linear program does for the mixed-integer one",
+            "what is loaded where is left to residency; only variants that are loaded count",
+            "a request gets its variant when it is dispatched, and not from a router when it comes",
+        ),
+        needs=frozenset({"variants"}),
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least <= self.headroom or self.lower <= 0:
+            raise ValueError("least must be above 0 and at most headroom, and lower above 0")
+        self.traffic = Traffic(RateMeter(window_s=self.window_s))
+        self.posting = Posting()
+        self._planned_ns: Time = 0
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        self.traffic.see(moment)
+        if moment.now - self._planned_ns >= self.period_s * 1e9:
+            self._planned_ns = moment.now
+            self._plan(moment.state, moment.now)
+        yield from self.posting.due(moment.state.plan)
+
+    def _plan(self, state: State, now: Time) -> None:
+        options = [*self._options(state)]
+        choice = {option.model for option in options}
+        demands = {name: rate for name, rate in self.traffic.rates(now).items() if rate > RATE_MIN and name in choice}
+        options = [option for option in options if option.model in demands]
+        if not demands:
+            return
+        possible, factor = served_at_most(demands, options), self.headroom
+        while factor > possible and factor - self.lower >= self.least:
+            factor -= self.lower
+        if mix := best_mix(demands, options, factor):
+            self.posting.want(variants=mix)
+
+    def _options(self, state: State) -> Iterator[Option]:
+        """Every variant that is loaded, on each lane where it is and where its SLO leaves time for it."""
+        for name, model in sorted(state.models.items()):
+            for variant in model.variants.values() if name in self.traffic.slos_ns else ():
+                for lane in state.lanes.values():
+                    item_s = self._item_s(state, name, variant, lane)
+                    if item_s and all(map(lane.residency.holds, variant.stages)):
+                        yield Option(name, variant.name, lane.name, item_s, accuracy(variant))
+
+    def _item_s(self, state: State, model: str, variant: Variant, lane: Lane) -> float:
+        """Of its whole chain, in the largest batch that leaves time to wait; 0: not even one request does."""
+        most_ns, best = self.traffic.slos_ns[model] * self.share, 0.0
+        for batch in sizes(state, variant.stages[0], 1 << 30):
+            took = sum(state.duration_ns(digest, batch, lane) for digest in variant.stages)
+            if took > most_ns:
+                break
+            best = took / batch / 1e9
+        return best

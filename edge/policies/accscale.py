@@ -1,0 +1,125 @@
+"""Proteus' batching: a queue waits until its first task can wait no longer for the batch that stands there."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edge.events import NEVER, Action, Event, Run, Task, Time
+from edge.policies.feasible import idle, largest, wake
+from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
+from edge.protocols import About, Moment
+from edge.state import Entry, Lane, State
+
+Counts = dict[str, dict[str, int]]  # model -> variant -> requests
+Batch = tuple[Time, Entry, Time, bool, Offer, tuple[Task, ...]]  # due, head, duration, at once?, way, tasks
+
+
+@dataclass
+class AccScale:
+    """A queue is run when its first task would be late for the whole of it if it waited any longer; where one came that
+    was too many, without that one; and at once when the largest batch is full. Several queues of a lane wait until they
+    could not all be run one after the other any more.
+
+    The variant is the one that lacks most of its share of `plan.variants`, of those with which the first task is still
+    in time; without a plan the one that serves. `batch_max`: tasks in one batch. `boundary_ms`: a following stage
+    shorter than this is run along.
+    """
+
+    batch_max: int = 32
+    boundary_ms: float = 2.0
+    _taken: Counts = field(default_factory=dict, init=False, repr=False, compare=False)  # since the plan last changed
+
+    about: ClassVar[About] = About(
+        paper="Proteus: Ahmad et al., ASPLOS 2024 (doi 10.1145/3617232.3624849)",
+        sources={
+            "batch_max": "ours: what the stages accept decides",
+            "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
+        },
+        deviations=(
+            "a lane may serve several models, where the paper's device serves one: their last moments are put in a row",
+            "shares of variants are kept batch by batch at dispatch, and not request by request at arrival",
+            "a variant with which the first task would be late is passed over",
+            "nothing is padded: of a size that is not accepted, as many go as are",
+            "only what no variant can save is dropped, not what is late for the present queue",
+        ),
+        needs=frozenset({"variants"}),
+    )
+
+    def __post_init__(self) -> None:
+        self.boundary_ns = round(self.boundary_ms * 1e6)
+        self._shares: Mapping[str, Mapping[str, float]] = {}
+
+    def order(self, task: Task) -> tuple[int, ...]:
+        return (due_ns(task), -task.priority, task.arrived_ns)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        lanes = idle(state)
+        if not lanes or not state.queues:
+            return None
+        if reply := shed(state, now):
+            return reply
+        wake_ns = shed_ns(state)
+        for lane in lanes:
+            batches = sorted(self._batches(state, lane, now), key=lambda batch: batch[:2])
+            if not batches:
+                continue
+            begin_ns = latest_begin_ns(batches)
+            _, _, _, at_once, way, tasks = next((batch for batch in batches if batch[3]), batches[0])
+            if at_once or begin_ns <= now:
+                return run(state, way, tasks, self.boundary_ns)
+            wake_ns = min(wake_ns, begin_ns)
+        return wake(state, wake_ns)
+
+    def observe(self, moment: Moment) -> Iterable[Event]:
+        if moment.state.plan.variants != self._shares:
+            self._shares, self._taken = moment.state.plan.variants, {}
+        for action in moment.actions:
+            if isinstance(action, Run) and action.tasks[0].model in self._shares:
+                task = action.tasks[0]
+                taken = self._taken.setdefault(task.model, {})
+                name = variant_of(moment.state, task)
+                taken[name] = taken.get(name, 0) + len(action.tasks)
+        return ()
+
+    def _way(self, state: State, task: Task, ways: list[Offer], now: Time) -> Offer:
+        shares = state.plan.variants.get(task.model)
+        if not shares:
+            return next((way for way in ways if not way.variant), ways[0])
+        own, taken = variant_of(state, task), self._taken.get(task.model, {})
+        number = 1 + sum(taken.values())
+
+        def lacks(way: Offer) -> float:
+            name = way.variant or own
+            return shares.get(name, 0.0) * number - taken.get(name, 0)
+
+        in_time = [way for way in ways if now + way.duration_ns(state, 1) <= due_ns(task)]
+        meant = [way for way in in_time if shares.get(way.variant or own)]
+        quickest = min(ways, key=lambda way: way.duration_ns(state, 1))
+        return max(meant or in_time or [quickest], key=lacks)
+
+    def _batches(self, state: State, lane: Lane, now: Time) -> Iterator[Batch]:
+        """What each queue would run."""
+        for queue in state.queues.values():
+            if ways := offers(state, queue[0][2], lane):
+                way = self._way(state, queue[0][2], ways, now)
+                tasks = mates(queue, way, self.batch_max)
+                size = largest(state, way.stage, len(tasks))
+                at_once = size == largest(state, way.stage, self.batch_max) or bool(tasks[0].attempts)
+                left_ns = due_ns(tasks[0]) - now
+                if way.duration_ns(state, size) > left_ns:
+                    size, at_once = way.largest(state, size, left_ns) or 1, True
+                yield due_ns(tasks[0]), queue[0], way.duration_ns(state, size), at_once, way, tasks[:size]
+
+
+def latest_begin_ns(batches: Sequence[Batch]) -> Time:
+    """When the first has to begin, so that it and the others, one after the other, are in time. By deadline."""
+    begin_ns = NEVER
+    for due, _, took_ns, *_ in reversed(batches):
+        begin_ns = min(due, begin_ns) - took_ns
+    return begin_ns
+
+
+def variant_of(state: State, task: Task) -> str:
+    """The name of the variant whose chain it walks; empty where the model has it no more."""
+    variants = state.models[task.model].variants.values() if task.model in state.models else ()
+    return next((variant.name for variant in variants if variant.stages == task.chain), "")
