@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.answers.cascade import Cascade
+from edge.answers.ensemble import Ensemble
 from edge.estimators.rolling import Rolling
 from edge.events import (
     Action,
@@ -36,6 +37,7 @@ from edge.events import (
 from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
+from edge.policies.straggle import Straggle
 from edge.scheduler import Scheduler
 from edge.state import State
 from edge.workload import ALL_FAULTS, ANSWERS, Simulation, models, promotions, simulate
@@ -94,15 +96,16 @@ def test_same_seed_same_digest_and_another_seed_another() -> None:
 
 CHOICES = st.lists(st.tuples(st.integers(0, 13), st.integers(0, 2**16), st.integers(0, 40)), max_size=60)
 POINTERS = [*models(), *promotions()]
-APPS = ("junction", "vehicles", "teacher", "train/vehicles", "nobody")
+APPS = ("junction", "vehicles", "teacher", "train/vehicles", "nobody", "panel")
+PANEL = Ensemble(members=("vehicles", "persons", "vehicles/head1"))
 
 
 class Chaos:
     """A world whose every turn is somebody else's choice. Knows only what a real world would."""
 
     def __init__(self) -> None:
-        answers = {**ANSWERS, "empty": Cascade("detector")}
-        self.scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), answers)
+        answers = {**ANSWERS, "empty": Cascade("detector"), "panel": PANEL}
+        self.scheduler = Scheduler(State(Rolling()), complete(Straggle(EarliestDeadlineFirst())), answers)
         self.now = 0
         self.ids = count(1)
         self.arrived: list[int] = []
@@ -161,7 +164,7 @@ class Chaos:
 
     def request(self, number: int) -> Arrived:
         deadline_ns = None if number % 3 == 0 else self.now + number % 100 * 1_000_000
-        request = Request(next(self.ids), APPS[number % 5], "camera", self.now, deadline_ns, number % 2)
+        request = Request(next(self.ids), APPS[number % len(APPS)], "camera", self.now, deadline_ns, number % 2)
         self.arrived.append(request.id)
         return Arrived(request)
 
