@@ -51,8 +51,8 @@ class Sponge:
             "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
         },
         deviations=(
-            "a session keeps its number of threads for life, so each number of cores is a lane with its own sessions and "
-            "memory; the paper resizes one container",
+            "a session keeps its number of threads for life, so each number of cores is a lane with its own sessions, "
+            "which takes memory; the paper resizes one container",
             "decided anew for each batch, by trying, and not once a second by an integer program",
             "several models: all of them wait for the same cores, by deadline",
             "batches that are tried double, and what has no chance is dropped",
