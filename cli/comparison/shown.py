@@ -121,6 +121,8 @@ def against(difference: Interval | None) -> str:
     """In points of attainment: `-3.2 ±0.4`; in brackets where the interval has zero in it."""
     if difference is None:
         return ""
+    if difference.low == difference.high:  # of one seed nobody knows how sure it is
+        return f"{100 * difference.mean:+.1f}"
     half = 50 * (difference.high - difference.low)
     said = f"{100 * difference.mean:+.1f} ±{half:.1f}"
     return said if difference.excludes(0) else f"({said})"

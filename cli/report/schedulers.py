@@ -34,7 +34,7 @@ CAPTIONS = {
     "batches": ("Batch sizes", "Share of the requests run in batches of that size, at {focus}."),
     "timeline": (
         "One second",
-        "The busiest second at {focus}: who has the lane, in batches of how many. Striped: all of it too late.",
+        "The busiest second at {focus}: who has the lane, in batches of how many. Striped: too late, or stopped.",
     ),
 }
 
@@ -196,6 +196,8 @@ def against(row: Row) -> str:
     found = row.versus.get("attainment")
     if found is None:
         return ""
+    if found.low == found.high:
+        return f"{100 * found.mean:+.1f}"
     low, high = (f"{100 * edge:+.1f}" for edge in (found.low, found.high))
     return f'{100 * found.mean:+.1f}<br><span class="range">{low} … {high}</span>'
 

@@ -16,6 +16,7 @@ OF_SYSTEMS = ("line", "alarm", "promotion", "audit", "rollback", "loading", "mut
 OF_MODELS = ("inference", "alarm", "training", "labelling", "loading", "rollback", "second")
 SIZES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 10**9))  # of batches: from, to
 TIMELINE_MAX = 6  # systems
+HEIGHT = 0.78  # of a row of it, for all lanes
 OTHERS = LIGHT["second"]
 THIN: dict[str, Any] = {"lw": 0.9, "alpha": 0.5}
 
@@ -137,7 +138,7 @@ def keyed(figure: Any, coloured: Mapping[str, str], shape: str) -> None:
 def latency(bench: "Bench", width_in: float) -> Any:
     figure, panels = paned(len(bench.near), width_in, 3.2, sharey=True)
     coloured = colours(bench)
-    end_ms = max((latest(near) for close in bench.near.values() for near in close.values()), default=1.0)
+    end_ms = 1.05 * max((latest(near) for close in bench.near.values() for near in close.values()), default=1.0)
     for axes, (arrivals, close) in zip(panels, bench.near.items(), strict=True):
         axes.set_title(arrivals, loc="left", fontweight="bold", fontsize=10.5)
         for name in sorted(close, key=lambda name: name in coloured):
@@ -198,8 +199,11 @@ def timeline(bench: "Bench", width_in: float) -> Any:
         axes.set_title(arrivals, loc="left", fontweight="bold", fontsize=10.5)
         there = [name for name in chosen if name in close][::-1]
         for y, name in enumerate(there):
+            lanes = sorted({span.lane for span in close[name].spans})
             for span in close[name].spans:
-                bar(axes, y, span, coloured.get(span.model, LIGHT["second"]), width_in)
+                height = HEIGHT / len(lanes)
+                top = y + HEIGHT / 2 - height * (lanes.index(span.lane) + 0.5)
+                bar(axes, top, height, span, coloured.get(span.model, LIGHT["second"]))
         axes.set_yticks(range(len(there)), there, fontsize=9)
         axes.set_ylim(-0.6, len(there) - 0.4)
         axes.set_xlim(0, 1000)
@@ -209,14 +213,15 @@ def timeline(bench: "Bench", width_in: float) -> Any:
     return figure
 
 
-def bar(axes: Any, y: int, span: Span, colour: str, width_in: float) -> None:
+def bar(axes: Any, y: float, height: float, span: Span, colour: str) -> None:
+    """A work, with its batch where there is room for two digits."""
     begin, end = max(span.begin_ms, 0.0), min(span.end_ms, 1000.0)
     late = span.on_time == 0
     axes.barh(
-        y, end - begin, left=begin, height=0.78, color=colour, edgecolor=LIGHT["paper"], lw=0.7,
+        y, end - begin, left=begin, height=height, color=colour, edgecolor=LIGHT["paper"], lw=0.7,
         hatch="/////" if late else None, alpha=0.55 if late else 1.0,
     )  # fmt: skip
-    if (end - begin) * width_in > 140:  # wide enough for two digits
+    if (end - begin) * axes.figure.get_figwidth() > 140 and height > HEIGHT / 3:
         axes.text((begin + end) / 2, y, str(span.batch), ha="center", va="center", fontsize=7, color=LIGHT["paper"])
 
 
