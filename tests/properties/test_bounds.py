@@ -16,6 +16,7 @@ from edge.compare import examiner_of
 from edge.events import LaneUp, Request, Served, Task
 from edge.needs import missing
 from edge.packing import edf, jobs_of, most_value
+from edge.priced import priced_bound
 from edge.recorder import Recorder
 from edge.scenario import MS, Scenario, play
 from edge.scores import Scores, score
@@ -158,7 +159,9 @@ def test_one_model_exactly(data: Any) -> None:
 
 
 def test_it_is_close_where_the_best_is_known() -> None:
-    """One model, 200 requests, overload: the best schedule by dynamic programming, and the bound 7 % above it."""
+    """One model, 200 requests, overload: the best schedule by dynamic programming, the bound 7 % above it, and the
+    closer one 1 %.
+    """
     rng = np.random.default_rng(5)
     stage = Stage("onnx", "g", batches=tuple(range(1, 9)), durations_ns={b: (2 * b + 6) * MS for b in range(1, 9)})
     times = np.cumsum(rng.exponential(2.5 * MS, 200)).astype(int).tolist()
@@ -166,6 +169,32 @@ def test_it_is_close_where_the_best_is_known() -> None:
     scenario = Scenario("one", (Served(Variant("m", "v", (stage.digest,)), (stage,)),), requests)
     exact = best_of_one_model([(at, at + 40 * MS) for at in times], lambda batch: stage.durations_ns[batch], 8)
     assert exact <= goodput_bound(scenario) <= 1.08 * exact < 200
+    assert exact <= priced_bound(scenario) <= 1.02 * exact
+
+
+@pytest.mark.parametrize(
+    "shape", [Shape(requests=7), Shape(models=2, requests=7), Shape(models=3, requests=6)], ids=repr
+)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_closer_bound_is_one_as_well(shape: Shape, data: Any) -> None:
+    """After any number of rounds, with cells of any size."""
+    scenario = drawn_scenario(data.draw, shape)
+    slos_ns = {f"m{model}": data.draw(st.integers(3, 25)) * MS for model in range(shape.models)}
+    requests = tuple(replace(each, deadline_ns=each.arrived_ns + slos_ns[each.app]) for each in scenario.requests)
+    scenario = replace(scenario, requests=requests)
+    durations_ns = {stage.digest: stage.durations_ns for each in scenario.served for stage in each.stages}
+    cell_ns = data.draw(st.sampled_from([300_000, MS, 7 * MS]))
+    closer = priced_bound(scenario, rounds=data.draw(st.sampled_from([1, 5, 40])), cell_ns=cell_ns)
+    assert best_by_force(items(scenario, weighted=False), durations_ns) <= closer <= goodput_bound(scenario)
+
+
+@pytest.mark.parametrize("shape", [Shape(stages=2), Shape(variants=2), Shape(lanes=2)], ids=repr)
+@given(data=st.data())
+@settings(max_examples=10, deadline=None)
+def test_there_is_none_closer_where_a_model_is_more_than_a_stage_on_a_lane(shape: Shape, data: Any) -> None:
+    scenario = drawn_scenario(data.draw, shape)
+    assert priced_bound(scenario, rounds=5) == goodput_bound(scenario)
 
 
 # ---- every policy --------------------------------------------------------------------------------------------------
