@@ -15,6 +15,7 @@ from typing import Any
 from edge.bounds import goodput_bound, weighted_bound
 from edge.closeup import Closeup, busiest_second, closeup
 from edge.correctness import Examiner, Truth
+from edge.estimators.with_network import WithNetwork
 from edge.plugin import PlugIn
 from edge.protocols import Observer
 from edge.recorder import Recorder
@@ -124,6 +125,8 @@ def scored(job: Job) -> tuple[Scores, float | None, Closeup | None]:
     scenario = replace(scenario, answers=system.make_answers(scenario.answers, models))
     recorder, policy, examiner = Recorder(), Timed(system.make_policy()), examiner_of(scenario)
     estimator = job.estimator.build() if job.estimator else system.make_estimator()
+    if isinstance(scenario.profile, WithNetwork):
+        estimator = scenario.profile.around(estimator)
     observers: list[Observer] = [recorder, *system.make_planners(), *([examiner] if examiner else [])]
     world = play(scenario, policy, estimator, tuple(observers))
     bounds, thought_ns = bounds_of(job.scenario), policy.per_event_ns

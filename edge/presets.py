@@ -11,6 +11,8 @@ from edge.arrivals.files import limits_of, read
 from edge.arrivals.finds import items_of
 from edge.arrivals.processes import process, streams
 from edge.arrivals.scaling import How, cost_of, load_of, scaled, short, split
+from edge.estimators.table import Table
+from edge.estimators.with_network import WithNetwork
 from edge.events import LaneUp, Served
 from edge.scenario import MS, Scenario, affine
 from porting.errors import UserError
@@ -63,6 +65,8 @@ MEMBERS: Mapping[str, tuple[float, float, float]] = {
 }
 MEMORY: Mapping[str, int] = {"mob": 5 * MB, "res": 15 * MB, "yolo": 25 * MB, "bert": 35 * MB}  # loading: 1 ms a MB
 MEMORY_LIMIT = 60 * MB  # any two or three of the four
+FAR_MS: Mapping[str, float] = {"cloud0": 20.0, "cloud1": 20.0}  # there and back, and a picture's way: a good uplink
+FAR_PRICES: Mapping[str, float] = {"cloud0": 1.0, "cloud1": 1.0}  # for a second of work
 
 
 # ---- by name -------------------------------------------------------------------------------------------------------
@@ -106,12 +110,23 @@ def edge4_memory(load: float, arrivals: str, seed: int, duration_s: float = 20.0
     return replace(scenario, lanes=(LaneUp("sim0", "simulated", MEMORY_LIMIT),))
 
 
+def edge4_remote(load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN) -> Scenario:
+    """The same beside a box as quick as this one, `FAR_MS` away: two calls may be on their way to it. `load` counts
+    this box alone.
+    """
+    scenario = made("edge4_remote", EDGE4, served_of(EDGE4), load, arrivals, seed, duration_s, margin)
+    far = tuple(LaneUp(name, "remote", 1 << 40) for name in FAR_MS)
+    facts = {**scenario.facts, "prices": FAR_PRICES}
+    return replace(scenario, lanes=(*scenario.lanes, *far), profile=WithNetwork(Table(), FAR_MS), facts=facts)
+
+
 PRESETS: Mapping[str, Callable[[float, str, int, float, float], Scenario]] = {
     "edge4": edge4,
     "two_lanes": two_lanes,
     "edge4_variants": edge4_variants,
     "ensemble4": ensemble4,
     "edge4_memory": edge4_memory,
+    "edge4_remote": edge4_remote,
 }
 
 

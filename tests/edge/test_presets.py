@@ -11,7 +11,7 @@ from edge.arrivals.arrival import Arrival, arrivals_of
 from edge.arrivals.scaling import load_of
 from edge.bounds import goodput_bound
 from edge.estimators.table import Table
-from edge.events import Load
+from edge.events import LaneUp, Load
 from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.presets import EDGE4, PRESETS, Profile, capacity_rps, disb, edge4, edge4_memory, made, preset, traced
@@ -47,11 +47,16 @@ def test_the_capacity_of_edge4() -> None:
     assert round(capacity_rps(margin=1.0)) == 585  # of a scheduler that knows every duration
 
 
+def here(scenario: Scenario) -> list[LaneUp]:
+    """Lanes that `load` counts: the others are there for what is too much."""
+    return [lane for lane in scenario.lanes if lane.kind != "remote"]
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("arrivals", ["poisson", "gamma4"])
 def test_a_load_is_what_it_says(name: str, arrivals: str) -> None:
     found = [preset(name, 0.9, arrivals, seed) for seed in range(5)]
-    loads = [load_of(arrivals_of(each.requests), each.served) / len(each.lanes) for each in found]
+    loads = [load_of(arrivals_of(each.requests), each.served) / len(here(each)) for each in found]
     assert sum(loads) / 5 == pytest.approx(0.9, rel=0.05)
     assert [request.id for request in found[0].requests] == list(range(1, len(found[0].requests) + 1))
     assert found[0].facts == {"load": 0.9, "arrivals": arrivals, "seed": 0, "duration_s": 20.0}
@@ -196,3 +201,13 @@ def test_models_are_asked_for_by_their_shares() -> None:
     twice = {name: replace(profile, share=2 * profile.share) for name, profile in EDGE4.items()}
     assert capacity_rps(twice) == pytest.approx(capacity_rps())
     assert capacity_rps({"one": Profile(1, 0, 10, 1.0)}, margin=1.0) == pytest.approx(1000)
+
+
+def test_the_box_far_away_meets_the_requests_of_edge4_at_its_own_pace() -> None:
+    near, far = edge4(0.9, "poisson", 0, 2.0), preset("edge4_remote", 0.9, "poisson", 0, 2.0)
+    assert far.requests == near.requests
+    assert [lane.kind for lane in far.lanes] == ["simulated", "remote", "remote"]
+    assert far.profile is not None
+    (stage,) = far.served[0].stages
+    here_ns, there_ns = (far.profile.duration_ns(stage, 8, lane) for lane in ("sim0", "cloud0"))
+    assert there_ns == here_ns + 20 * MS == stage.durations_ns[8] + 20 * MS

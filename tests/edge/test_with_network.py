@@ -26,6 +26,13 @@ def test_what_was_learnt_counts_and_not_the_way_twice(took_ms):
     assert estimator.duration_ns(STAGE, 1, "cpu0") == 4 * MS
 
 
+def test_another_estimator_may_know_the_same_way():
+    """What a scenario knows of its lanes every system may know."""
+    known = WithNetwork(Table(), {"cloud": 20})
+    assert known.around(Table(margin=1.5)).duration_ns(STAGE, 1, "cloud") == 26 * MS
+    assert known.around(known) is known
+
+
 def test_a_lane_cannot_be_nearer_than_here():
     with pytest.raises(ValueError, match="expected 0 or more"):
         WithNetwork(overhead_ms={"cloud": -1})

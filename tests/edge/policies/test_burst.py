@@ -1,16 +1,17 @@
 """Burst: who is predicted to be late here and not there goes there, within a budget. Times in ms, worked by hand."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.bounds import goodput_bound
 from edge.estimators.table import Table
 from edge.estimators.with_network import WithNetwork
 from edge.events import Failed, LaneDown, LaneUp, Loaded, Run, Woke
 from edge.loop import run
+from edge.needs import offered
 from edge.observers.trace import Digest
 from edge.policies.burst import Burst
 from edge.policies.complete import complete
@@ -19,11 +20,12 @@ from edge.policies.fifo import Fifo
 from edge.policies.least_harm import LeastHarm
 from edge.policies.overflow import left_behind
 from edge.policies.size_or_timeout import SizeOrTimeout
-from edge.presets import edge4
+from edge.presets import edge4_remote
 from edge.protocols import Moment
 from edge.scenario import play
 from edge.scheduler import Scheduler
 from edge.state import State
+from edge.systems import system
 from edge.virtual import Virtual
 from edge.workload import ALL_FAULTS, ANSWERS, FINDS, cameras, models, promotions, served, simulate, stage
 
@@ -328,23 +330,32 @@ def test_in_no_span_more_is_spent_than_its_budget_and_what_was_saved(seed, budge
 
 @pytest.mark.parametrize("inner", [SizeOrTimeout, LeastHarm])
 @pytest.mark.parametrize("load", [0.9, 1.5])
-def test_money_buys_answers(inner, load):
+def test_money_buys_answers_and_no_more_than_are_possible(inner, load):
     """Four models, 50 tasks a second far away: at least half of what was paid for is a good answer more."""
-    overhead = {"cloud0": 20.0, "cloud1": 20.0}
-    plain = edge4(load, "poisson", 1, 3.0)
-    far = tuple(LaneUp(name, "remote", 1 << 40) for name in overhead)
-    scenario = replace(plain, lanes=(*plain.lanes, *far), profile=WithNetwork(Table(), overhead))
+    scenario = edge4_remote(load, "poisson", 1, 3.0)
     deadlines = {request.id: request.deadline_ns for request in scenario.requests}
 
     def good(budget):
         policy = Burst(inner(), budget_per_s=budget)
-        world = play(scenario, complete(policy), WithNetwork(Table(margin=1.06), overhead))
+        world = play(scenario, complete(policy), scenario.profile.around(Table(margin=1.06)))
         ok = [reply for now, reply in world.replies if reply.outcome == "ok" and now <= deadlines[reply.request_id]]
         return len(ok), policy.spent
 
     (without, nothing), (with_burst, spent) = good(0), good(50)
     assert nothing == 0
     assert with_burst - without >= spent / 2 > 0
+    assert with_burst <= goodput_bound(scenario)
+
+
+def test_the_system_of_the_paper_is_this_one():
+    scenario = edge4_remote(1.1, "gamma4", 0, 2.0)
+    mark = system("mark")
+    assert mark.needs() <= offered(scenario)
+    assert "remote" in mark.needs()
+    policy = mark.make_policy()
+    world = play(scenario, policy, scenario.profile.around(mark.make_estimator()), mark.make_planners())
+    assert policy.inner.inner.sent > 0
+    assert len(world.replies) == len(scenario.requests)
 
 
 # ---- the prediction
