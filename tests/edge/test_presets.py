@@ -59,7 +59,7 @@ def test_a_load_is_what_it_says(name: str, arrivals: str) -> None:
     loads = [load_of(arrivals_of(each.requests), each.served) / len(here(each)) for each in found]
     assert sum(loads) / 5 == pytest.approx(0.9, rel=0.05)
     assert [request.id for request in found[0].requests] == list(range(1, len(found[0].requests) + 1))
-    assert found[0].facts == {"load": 0.9, "arrivals": arrivals, "seed": 0, "duration_s": 20.0}
+    assert found[0].facts.items() >= {"load": 0.9, "arrivals": arrivals, "seed": 0, "duration_s": 20.0}.items()
 
 
 def test_the_mix_and_the_deadlines_of_edge4() -> None:
