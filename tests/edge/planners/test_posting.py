@@ -32,3 +32,14 @@ def test_two_that_post_at_once_are_both_heard() -> None:
         heard += [*mine.due(plan), *yours.due(plan)]
     assert heard == []
     assert (plan.batches, plan.budgets_ns) == ({"m": 4}, {"m": 7})
+
+
+def test_two_that_want_otherwise_do_not_quarrel_for_ever() -> None:
+    mine, yours, plan = Posting(), Posting(), Plan()
+    mine.want(batches={"m": 4})
+    yours.want(batches={"m": 8})
+    heard = [*mine.due(plan), *yours.due(plan)]
+    assert len(heard) == 2
+    for event in heard:
+        assert isinstance(event, Planned)
+        assert [*mine.due(event.plan), *yours.due(event.plan)] == []

@@ -1,0 +1,121 @@
+"""Which batch to aim at for each model, how often, and on which lane: the epochs of Nexus."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import ClassVar
+
+from edge.events import Event, Time
+from edge.planners.duty_cycles import SECOND_NS, Packing, Room, Session, pack_what_fits
+from edge.planners.posting import Posting
+from edge.planners.rates import RateMeter
+from edge.planners.traffic import Traffic
+from edge.protocols import About, Moment
+from edge.state import State
+
+
+@dataclass
+class Squishy:
+    """Packs duty cycles for the rates of the last `window_s`, every `epoch_s`; sooner, but not before `epoch_min_s`,
+    where a model's rate fell below `low` or rose above `high` times the planned one. Rates below `least_per_s` that
+    changed are no reason. Posts `batches`, `duty_ns`, `placement` and, where it is all too much, `admitted`.
+    """
+
+    epoch_s: float = 30.0
+    epoch_min_s: float = 10.0
+    low: float = 0.8
+    high: float = 1.1
+    window_s: float = 10.0
+    least_per_s: float = 1.0
+    traffic: Traffic = field(init=False, repr=False)
+
+    about: ClassVar[About] = About(
+        paper="Nexus (Shen et al., SOSP 2019, section 4.1)",
+        sources={
+            "epoch_s": "its released scheduler",
+            "epoch_min_s": "its released scheduler",
+            "low": "its released scheduler",
+            "high": "its released scheduler",
+            "window_s": "its released scheduler",
+            "least_per_s": "ours: a handful of requests more or less is no change of traffic",
+        },
+        deviations=(
+            "lanes may be of different speeds, so a model is tried on each of them",
+            "a box cannot grow: what does not fit is scaled down, the same share for all models",
+            "stages that two models share are planned for once for each model, so the plan errs on the safe side",
+            "batches are rounded up to sizes that the stages accept",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        self.traffic = Traffic(RateMeter(window_s=self.window_s))
+        self.posting = Posting()
+        self.planned_ns: Time | None = None  # when; at first: when it began to count
+        self.planned: dict[str, float] = {}  # rates that the plan is made for
+        self.lanes: tuple[str, ...] = ()
+        self.budgets: Mapping[str, Time] = {}
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        self.traffic.see(moment)
+        state, now = moment.state, moment.now
+        if self.planned_ns is None:
+            self.planned_ns = now if self.traffic.counted else None
+        elif self._is_time(state, now):
+            self._plan(state, now)
+        yield from self.posting.due(state.plan)
+
+    def _is_time(self, state: State, now: Time) -> bool:
+        assert self.planned_ns is not None
+        since_s = (now - self.planned_ns) / SECOND_NS
+        if tuple(state.lanes) != self.lanes and self.lanes:
+            return True  # a lane came or went: the plan is about another box
+        if since_s < self.epoch_min_s:
+            return False
+        if since_s >= self.epoch_s or not self.lanes or state.plan.budgets_ns != self.budgets:
+            return True
+        rates = self.traffic.rates(now)
+        return any(self._changed(self.planned.get(model, 0.0), rate) for model, rate in rates.items())
+
+    def _changed(self, planned: float, rate: float) -> bool:
+        return abs(rate - planned) > self.least_per_s and not self.low * planned <= rate <= self.high * planned
+
+    def _plan(self, state: State, now: Time) -> None:
+        self.planned_ns, self.planned = now, self.traffic.rates(now)
+        self.lanes, self.budgets = tuple(state.lanes), state.plan.budgets_ns
+        rooms = [Room(lane.name, lane.residency.limit_bytes) for lane in state.lanes.values()]
+        sessions = [*self._sessions(state)]
+        if sessions and rooms:
+            self._post(*pack_what_fits(sessions, rooms))
+
+    def _sessions(self, state: State) -> Iterator[Session]:
+        for name, rate in self.planned.items():
+            model = state.models.get(name)
+            if model is not None and model.serving is not None and rate > 0:
+                slo_ns = self.budgets.get(name, self.traffic.slos_ns[name])
+                yield session(state, name, model.serving.stages, rate, slo_ns)
+
+    def _post(self, packing: Packing, share: float) -> None:
+        parts = [(node, part) for node in packing.nodes for part in node.parts]
+        batches: dict[str, int] = {}
+        for _, part in parts:
+            model = part.session.model
+            batches[model] = max(part.batch, batches.get(model, 0))
+        self.posting.want(
+            batches=batches,
+            duty_ns={node.lane: round(node.duty_ns) for node in packing.nodes},
+            placement={node.lane: tuple(part.session.model for part in node.parts) for node in packing.nodes},
+            admitted=dict.fromkeys(batches, share) if share < 1 else {},
+        )
+
+
+def session(state: State, model: str, chain: tuple[str, ...], rate: float, slo_ns: Time) -> Session:
+    """The whole chain as one piece: sizes that all of its stages accept."""
+    stages = [state.stages[digest] for digest in chain]
+    batches = [batch for batch in stages[0].batches if all(batch in stage.batches for stage in stages)]
+    blobs = {blob: size for stage in stages for blob, size in stage.blobs.items()}
+
+    @cache
+    def duration_ns(batch: int, lane: str) -> Time:
+        return sum([state.estimator.duration_ns(stage, batch, lane) for stage in stages])
+
+    return Session(model, rate, slo_ns, batches, duration_ns, blobs)
