@@ -1,0 +1,86 @@
+"""Which lanes serve which models: HERD, every few seconds anew."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edge.events import Event, Time
+from edge.planners.duty_cycles import SECOND_NS, Room, Session, throughput
+from edge.planners.groups import Group, Stream, exact, greedy, ways
+from edge.planners.posting import Posting
+from edge.planners.squishy import session
+from edge.planners.traffic import Traffic
+from edge.protocols import About, Moment
+from edge.state import State
+
+
+@dataclass
+class Herd:
+    """Every `period_s`, and when a lane comes or goes, groups models and lanes by the rates of late and posts
+    `placement`; nothing on a box of one lane. `threshold`: models whose affinities are above it do not belong together.
+    Where there are more than `exact_max` groupings, a greedy one is taken.
+    """
+
+    period_s: float = 10.0
+    threshold: float = 1.5
+    exact_max: int = 1_000
+
+    about: ClassVar[About] = About(
+        paper="SHEPHERD (Zhang et al., NSDI 2023): HERD",
+        sources={
+            "period_s": "the paper",
+            "threshold": "the paper: 1.3 to 1.5",
+            "exact_max": "ours: some 20 ms in pure Python, since the daemon waits for it; the paper has a solver",
+        },
+        deviations=(
+            "lanes may differ, so a group is worth what its lanes can serve, not their number",
+            "more kinds of models than lanes is no failure: those that suit each other best share",
+            "a model that fits nowhere beside the others is placed nowhere, and so may run anywhere",
+        ),
+    )
+    traffic: Traffic = field(init=False, repr=False, default_factory=Traffic)
+
+    def __post_init__(self) -> None:
+        self.posting = Posting()
+        self.next_ns: Time | None = None
+        self.lanes: tuple[str, ...] = ()
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        self.traffic.see(moment)
+        state, now = moment.state, moment.now
+        if self.traffic.counted and (self.next_ns is None or now >= self.next_ns or self.lanes != (*state.lanes,)):
+            begins = self.next_ns is None
+            self.next_ns, self.lanes = now + round(self.period_s * SECOND_NS), (*state.lanes,)
+            if not begins:
+                self.posting.want(placement=placement(self._groups(state, now)) if len(self.lanes) > 1 else {})
+        yield from self.posting.due(state.plan)
+
+    def _groups(self, state: State, now: Time) -> list[Group]:
+        rooms = [Room(lane.name, lane.residency.limit_bytes) for lane in state.lanes.values()]
+        streams = [*self._streams(state, now)]
+        search = exact if ways(len(rooms), len(streams)) <= self.exact_max else greedy
+        return search(streams, rooms, self.threshold)
+
+    def _streams(self, state: State, now: Time) -> Iterator[Stream]:
+        for name, rate in self.traffic.rates(now).items():
+            model = state.models.get(name)
+            if model is not None and model.serving is not None:
+                slo_ns = state.plan.budgets_ns.get(name, self.traffic.slos_ns[name])
+                yield stream(session(state, name, model.serving.stages, rate, slo_ns), [*state.lanes])
+
+
+def stream(session: Session, lanes: list[str]) -> Stream:
+    """With the line through its smallest and its largest batch, on the lane that does it best. One whose SLO is too
+    short to wait for a batch is served one by one.
+    """
+    alone = session.batches[0]
+    served = {lane: throughput(session, lane) or alone * SECOND_NS / session.duration_ns(alone, lane) for lane in lanes}
+    best = max(lanes, key=lambda lane: served[lane])
+    first, last = session.batches[0], session.batches[-1]
+    first_ms, last_ms = (session.duration_ns(batch, best) / 1e6 for batch in (first, last))
+    per_item = (last_ms - first_ms) / (last - first) if last > first and last_ms > first_ms else first_ms / first
+    return Stream(session.model, session.rate_per_s, per_item, first_ms - per_item * first, served, session.blobs)
+
+
+def placement(groups: list[Group]) -> dict[str, tuple[str, ...]]:
+    return {lane: tuple(stream.model for stream in group.streams) for group in groups for lane in group.lanes}
