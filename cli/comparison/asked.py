@@ -13,6 +13,7 @@ from porting.errors import UserError
 
 OWN = "leeway"  # the system that the others are compared with, where it takes part
 FOCUS_LOAD = 0.9
+REQUESTS_MAX = 500_000  # of one trace: half a minute for each system
 TABLE = PlugIn(use="edge.estimators.table:Table", margin=1.06)
 
 Make = Callable[[float | None, str, int], Scenario]  # load, arrivals, seed; no load: a trace as it is
@@ -78,8 +79,15 @@ def baseline_of(taken: Sequence[System], named: str) -> str:
 
 
 def grid(make: Make, loads: Sequence[float | None], arrivals: Sequence[str], seeds: int) -> list[Scenario]:
-    """Seed by seed: where somebody loses patience, every row has some of them."""
-    return [make(load, name, seed) for seed in range(seeds) for name in arrivals for load in loads]
+    """Seed by seed: where somebody loses patience, every row has some of them. Raises `UserError`."""
+    return [bounded(make(load, name, seed)) for seed in range(seeds) for name in arrivals for load in loads]
+
+
+def bounded(scenario: Scenario) -> Scenario:
+    """Raises `UserError` for one that nobody would wait for: a model of microseconds asks for many requests."""
+    if (count := len(scenario.requests)) > REQUESTS_MAX:
+        raise UserError(f"{scenario.name}: {count:,} requests are too many; shorten --duration")
+    return scenario
 
 
 def numbers(text: str, option: str) -> list[float]:

@@ -155,6 +155,13 @@ def test_a_slip_is_one_line(args: list[str], said: str, capsys):
     assert err.count("\n") == 1
 
 
+def test_a_trace_that_nobody_would_wait_for_is_a_slip(capsys, monkeypatch):
+    monkeypatch.setattr("cli.comparison.asked.REQUESTS_MAX", 100)
+    code, _, err = called(SMALL, capsys)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "requests are too many; shorten --duration" in err
+
+
 def test_a_policy_that_breaks_a_rule_is_one_line_and_exit_code_1(tmp_path: Path, capsys):
     bad = tmp_path / "bad.yaml"
     bad.write_text('policy: {use: "tests.edge.test_compare:Stubborn"}')
@@ -193,11 +200,12 @@ def test_a_trace_file_is_replayed_as_it_is(tmp_path: Path, capsys):
 
 
 def test_a_box_of_ones_own_is_asked_for_the_load(box: Path, capsys):
-    args = [*TWO, "--config", str(edge(box)), "--seeds", "1", "--json"]
+    quick = ["--load", "0.01,0.02", "--duration", "0.2", "--seeds", "1"]  # its model takes microseconds
+    args = [*TWO, "--config", str(edge(box)), *quick, "--json"]
     code, out, _ = called(args, capsys)
     assert code == 0
     told = json.loads(out)
-    assert [scenario["load"] for scenario in told["scenarios"]] == [0.7, 0.9]
+    assert [scenario["load"] for scenario in told["scenarios"]] == [0.01, 0.02]
     assert told["scenarios"][0]["models"] == ["paint"]
     assert told["scenarios"][0]["requests"] < told["scenarios"][1]["requests"]
 
