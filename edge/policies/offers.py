@@ -35,9 +35,13 @@ class Offer:
 
 def offers(state: State, task: Task, lane: Lane) -> list[Offer]:
     """All ways on this lane: the most accurate first, of equally accurate ones the longest, which is the deepest."""
-    own, others = split(state, task)
-    chains = [("", task.chain, own)] + [(variant.name, variant.stages, variant) for variant in others]
     resident = lane.residency.resident
+    own, others = split(state, task)
+    if not others:
+        if (stage := task.chain[task.at]) not in resident:
+            return []
+        return [Offer(lane, "", stage, rest_ns(state, task.chain[task.at + 1 :], lane), accuracy(own))]
+    chains = [("", task.chain, own)] + [(variant.name, variant.stages, variant) for variant in others]
     held = [
         Offer(lane, name, chain[task.at], rest_ns(state, chain[task.at + 1 :], lane), accuracy(variant))
         for name, chain, variant in chains
@@ -115,7 +119,9 @@ def shed_ns(state: State) -> Time:
 
 def latest_ns(state: State, task: Task) -> Time:
     """When it has to begin, alone and on the quickest way of all lanes; on its own chain where none is loaded."""
-    lanes = state.lanes.values()
+    lanes, model = state.lanes.values(), state.models.get(task.model)
+    if model is None or len(model.variants) < 2:
+        return due_ns(task) - min([state.remaining_ns(task, lane) for lane in lanes], default=0)
     ways = [way.duration_ns(state, 1) for lane in lanes for way in offers(state, task, lane)]
     return due_ns(task) - (min(ways) if ways else min((state.remaining_ns(task, lane) for lane in lanes), default=0))
 

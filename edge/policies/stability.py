@@ -8,7 +8,7 @@ from edge.events import NEVER, Action, Event, Task, Time
 from edge.policies.attainment import Attainment
 from edge.policies.feasible import idle, largest, wake
 from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
-from edge.policies.pressure import Pressure, urgency
+from edge.policies.pressure import Pressure
 from edge.protocols import About, Moment
 from edge.state import Entry, Lane, State
 
@@ -56,7 +56,7 @@ class Stability:
             raise ValueError("cap must be above 0 and batch_max at least 1")
         self.boundary_ns = round(self.boundary_ms * 1e6)
         self.attainment = Attainment(self.forget)
-        self._pressures: dict[str, Pressure] = {}
+        self._pressure = Pressure(lambda task: "", self.cap)
 
     def order(self, task: Task) -> tuple[int, ...]:
         return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
@@ -98,28 +98,22 @@ class Stability:
 
     def _calmest(self, state: State, candidates: list[Candidate], now: Time) -> Candidate:
         """The smallest score; of equal ones the most urgent head."""
-        pressures = self._followed(state)
-        weights = self._weights()
+        pressure = self._pressure
+        pressure.name = (lambda task: app(state, task)) if self.debt_min else (lambda task: "")
+        pressure.follow(state.queues, self._weights())
+        ends = [now + way.duration_ns(state, len(tasks)) for way, tasks, _ in candidates]
+        after = pressure.after(ends).tolist()
 
-        def score(candidate: Candidate) -> tuple[float, Entry]:
-            way, tasks, queue = candidate
-            ahead = way.duration_ns(state, len(tasks))
-            waits = sum([pressure.at(now, ahead, self.cap, weights) for pressure in pressures.values()])
-            leaves = [weights.get(app(state, task), 1.0) * urgency(task, now, ahead, self.cap) for task in tasks]
-            return waits - sum(leaves), queue[0]
+        def score(at: int) -> tuple[float, Entry]:
+            _, tasks, queue = candidates[at]  # the first of the queue, unless one of them has failed before
+            digest = tasks[0].chain[tasks[0].at]
+            return after[at] - pressure.of(digest, len(tasks), ends[at]), queue[0]
 
-        return min(candidates, key=score)
+        return candidates[min(range(len(candidates)), key=score)]
 
-    def _followed(self, state: State) -> Mapping[str, Pressure]:
-        """The sums of all queues as they are now; those of queues that are gone are forgotten."""
-        self._pressures = {digest: self._pressures.get(digest) or Pressure() for digest in state.queues}
-        for digest, pressure in self._pressures.items():
-            pressure.follow(state.queues[digest], lambda task: app(state, task) if self.debt_min else "")
-        return self._pressures
-
-    def _weights(self) -> Mapping[str, float]:
+    def _weights(self) -> Mapping[str, float] | None:
         if not self.debt_min:
-            return {}
+            return None
         return {name: 1 / max(self.debt_min, share) for name, share in self.attainment.shares.items()}
 
 

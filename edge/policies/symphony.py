@@ -11,6 +11,7 @@ from edge.policies.feasible import (
     finish_by_ns,
     give_up,
     idle,
+    largest_within,
     loaded,
     run,
     shed,
@@ -160,11 +161,12 @@ class Symphony:
         digest = head.chain[head.at]
         time_ns = due_ns(head) - head.arrived_ns - tail_ns(state, head, lane) - self.overhead_ns
         holders = sum(digest in other.residency.resident for other in state.lanes.values())
-        rate = self._rate(state, digest, now) if self.target == "rate" else 0.0
+        if self.target == "lanes" or not (rate := self._rate(state, digest, now)):
+            return largest_within(state, digest, lane, self.batch_max, time_ns * holders // (holders + 1)) or 1
         best = 1
         for batch in sizes(state, digest, self.batch_max):
             took = state.duration_ns(digest, batch, lane)
-            if took + max(took / holders, batch / rate * 1e9 if rate else 0.0) > time_ns:
+            if took + max(took / holders, batch / rate * 1e9) > time_ns:
                 break
             best = batch
         return best

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edge.events import Task, Time
-from edge.policies.feasible import finish_by_ns, largest, sizes
+from edge.policies.feasible import finish_by_ns, largest, largest_within
 from edge.state import Lane, State
 
 
@@ -26,7 +26,5 @@ def window(
     size = largest(state, digest, min(target, waiting - left, batch_max))
     if left == waiting or next((at for at in range(left) if in_time(at, size)), left) > 0:
         return tasks[0]
-    for batch in sizes(state, digest, min(waiting, batch_max)):
-        if batch > size and in_time(0, batch):
-            size = batch
-    return tuple(tasks[:size])
+    left_ns = finish_by_ns(state, tasks[0], lane) - now
+    return tuple(tasks[: max(size, largest_within(state, digest, lane, min(waiting, batch_max), left_ns))])
