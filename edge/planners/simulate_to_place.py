@@ -1,0 +1,118 @@
+"""AlpaServe's placement: which models on which lanes, found by playing the last requests on one after another."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edge.events import Event, Time
+from edge.planners.placements import search
+from edge.planners.posting import Posting
+from edge.planners.rates import RateMeter
+from edge.planners.simulated import Asked, Placement
+from edge.planners.traffic import Traffic
+from edge.policies.first_come import FirstCome
+from edge.protocols import About, Moment, Policy
+from edge.state import State
+
+
+@dataclass
+class Asking(RateMeter):
+    """Keeps the last tasks themselves as well."""
+
+    recent: deque[tuple[str, Time]] = field(default_factory=deque, repr=False)  # model, when
+
+    def count(self, name: str, now: Time, number: int = 1) -> None:
+        super().count(name, now, number)
+        self.recent.append((name, now))
+
+
+@dataclass
+class SimulateToPlace:
+    """`requests`: the last tasks that are played. `requests_min`: fewer are no ground to plan on. `period_s`: how often
+    it plans anew; also when lanes or models are others. `beam`: placements that are followed; each is grown by every
+    model on every lane where it fits. 0: only one is, by the model that misses most, on the lane that works least.
+    `patience_s`: a simulation waits so long for a moment when no frame waits. `policy`: what serves in the simulation.
+
+    Placements grow by one model on one lane until nothing more fits or nothing is missed. The one with the most
+    requests in time is posted as `placement`. A simulation takes some milliseconds, in which the daemon's loop stands
+    still, hence one at a time.
+    """
+
+    requests: int = 400
+    requests_min: int = 100
+    period_s: float = 60.0
+    beam: int = 0
+    patience_s: float = 0.25
+    policy: Policy = field(default_factory=FirstCome)
+
+    about: ClassVar[About] = About(
+        paper="AlpaServe: Li et al., OSDI 2023 (arXiv 2302.11665), section 4.2",
+        sources={
+            "requests": "ours: some milliseconds; the authors' code plays 30,000, before it serves at all",
+            "requests_min": "ours: enough to tell 99 % from less",
+            "period_s": "ours: the paper plans anew when the traffic is another",
+            "beam": "the paper's quick heuristic; the authors' code follows 3",
+            "patience_s": "ours: a frame goes before a plan",
+            "policy": "the paper: first come, first served",
+        },
+        deviations=(
+            "models are placed whole, and lanes are as they are: no model parallelism, no groups",
+            "planned while serving, from what came last, and not once from a trace of the past",
+            "what follows from an answer is played as a request of its own",
+        ),
+        needs=frozenset({"lanes"}),
+    )
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.requests_min <= self.requests or self.beam < 0:
+            raise ValueError("requests must be at least requests_min, that at least 1, and beam not below 0")
+        self.asking = Asking()
+        self.traffic = Traffic(self.asking)
+        self.posting = Posting()
+        self._search: Iterator[Placement | None] | None = None
+        self._box: tuple[object, ...] = ()  # what the last plan was made for
+        self._planned_ns: Time = 0
+        self._played_ns: Time = 0
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        self.traffic.see(moment)
+        while len(self.asking.recent) > self.requests:
+            self.asking.recent.popleft()
+        state, now = moment.state, moment.now
+        if self._search is None and self._due(state, now):
+            self._box, self._planned_ns, self._played_ns = box_of(state), now, now
+            self._search = search(state, self._asked(), self.policy, self.beam)
+        if self._search is not None and (quiet(state) or now - self._played_ns >= self.patience_s * 1e9):
+            self._played_ns = now
+            self._step(self._search)
+        yield from self.posting.due(state.plan)
+
+    def _due(self, state: State, now: Time) -> bool:
+        if len(self.asking.recent) < self.requests_min or not state.lanes:
+            return False
+        return box_of(state) != self._box or now - self._planned_ns >= self.period_s * 1e9
+
+    def _asked(self) -> list[Asked]:
+        slos_ns = self.traffic.slos_ns
+        return [Asked(model, came_ns, slos_ns[model]) for model, came_ns in self.asking.recent if model in slos_ns]
+
+    def _step(self, under_way: Iterator[Placement | None]) -> None:
+        """One simulation further."""
+        try:
+            found = next(under_way)
+        except StopIteration:
+            self._search = None
+            return
+        if found is not None:
+            self.posting.want(placement=found)
+
+
+def quiet(state: State) -> bool:
+    return not state.queues and all(lane.running is None for lane in state.lanes.values())
+
+
+def box_of(state: State) -> tuple[object, ...]:
+    """What a placement depends on beside the traffic."""
+    served = ((name, model.serving.name) for name, model in sorted(state.models.items()) if model.serving)
+    return (*state.lanes, *served)

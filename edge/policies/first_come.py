@@ -1,0 +1,59 @@
+"""Who came first is served first, with as many of the same model as its deadline allows, on the lanes of the plan."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edge.events import Action, Task, Time
+from edge.policies.batching import together
+from edge.policies.feasible import idle, largest_feasible, run, shed, shed_ns, wake
+from edge.policies.offers import due_ns
+from edge.policies.placement import served_by
+from edge.policies.placing import place
+from edge.protocols import About
+from edge.state import State
+
+
+@dataclass
+class FirstCome:
+    """`batch_max`: tasks in one batch. `boundary_ms`: a following stage shorter than this is run along.
+
+    A model runs where `plan.placement` has put it; what the plan has put on a lane is loaded there.
+    """
+
+    batch_max: int = 32
+    boundary_ms: float = 2.0
+
+    about: ClassVar[About] = About(
+        paper="AlpaServe: Li et al., OSDI 2023 (arXiv 2302.11665)",
+        sources={
+            "batch_max": "ours: what the stages accept decides; the authors' code stops at 16",
+            "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
+        },
+        deviations=(
+            "a model is not cut into parts that run on several lanes at once",
+            "a lane takes its next batch when it is free; in the paper a request is given to the group with the "
+            "shortest queue when it comes",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        self.boundary_ns = round(self.boundary_ms * 1e6)
+
+    def order(self, task: Task) -> tuple[int, ...]:
+        """Within a queue by deadline: with one SLO that is the order of arrival."""
+        return (due_ns(task), -task.priority, task.arrived_ns)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        if action := place(state):
+            return action
+        lanes = idle(state)
+        if not lanes or not state.queues:
+            return None
+        if reply := shed(state, now, "hopeless"):
+            return reply
+        for lane in lanes:
+            if queues := served_by(state, lane):
+                queue = min((queue for _, queue in queues), key=lambda queue: (queue[0][2].arrived_ns, queue[0]))
+                size = largest_feasible(state, queue, lane, now, self.batch_max) or 1
+                return run(state, lane, together(queue, size), self.boundary_ns)
+        return wake(state, shed_ns(state, "hopeless"))
