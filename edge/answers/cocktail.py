@@ -1,7 +1,7 @@
 """An ensemble no larger than it has to be: members leave while it is accurate enough, and come back when it is not."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -11,6 +11,8 @@ from edge.events import Combined, Event, Feedback, Reply, Request, Time
 from edge.protocols import About, Moment, Opening, Vote
 from edge.state import State
 from porting.variant import Variant
+
+LATE_FEW = 0.05  # of the members' answers: while more are late, there is no time for one more member
 
 
 class Known(NamedTuple):
@@ -31,6 +33,8 @@ class Window:
     labelled: int = 0
     right: int = 0  # of those that were labelled
     correct: Counter[str] = field(default_factory=Counter)  # member -> of those that were labelled
+    asked: Counter[str] = field(default_factory=Counter)  # member -> answers that it was asked for
+    late: Counter[str] = field(default_factory=Counter)  # member -> of those, answers that went out without it
 
 
 @dataclass
@@ -42,6 +46,9 @@ class Cocktail(Ensemble):
 
     A vote counts as much as its member is usually right when it says that label: `prior` answers at its profiled
     accuracy, then what feedback says, of which `fade` is kept from interval to interval.
+
+    A member that was late for more than `late_max` of the answers goes first, whatever the accuracy; and nobody comes
+    back while others are late.
     """
 
     target: float = 0.9
@@ -50,6 +57,7 @@ class Cocktail(Ensemble):
     labels_min: int = 20
     prior: float = 20.0
     fade: float = 0.8
+    late_max: float = 0.5
     remembered_max: int = 4096
 
     about: ClassVar[About] = About(
@@ -62,6 +70,7 @@ class Cocktail(Ensemble):
             "labels_min": "ours: below that an accuracy is a guess",
             "prior": "ours: the paper begins with the profiled accuracy, without saying for how long",
             "fade": "ours: a drift makes old counts wrong; half of them are gone after three intervals",
+            "late_max": "ours: more often late than not",
             "remembered_max": "ours: a bound on memory",
         },
         deviations=(
@@ -69,6 +78,7 @@ class Cocktail(Ensemble):
             "a member that takes longer than the deadline alone is never asked; the code allows 10 ms more",
             "of several majorities that were reached equally often the smallest counts; the code ends up with a list",
             "without labels it goes by agreement",
+            "members that are late leave: the paper rents more machines, on one box they cost time and do not vote",
             "virtual machines, spot prices and the load forecast are left out",
         ),
         needs=frozenset({"ensemble"}),
@@ -101,7 +111,10 @@ class Cocktail(Ensemble):
             return members
         slo_ns = request.deadline_ns - request.arrived_ns
         quick = tuple(member for member in members if member in self.known and self.known[member].duration_ns <= slo_ns)
-        return quick or (min(self.known, key=lambda member: (self.known[member].duration_ns, member)),)
+        return quick or (self._quickest(self.known),)
+
+    def _quickest(self, members: Iterable[str]) -> str:
+        return min(members, key=lambda member: (self.known[member].duration_ns, member))
 
     def weight(self, request: Request, vote: Vote) -> float:
         member = self.panel.member_of(vote.member)
@@ -116,7 +129,6 @@ class Cocktail(Ensemble):
             self._look(moment.state)
         match moment.event:
             case Combined(request_id, label, confidence, votes) if request_id in self.of_request:
-                del self.of_request[request_id]
                 self._count(request_id, label, confidence, {self.panel.member_of(m): said for m, said in votes.items()})
             case Feedback(request_id, losses) if request_id in self.said:
                 self._learn(*self.said.pop(request_id), losses)
@@ -133,7 +145,9 @@ class Cocktail(Ensemble):
         self.active = tuple(m for m in self.known if m in self.active or m not in before)
 
     def _count(self, request_id: int, label: str, confidence: float, votes: Mapping[str, str]) -> None:
-        window = self.window
+        window, asked = self.window, self.of_request.pop(request_id)
+        window.asked.update(asked)
+        window.late.update(member for member in asked if member not in votes)
         window.answers += 1
         window.agreement += confidence
         window.majorities[max(Counter(votes.values()).values())] += 1
@@ -160,12 +174,15 @@ class Cocktail(Ensemble):
         self.agreement = window.agreement / window.answers
         told = window.labelled >= self.labels_min
         accuracy = window.right / window.labelled if told else self.agreement
-        if accuracy >= self.target + self.margin:
+        late = {member for member in self.active if window.late[member] > self.late_max * window.asked[member]}
+        if late:
+            self.active = tuple(m for m in self.active if m not in late) or (self._quickest(self.active),)
+        elif accuracy >= self.target + self.margin:
             credit = window.correct if told else window.agreed
             worst = sorted(self.active, key=lambda member: (credit[member], self.known[member].accuracy, member))
             gone = worst[: min(excess(window.majorities, len(self.active)), len(self.active) - 1)]
             self.active = tuple(member for member in self.active if member not in gone)
-        elif accuracy <= self.target - self.margin:
+        elif accuracy <= self.target - self.margin and window.late.total() <= LATE_FEW * window.asked.total():
             left_out = (member for member in self.known if member not in self.active)
             best = max(left_out, key=lambda member: (self.known[member].accuracy, member), default=None)
             self.active = tuple(member for member in self.known if member in self.active or member == best)

@@ -196,3 +196,33 @@ def test_a_variant_taken_out_of_service_leaves_and_a_new_one_joins(scene: Build)
     box.do(event)
     tell(answer, event, state=box.state)
     assert names(answer) == "enew"
+
+
+def partly(answer: Cocktail, numbers: range, late: str) -> None:
+    """Members named in `late` never come in time; the others say what is to be seen."""
+    for number in numbers:
+        asked = [f"{opening.model}/{opening.variant}" for opening in answer.opened(ask(number))]
+        came = [member for member in asked if member.removeprefix("m/") not in late]
+        verdict = answer.combine(ask(number), [Vote(member, "cat") for member in came])
+        tell(answer, Combined(number, verdict.label, verdict.confidence, dict.fromkeys(came, "cat")))
+
+
+def test_whoever_is_mostly_late_leaves_and_nobody_comes_while_others_are_late(scene: Build) -> None:
+    answer = Cocktail(model="m", interval=50, target=0.99)
+    scene(answer)
+    partly(answer, range(50), late="de")
+    assert names(answer) == "abc"
+    partly(answer, range(50, 70), late="c")
+    partly(answer, range(70, 100), late="")
+    assert names(answer) == "abc"  # agreement is below the target, but there is no time for another one
+    partly(answer, range(100, 150), late="")
+    assert names(answer) == "abc"  # within the margins
+
+
+def test_the_last_one_stays_however_late(scene: Build) -> None:
+    answer = Cocktail(model="m", interval=10)
+    scene(answer, {"b": 1.0})
+    for number in range(10):
+        answer.opened(ask(number))
+        tell(answer, Combined(number, "cat", 0.0, {"m/stranger": "cat"}))
+    assert names(answer) == "b"  # all were late: the quickest
