@@ -50,11 +50,14 @@ class Entry:
 class Catalogue:
     """Observer. `entries` is replaced as a whole, so any thread may read it.
 
-    `answers`: those of the core; the apps by which models and their versions are asked for are kept there.
+    A model is asked for as an app of its own name, which the core understands by itself, and so does whoever replays
+    its trace. Versions that do not serve, and models whose name another app has, are apps of ours: kept in `answers`,
+    those of the core.
     """
 
     def __init__(self, answers: MutableMapping[str, Answer]):
         self.answers = answers
+        self.taken = {name for name, answer in answers.items() if answer != Single(name)}
         self.entries: Mapping[str, Entry] = {}
 
     def observe(self, moment: Moment) -> Iterator[Event]:
@@ -68,7 +71,7 @@ class Catalogue:
         entries: dict[str, Entry] = {}
         for name, model in state.models.items():
             if model.serving is not None and state.stages[model.serving.stages[0]].kind == "onnx":
-                entry = entry_of(state, name, model, model.serving)
+                entry = entry_of(state, name, model, model.serving, PREFIX + name if name in self.taken else name)
                 entries[entry.name] = entry
         self._keep_answers(entries, state)
         self.entries = entries
@@ -76,9 +79,10 @@ class Catalogue:
     def _keep_answers(self, entries: Mapping[str, Entry], state: State) -> None:
         wanted: dict[str, Answer] = {}
         for entry in entries.values():
-            if entry.stream == PREFIX + entry.name:
-                wanted[entry.stream] = Single(entry.name)
-                wanted |= {f"{entry.stream}@{name}": Single(entry.name, name) for name in entry.versions}
+            serving = next(iter(entry.versions))
+            for name, version in entry.versions.items():
+                if version.app.startswith(PREFIX) and not version.bare:
+                    wanted[version.app] = Single(entry.name, "" if name == serving else name)
         asked = {opened.request.app for opened in state.requests.values()}
         for app in [app for app in self.answers if app.startswith(PREFIX) and app not in wanted and app not in asked]:
             del self.answers[app]
@@ -109,13 +113,13 @@ def without_head(stage: Stage) -> Stage:
     return Stage("onnx", stage.graph, None, None, stage.batches, blobs, stage.durations_ns)
 
 
-def entry_of(state: State, name: str, model: Model, serving: Variant) -> Entry:
+def entry_of(state: State, name: str, model: Model, serving: Variant, app: str) -> Entry:
+    """`app`: asks for the version that serves."""
     if name.startswith(PREFIX):
         return Entry(serving.name, name, {serving.name: version_of(state, name, serving)})
-    app = PREFIX + name
-    others = [variant for variant in model.variants.values() if variant.name != serving.name]
-    versions = [serving, *(variant for variant in others if variant is not model.pending)]
-    return Entry(name, app, {it.name: version_of(state, f"{app}@{it.name}", it) for it in versions})
+    others = [it for it in model.variants.values() if it is not model.pending and it.name != serving.name]
+    versions = {it.name: version_of(state, f"{PREFIX}{name}@{it.name}", it) for it in others}
+    return Entry(name, PREFIX + name, {serving.name: version_of(state, app, serving), **versions})
 
 
 def version_of(state: State, app: str, variant: Variant) -> Version:

@@ -14,6 +14,10 @@ import pytest
 
 from devices.cpu import Cpu
 from devices.oip import LENGTH_HEADER, Message, packed, unpacked
+from edge.arrivals.recorded import scenario_of
+from edge.config import load
+from edge.observers.trace import replay
+from edge.policies.complete import complete
 from porting.errors import UserError
 from porting.repository import Repository
 from tests.edge.daemon_builder import CASCADE, Daemon, add_up, edge, jpeg, swapped, within
@@ -347,8 +351,42 @@ def test_after_a_promotion_the_new_version_answers_and_the_graph_stays(box):
         assert client.infer(first.graph, {"image": RED}).status == 200
         state = daemon.parts.scheduler.state
         assert {model for model in state.models if model.startswith("http/paint/")} == {"http/paint/0", "http/paint/1"}
-        apps = [app for app in daemon.parts.scheduler.answers if app.startswith("http/paint")]
-        assert sorted(apps) == ["http/paint", f"http/paint@{name}"]
+        assert not [app for app in daemon.parts.scheduler.answers if app.startswith("http/")]
+
+
+def test_a_version_that_does_not_serve_can_be_asked_where_it_is_on_offer(box):
+    repository = Repository(box / "repository")
+    name = swapped(repository)
+    with peer(box, variants={"paint": [name]}) as daemon:
+        client = asker(daemon)
+        assert client.ask("/v2/models/paint").table["versions"] == ["fp32", name]
+        said = client.ask(f"/v2/models/paint/versions/{name}/infer", packed({}, "inputs", {"image": RED}))
+        assert said.table["model_version"] == name
+        assert said.tensors["logits"].argmax() == 2
+        assert client.infer("paint", {"image": RED}).table["model_version"] == "fp32"
+        assert f"http/paint@{name}" in daemon.parts.scheduler.answers
+
+
+def test_an_app_with_the_name_of_a_model_does_not_stand_in_its_way(box):
+    with peer(box, apps={**APPS, "paint": CASCADE}) as daemon:
+        said = asker(daemon).infer("paint", {"image": RED})
+        assert (said.status, [*said.tensors]) == (200, ["logits", "features"])
+        assert "http/paint" in daemon.parts.scheduler.answers
+
+
+def test_a_trace_with_questions_in_it_can_be_replayed_and_rehearsed(box):
+    with peer(box, trace="trace.jsonl") as daemon:
+        client = asker(daemon)
+        first, _ = stages_of(Repository(box / "repository"), "paint")
+        for _ in range(3):
+            assert client.infer("paint", {"image": RED}).status == 200
+            assert client.infer(first.graph, {"image": RED}).status == 200
+    settings = load(box / "edge.yaml")
+    policy = complete(settings.policy.build(), step_ms=settings.background.step_ms)
+    answers = {name: app.build() for name, app in settings.apps.items()}
+    lines = (box / "trace.jsonl").read_text().splitlines()
+    assert replay(lines, policy, answers, settings.estimator.build()) == len(lines)
+    assert len(scenario_of(box / "trace.jsonl", answers).requests) == 6
 
 
 # ---- begin and end
