@@ -1,4 +1,4 @@
-"""A device that does nothing but take its time: a table of durations, noise by a seed, outputs of the right shape."""
+"""A device that does nothing but take its time: tables of durations, noise by a seed, outputs of the right shape."""
 
 import random
 import threading
@@ -12,6 +12,8 @@ import onnx
 
 from devices.interface import DeviceError, Stopped, Tensors, TensorSpec
 
+Table = list[tuple[int, float]]  # batch size, ms; ascending
+
 
 class Simulated:
     """Serves without hardware: every graph takes what the table says.
@@ -19,6 +21,8 @@ class Simulated:
     Args:
         name: names the lane.
         ms_by_batch: batch size -> milliseconds; between two sizes linear, beyond the last one in proportion.
+        ms_by_graph: the same for single graphs, by the names of their files (the repository's: digests) or how those
+            begin; where several do, the longest counts. All others take `ms_by_batch`.
         noise: standard deviation of a run's duration as a share of it, 0..1; a run never takes less than half of it.
         seed: of the noise and of the outputs.
         memory_mb: limit for the blobs that may be resident at once.
@@ -35,14 +39,15 @@ class Simulated:
         seed: int = 0,
         memory_mb: int = 1024,
         outputs: str = "zeros",
+        ms_by_graph: Mapping[str, Mapping[int | str, float]] | None = None,
     ):
-        table = {int(batch): float(ms) for batch, ms in (ms_by_batch or {1: 5.0}).items()}
-        if not table or min(table) < 1 or min(table.values()) < 0:
-            raise DeviceError(f"{name}: ms_by_batch maps batch sizes >= 1 to milliseconds >= 0")
         if outputs not in ("zeros", "random") or not 0 <= noise <= 1:
             raise DeviceError(f"{name}: outputs must be 'zeros' or 'random', noise between 0 and 1")
         self.name, self.noise, self.outputs = name, noise, outputs
-        self.table = sorted(table.items())
+        self.table = _table(f"{name}: ms_by_batch", ms_by_batch or {1: 5.0})
+        self.tables = {
+            graph: _table(f"{name}: ms_by_graph.{graph}", table) for graph, table in (ms_by_graph or {}).items()
+        }
         self.memory_bytes = memory_mb * 1024 * 1024
         self.random = random.Random(seed)
 
@@ -55,32 +60,39 @@ class Simulated:
             outputs = tuple(_spec(info) for info in model.graph.output)
         except Exception as error:  # protobuf and the file system have many
             raise DeviceError(f"{self.name}: {graph}: {error}") from None
-        return SimulatedEngine(self, inputs, outputs)
+        return SimulatedEngine(self, inputs, outputs, self._table_of(graph.name))
+
+    def _table_of(self, file: str) -> Table:
+        named = [name for name in self.tables if file.startswith(name)]
+        return self.tables[max(named, key=len)] if named else self.table
 
     def enter(self, background: bool) -> None:
         """Nowhere to go."""
 
-    def expected_ms(self, batch: int) -> float:
+    def expected_ms(self, batch: int, table: Table | None = None) -> float:
         """What the table says for a batch size, without noise."""
-        sizes = [size for size, _ in self.table]
+        table = table or self.table
+        sizes = [size for size, _ in table]
         at = bisect_left(sizes, batch)
         if at == len(sizes):
-            return self.table[-1][1] * batch / sizes[-1]
+            return table[-1][1] * batch / sizes[-1]
         if at == 0 or sizes[at] == batch:
-            return self.table[at][1]
-        (low, low_ms), (high, high_ms) = self.table[at - 1 : at + 1]
+            return table[at][1]
+        (low, low_ms), (high, high_ms) = table[at - 1 : at + 1]
         return low_ms + (high_ms - low_ms) * (batch - low) / (high - low)
 
-    def duration_ms(self, batch: int) -> float:
+    def duration_ms(self, batch: int, table: Table | None = None) -> float:
         """One draw: what a run of this batch takes."""
-        return self.expected_ms(batch) * max(0.5, self.random.gauss(1.0, self.noise))
+        return self.expected_ms(batch, table) * max(0.5, self.random.gauss(1.0, self.noise))
 
 
 class SimulatedEngine:
     """A graph whose run is a wait."""
 
-    def __init__(self, device: Simulated, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]):
-        self.inputs, self.outputs = inputs, outputs
+    def __init__(
+        self, device: Simulated, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], table: Table
+    ):
+        self.inputs, self.outputs, self.table = inputs, outputs, table
         self._device = device
         self._stop = threading.Event()
         self._running = self._closed = False
@@ -93,7 +105,7 @@ class SimulatedEngine:
         self._stop.clear()
         self._running = True
         try:
-            if self._stop.wait(self._device.duration_ms(batch) / 1e3):
+            if self._stop.wait(self._device.duration_ms(batch, self.table) / 1e3):
                 raise Stopped("stopped")
         finally:
             self._running = False
@@ -127,6 +139,13 @@ class SimulatedEngine:
     def close(self) -> None:
         """Idempotent."""
         self._closed = True
+
+
+def _table(where: str, ms_by_batch: Mapping[int | str, float]) -> Table:
+    table = {int(batch): float(ms) for batch, ms in ms_by_batch.items()}
+    if not table or min(table) < 1 or min(table.values()) < 0:
+        raise DeviceError(f"{where} maps batch sizes >= 1 to milliseconds >= 0")
+    return sorted(table.items())
 
 
 def _spec(info: Any) -> TensorSpec:
