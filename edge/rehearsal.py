@@ -7,29 +7,26 @@ more of them, so that every batch size occurs; its own trace tells what each wor
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import monotonic_ns, time
-from typing import Any
+from time import monotonic_ns
 
+from edge import unplugged
 from edge.arrivals.measured import Recorded
-from edge.arrivals.recorded import read
+from edge.arrivals.recorded import recording_of
 from edge.config import Config, Stream
-from edge.daemon import wire
 from edge.events import LaneUp, Reply, Time
 from edge.live import Open
-from edge.loop import run
-from edge.observers.ready import Ready
-from edge.observers.trace import Trace
-from edge.sources.frame import Frame
+from edge.plugin import PlugIn
 from porting.errors import UserError
 
 IN_FLIGHT = (1, 2, 4, 8, 16)  # frames kept in the box, one step after the other
 SLO_MS = 60_000.0  # nothing is dropped: every batch is wanted, whatever it takes
 RUNS_MIN = 20  # answered frames below which nothing is learnt of a box
+EVERY_BATCH = PlugIn.model_validate({"use": "edge.policies.edf:EarliestDeadlineFirst", "batch_max": 32})
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,20 @@ class Rehearsed:
     def profile(self) -> Recorded:
         return Recorded(self.durations_ns)
 
+    def means_ns(self) -> dict[str, dict[int, Time]]:
+        """Graph -> batch -> the mean run; of the slowest lane, where there are several."""
+        return self._by_graph(lambda took_ns: sum(took_ns) // len(took_ns))
+
+    def p99s_ns(self) -> dict[str, dict[int, Time]]:
+        return self._by_graph(lambda took_ns: sorted(took_ns)[ceil(0.99 * len(took_ns)) - 1])
+
+    def _by_graph(self, of: Callable[[tuple[int, ...]], Time]) -> dict[str, dict[int, Time]]:
+        found: dict[str, dict[int, Time]] = {}
+        for (graph, batch, _), took_ns in self.durations_ns.items():
+            table = found.setdefault(graph, {})
+            table[batch] = max(table.get(batch, 0), of(took_ns))
+        return found
+
     def means(self) -> dict[str, float]:
         """Items of each kind in a frame."""
         kinds = {kind for found in self.finds.values() for frame in found for kind in frame}
@@ -52,10 +63,14 @@ class Rehearsed:
         return {kind: sum(frame.get(kind, 0) for frame in frames) / len(frames) for kind in sorted(kinds)}
 
     def save(self, path: Path) -> None:
+        """Raises `UserError`."""
         durations = [[*key, list(took_ns)] for key, took_ns in sorted(self.durations_ns.items())]
         lanes = [[lane.lane, lane.kind, lane.memory_bytes] for lane in self.lanes]
         table = {"lanes": lanes, "durations_ns": durations, "finds": self.finds, "frames": self.frames}
-        path.write_text(json.dumps({**table, "duration_s": self.duration_s}) + "\n")
+        try:
+            path.write_text(json.dumps({**table, "duration_s": self.duration_s}) + "\n")
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
 
 
 def load(path: Path) -> Rehearsed:
@@ -79,50 +94,60 @@ def rehearse(
     progress: Callable[[float], None] = lambda share: None,
 ) -> Rehearsed:
     """`pictures`: JPEG, taken in turn. Raises `UserError` where the box cannot serve them."""
-    with TemporaryDirectory(prefix="leeway-rehearsal-") as folder:
-        trace = Path(folder) / "trace.jsonl"
-        feeder = serve_frames(quiet(config), pictures, duration_s, trace, progress)
-        if feeder.answered < RUNS_MIN:
-            why = f"; the last one: {feeder.trouble}" if feeder.trouble else ""
-            raise UserError(f"rehearsal: {feeder.answered} frames answered in {duration_s:.0f} s{why}; give it longer")
-        return learnt(trace, feeder.answered, duration_s)
+    feeder = Feeder(pictures, len(config.apps), duration_s, progress)
+    tape = unplugged.serve(quiet(config), feeder)
+    if feeder.answered < RUNS_MIN:
+        why = f" ({feeder.trouble})" if feeder.trouble else ""
+        raise UserError(
+            f"tried here: {feeder.answered} frames answered in {duration_s:g} s{why}; give other pictures, or more time"
+        )
+    return learnt(tape, feeder.answered, duration_s)
 
 
 def quiet(config: Config) -> Config:
-    """Without cameras, drift, planners; every app on every frame."""
+    """Every app on every frame, and nothing that drops, answers from memory or writes."""
     apps = {name: app.model_copy(update={"slo_ms": SLO_MS}) for name, app in config.apps.items()}
     every = Stream(apps=tuple(apps), waiting_max=1)
-    off = {"drift": None, "planners": (), "trace": None, "journal": None, "http": None}
-    return config.model_copy(update={"apps": apps, "streams": {"*": every}, **off})
+    off = {"planners": (), "trace": None, "journal": None, "http": None, "cache_mb": 0.0}
+    return config.model_copy(update={"apps": apps, "streams": {"*": every}, "policy": EVERY_BATCH, **off})
 
 
 class Feeder:
-    """Keeps so many frames in the box: each answer lets the next one in. Its cameras are the places of these frames."""
+    """Keeps so many frames in the box: each that is answered lets the next one in. Its cameras are the places of these
+    frames. `apps`: answers that a frame gets.
+    """
 
-    def __init__(self, receive: Callable[[Frame], bool], pictures: Sequence[bytes]) -> None:
-        self.receive, self.pictures = receive, pictures
+    def __init__(
+        self, pictures: Sequence[bytes], apps: int, duration_s: float, progress: Callable[[float], None]
+    ) -> None:
+        self.pictures, self.apps, self.duration_s, self.progress = pictures, apps, duration_s, progress
         self.free: list[int] = []
+        self.owed: Counter[str] = Counter()  # camera -> answers to its frame that are still to come
         self.places = self.sent = self.answered = 0
         self.trouble = ""
         self.room = threading.Condition()
 
-    def widen(self, places: int) -> None:
+    def drive(self, receive: unplugged.Receive) -> None:
+        step_ns = round(self.duration_s * 1e9 / len(IN_FLIGHT))
+        for step, places in enumerate(IN_FLIGHT, 1):
+            self._widen(places)
+            self._feed(receive, monotonic_ns() + step_ns)
+            self.progress(step / len(IN_FLIGHT))
+
+    def _widen(self, places: int) -> None:
         with self.room:
             self.free += range(self.places, places)
             self.places = places
-            self.room.notify()
 
-    def feed(self, until_ns: Time) -> None:
-        """On a thread of its own, as the network's frames come."""
+    def _feed(self, receive: unplugged.Receive, until_ns: Time) -> None:
         while monotonic_ns() < until_ns:
             with self.room:
                 if not self.free and not self.room.wait(timeout=0.1):
                     continue
-                place = self.free.pop(0) if self.free else None
-            if place is not None:
-                self.sent += 1
-                picture, now = self.pictures[self.sent % len(self.pictures)], time()
-                self.receive(Frame(f"camera-{place}", picture, monotonic_ns(), now, now))
+                place = self.free.pop(0)
+            self.sent += 1
+            self.owed[camera := f"camera-{place}"] = self.apps
+            receive(unplugged.frame_now(camera, self.pictures[self.sent % len(self.pictures)]))
 
     # ---- what the world tells its listeners ----------------------------------------------------------------------
 
@@ -135,44 +160,18 @@ class Feeder:
     def replied(self, opened: Open, reply: Reply, now: Time) -> None:
         if reply.outcome == "ok":
             self.answered += 1
-        else:
+        elif reply.outcome != "stopped":  # which is how it ends
             self.trouble = reply.detail or reply.outcome
-        if opened.frame is not None:
+        camera = opened.request.stream
+        self.owed[camera] -= 1
+        if not self.owed[camera]:
             with self.room:
-                self.free.append(int(opened.frame.camera.rpartition("-")[2]))
+                self.free.append(int(camera.rpartition("-")[2]))
                 self.room.notify()
 
 
-def serve_frames(
-    config: Config, pictures: Sequence[bytes], duration_s: float, trace: Path, progress: Callable[[float], None]
-) -> Feeder:
-    """The daemon's own parts, but for the network."""
-    parts = wire(config)
-    world = parts.world
-    feeder = Feeder(world.receive, pictures)
-    world.listeners = [feeder]
-    begin = parts.served()
-
-    def drive() -> None:
-        step_ns = round(duration_s * 1e9 / len(IN_FLIGHT))
-        for step, places in enumerate(IN_FLIGHT, 1):
-            feeder.widen(places)
-            feeder.feed(monotonic_ns() + step_ns)
-            progress(step / len(IN_FLIGHT))
-        world.ask_to_stop()
-
-    driver = threading.Thread(target=drive, name="rehearsal", daemon=True)
-    with ExitStack() as stack:
-        stack.enter_context(world)
-        observers: list[Any] = [world, stack.enter_context(Trace(trace))]
-        observers.append(Ready([served.variant.model for served in begin], driver.start))
-        world.start(begin, config.background.share)
-        run(parts.scheduler, world, observers)
-    return feeder
-
-
-def learnt(trace: Path, frames: int, duration_s: float) -> Rehearsed:
-    recording = read(trace, by_events=True)
+def learnt(tape: unplugged.Tape, frames: int, duration_s: float) -> Rehearsed:
+    recording = recording_of(tape.lines(), "rehearsal", by_events=True)
     finds: dict[str, list[Mapping[str, int]]] = {}
     for model, found in recording.children.values():
         finds.setdefault(model, []).append(found)

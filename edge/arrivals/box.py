@@ -1,7 +1,7 @@
 """The box that an `edge.yaml` describes, in virtual time: its models as measured, its apps, and cameras before it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -14,7 +14,7 @@ from edge.arrivals.measured import Profiled, Spread
 from edge.arrivals.processes import process, streams
 from edge.arrivals.scaling import load_of, short
 from edge.config import Config, load
-from edge.events import LaneUp, Served
+from edge.events import LaneUp, Served, Time
 from edge.measurable import check
 from edge.observers.watch import served
 from edge.protocols import Answer
@@ -42,19 +42,29 @@ class Cameras:
         return self.finds if isinstance(self.finds, int | float) else self.finds.get(kind, 0.0)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Lanes that were tried, here or elsewhere. `graphs_ns`: graph -> batch -> how long a run takes, where the
+    repository has no profile of that device.
+    """
+
+    lanes: tuple[LaneUp, ...]
+    graphs_ns: Mapping[str, Mapping[int, Time]]
+
+
 def from_config(
     path: Path, cameras: Cameras | None = None, seed: int = 0, duration_s: float = 20.0, device: str = THIS,
-    frame_ms: float = 0.0,
+    frame_ms: float = 0.0, measured: Measured | None = None,
 ) -> Scenario:  # fmt: skip
     """`device`: the kind of another device whose measured durations lie in the repository. `frame_ms`: what each frame
-    costs a lane beside its graphs. Raises `UserError`.
+    costs a lane beside its graphs. `measured`: the lanes are these, which need not be here. Raises `UserError`.
     """
     config, cameras = load(path), cameras or Cameras()
     answers: dict[str, Answer] = {name: app.build() for name, app in config.apps.items()}
-    lanes = lanes_of(config, device)
+    lanes, graphs = (measured.lanes, measured.graphs_ns) if measured else (lanes_of(config, device), {})
     repository = Repository(config.models)
     models = list(dict.fromkeys(model for answer in answers.values() for model in answer.models()))
-    found = tuple(known(repository, model, lanes[0].kind, config.variants.get(model, ())) for model in models)
+    found = tuple(known(repository, model, lanes[0].kind, config.variants.get(model, ()), graphs) for model in models)
     names = stream_names(config, cameras.count, path)
     finds = Averages({model: dict(kinds) for model, kinds in asked_kinds(answers, cameras)}, seed)
     arrivals = frames(config, names, cameras, seed, duration_s)
@@ -81,9 +91,14 @@ def lanes_of(config: Config, device: str) -> tuple[LaneUp, ...]:
     return tuple(LaneUp(name, device, each.get("memory_mb", 1024) << 20) for name, each in options.items())
 
 
-def known(repository: Repository, model: str, kind: str, others: Sequence[str] = ()) -> Served:
+def known(
+    repository: Repository, model: str, kind: str, others: Sequence[str] = (),
+    graphs_ns: Mapping[str, Mapping[int, Time]] = {},
+) -> Served:  # fmt: skip
     """What serves, and what may be asked beside it, with durations. Raises `UserError`."""
     found = served(repository, model, kind, others)
+    stages = [replace(each, durations_ns=each.durations_ns or graphs_ns.get(each.graph, {})) for each in found.stages]
+    found = replace(found, stages=tuple(stages))
     if all(stage.durations_ns for stage in found.stages):
         return found
     measured = ", ".join(repository.profiles(model, found.variant.name)) or "none"

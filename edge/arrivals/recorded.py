@@ -31,9 +31,7 @@ Key = tuple[str, int, str]  # graph, batch, lane
 class Recording:
     """What was read of a trace, line by line."""
 
-    by_events: bool = (
-        False  # a run takes from its order to its end, the lane's threads and all; else what they measured
-    )
+    by_events: bool = False  # a run takes from its order to its end; else what the lane measured, its threads left out
     began_ns: Time = 0
     requests: list[Request] = field(default_factory=list)
     lanes: dict[str, LaneUp] = field(default_factory=dict)
@@ -133,18 +131,23 @@ class Recording:
 
 
 def read(path: Path, by_events: bool = False) -> Recording:
-    """A last line that was cut off is noted: that is how a trace ends when the power does. Raises `UserError`."""
-    recording, trouble = Recording(by_events), ""
+    """Raises `UserError`."""
     try:
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if trouble:
-                    raise UserError(f"{path}:{trouble}")
-                trouble = take(recording, line, number)
+            return recording_of(lines, path, by_events)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give the path of a trace (`trace:` in edge.yaml)") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: no text; give the path of a trace (`trace:` in edge.yaml)") from None
+
+
+def recording_of(lines: Iterable[str], source: object, by_events: bool = False) -> Recording:
+    """A last line that was cut off is noted: that is how a trace ends when the power does. Raises `UserError`."""
+    recording, trouble = Recording(by_events), ""
+    for number, line in enumerate(lines, 1):
+        if trouble:
+            raise UserError(f"{source}:{trouble}")
+        trouble = take(recording, line, number)
     recording.odd["cut"] += bool(trouble)
     return recording
 
@@ -172,7 +175,18 @@ def scenario_of(
     """`answers`: of apps that are no models, as the config has them. `background`: with the requests that have no
     deadline, as far as a model answers them. `waiting_max`: by stream, as in `edge.yaml`. Raises `UserError`.
     """
-    recording = read(path)
+    return scenario_from(read(path), path, answers, seed, background, waiting_max)
+
+
+def scenario_from(
+    recording: Recording,
+    path: Path,
+    answers: Mapping[str, Answer] | None = None,
+    seed: int = 0,
+    background: bool = False,
+    waiting_max: Mapping[str, int] | None = None,
+) -> Scenario:
+    """`path`: names it. The rest as in `scenario_of`."""
     models = {model for model, each in recording.served.items() if each.stages[0].kind == "onnx"}
     kept = [each for each in recording.requests if each.deadline_ns is not None or (background and each.app in models)]
     check(recording, kept, {*models, *(answers or {})}, path)
