@@ -82,10 +82,8 @@ class AccScale:
         return ()
 
     def _way(self, state: State, task: Task, ways: list[Offer], now: Time) -> Offer:
-        shares = state.plan.variants.get(task.model)
-        if not shares:
-            return next((way for way in ways if not way.variant), ways[0])
         own, taken = variant_of(state, task), self._taken.get(task.model, {})
+        shares = state.plan.variants.get(task.model) or {own: 1.0}
         number = 1 + sum(taken.values())
 
         def lacks(way: Offer) -> float:

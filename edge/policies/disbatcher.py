@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from edge.events import NEVER, Action, Event, Run, Task, Time
 from edge.policies.expected import Expected, by_estimate
-from edge.policies.feasible import idle, largest, wake
-from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
+from edge.policies.feasible import idle, largest, shed, shed_ns, wake
+from edge.policies.offers import Offer, due_ns, mates, offers, run
 from edge.protocols import About, Moment
 from edge.state import Entry, Lane, State
 
@@ -58,7 +58,7 @@ class DisBatcher:
         lanes = idle(state)
         if not lanes or not state.queues:
             return None
-        if reply := shed(state, now):
+        if reply := shed(state, now, "hopeless"):
             return reply
         jobs = sorted(self._jobs(state))
         for _, job in jobs:
@@ -67,7 +67,7 @@ class DisBatcher:
                 if ways := offers(state, head, lane):
                     return self._run(state, job, ways, now)
         waiting = [self.released_ns(job[0][2]) for _, job in jobs]
-        return wake(state, min([shed_ns(state), *(time_ns for time_ns in waiting if time_ns > now)]))
+        return wake(state, min([shed_ns(state, "hopeless"), *(time_ns for time_ns in waiting if time_ns > now)]))
 
     def observe(self, moment: Moment) -> Iterable[Event]:
         for ended, took_ns, expected_ns in self._expected.see(moment):
