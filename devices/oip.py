@@ -167,10 +167,10 @@ def from_json(name: str, table: Mapping[str, Any]) -> Array:
     if dtype == "object":
         return filled(name, [str(each).encode() for each in np.array(table["data"], object).flat], shape)
     try:
-        given = np.array(table["data"])
-        numbers = "biuf" if np.dtype(dtype).kind == "f" else "biu"
-        if given.size and given.dtype.kind not in numbers:  # NumPy would cut 1.5 to 1 and read "1" as a number
-            raise ValueError(f"{given.dtype.name} given")
+        numbers = (int, float) if np.dtype(dtype).kind == "f" else (int,)  # bool is one of them
+        for each in np.array(table["data"], object).flat:  # NumPy would cut 1.5 to 1 and read "1" as a number
+            if not isinstance(each, numbers):
+                raise ValueError(f"{type(each).__name__} given")
         return np.array(table["data"], dtype).reshape(shape)
     except (ValueError, TypeError, OverflowError) as error:
         raise WireError(f"{name}: the data does not make {table['datatype']} of shape {list(shape)}: {error}") from None

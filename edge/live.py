@@ -96,6 +96,7 @@ class Live:
         self.works: dict[str, int] = {}  # lane -> the work that it was given last
         self.ids = count(1)
         self.wake_ns: Time | None = None
+        self.heard_ns: Time = monotonic_ns()  # when the core last heard of something
         self.draining = False
         self.recall: Callable[[Open], Reply | None] = lambda opened: None  # an answer that needs no lane
 
@@ -113,7 +114,8 @@ class Live:
         event = self.ready.popleft()
         if isinstance(event, Served):
             self._learn(event)
-        return monotonic_ns(), event
+        self.heard_ns = monotonic_ns()
+        return self.heard_ns, event
 
     def do(self, action: Action) -> None:
         match action:
@@ -141,9 +143,11 @@ class Live:
 
     def _take_from_inbox(self) -> None:
         now = monotonic_ns()
-        until = min(now + TICK_NS, self.wake_ns or now + TICK_NS)
+        until = min(self.heard_ns + TICK_NS, self.wake_ns or self.heard_ns + TICK_NS)
         try:
-            item = self.inbox.get(timeout=max(0.0, (until - now) / 1e9)) if until > now else self.inbox.get_nowait()
+            if until <= now:  # also where frames keep coming that the core never hears of: dropped, or known already
+                raise Empty
+            item = self.inbox.get(timeout=(until - now) / 1e9)
         except Empty:
             self.wake_ns = None
             self.ready.append(Woke())

@@ -191,3 +191,11 @@ def test_without_a_cache_every_frame_is_looked_at(box: Path) -> None:
         ask(daemon, [jpeg("red")] * 3)
         assert len(daemon.runs) >= 3
         assert "cache" not in daemon.stop()
+
+
+def test_the_core_is_looked_after_while_the_cache_answers_everything(box: Path) -> None:
+    """A camera that looks at nothing sends faster than a tick: statistics, planners and promotions must not wait."""
+    with Daemon(edge(box, cache_mb=1)) as daemon:
+        ask(daemon, [jpeg("red")] * 2)
+        seen = daemon.parts.world.heard_ns
+        assert within(lambda: bool(daemon.answered(jpeg("red"))) and daemon.parts.world.heard_ns > seen + 500_000_000)
