@@ -1,6 +1,6 @@
 """For each batch size the request that it is still good for; of all these batches the one that has to begin first."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
@@ -17,7 +17,6 @@ from edge.policies.feasible import (
     run,
     shed,
     shed_ns,
-    sizes,
     tail_ns,
     wake,
 )
@@ -37,13 +36,13 @@ class Strategy(NamedTuple):
 
 @dataclass
 class Clockwork:
-    """`bump`: a batch grows to the largest that its first request can wait for ("fit"), or to all that wait, and where
-    that is too much the strategy is passed over ("all"). `window_ms`: a lane that would begin later than this, or than
+    """`bump`: a batch grows to all that wait, and where that is too much the strategy is passed over ("all"); or to the
+    largest that its first request can wait for ("fit"). `window_ms`: a lane that would begin later than this, or than
     `window_share` of the expected duration if that is more, gives the work back. `loads`: it decides what is loaded
     for those who wait. `boundary_ms`: a following stage that is shorter than this is run along.
     """
 
-    bump: Literal["fit", "all"] = "fit"
+    bump: Literal["all", "fit"] = "all"
     window_ms: float = 2.0
     window_share: float = 0.1
     loads: bool = True
@@ -52,7 +51,7 @@ class Clockwork:
     about: ClassVar[About] = About(
         paper="Gujarati et al., Serving DNNs like Clockwork, OSDI 2020, sections 4 and 5",
         sources={
-            "bump": "ours: `fit` is better below saturation; `all` is what the published controller does",
+            "bump": "the published controller",
             "window_ms": "ours: 10 ms in the published controller, longer than whole batches on small boxes take",
             "window_share": "ours: as `window_ms`",
             "loads": "the paper",
@@ -63,7 +62,6 @@ class Clockwork:
             "the window is 2 ms or a tenth of the duration, not 10 ms",
             "an SLO below 15 ms is kept as it is; the published controller makes 15 ms of it",
             "no 5 ms are taken off each SLO: the estimator's margin is there for that",
-            "a batch grows as far as its first request can wait, instead of not at all",
             "each copy of a model takes an equal part of its demand; a further copy pushes nothing aside that serves",
         ),
     )
@@ -88,26 +86,27 @@ class Clockwork:
         return wake(state, shed_ns(state, "hopeless"))
 
     def _strategies(self, state: State, now: Time, lane: Lane, queue: Sequence[Entry]) -> Iterator[Strategy]:
-        """One for each size; none for a size that too few can still wait for."""
+        """For each size the first request that such a batch is not too late for. Smaller batches from the same request
+        on, and batches of the same size from later ones on, have to begin later: they are not looked at.
+        """
         head = queue[0][2]
         digest, after_ns = head.chain[head.at], tail_ns(state, head, lane)
         if worth_a_try(state, head, lane, now):
             yield Strategy(now, digest, 1, 0)
-        for size in sizes(state, digest, 1 if head.attempts else len(queue)):
-            took_ns = state.duration_ns(digest, size, lane)
-            at = bisect_left(queue, now + took_ns + after_ns, key=deadline_ns)
-            if len(queue) - at >= size:
-                by_ns = finish_by_ns(state, queue[at][2], lane)
-                grown = self._grown(state, lane, digest, 1 if head.attempts else len(queue) - at, by_ns - now)
-                if grown >= size:
-                    yield Strategy(by_ns - took_ns, digest, grown, at)
-
-    def _grown(self, state: State, lane: Lane, digest: str, most: int, time_ns: Time) -> int:
-        """The size that the batch is run with; 0: the strategy is of no use."""
-        if self.bump == "fit":
-            return largest_within(state, digest, lane, most, time_ns)
-        size = largest(state, digest, most)
-        return size if state.duration_ns(digest, size, lane) <= time_ns else 0
+        size, at, end = 1, 0, 1 if head.attempts else len(queue)
+        while at < end:
+            ends_ns = now + state.duration_ns(digest, size, lane) + after_ns
+            at = bisect_left(queue, ends_ns, at, end, key=deadline_ns)
+            at = min(at, end - size + 1)  # too few can wait for so many: as many as there are, once they are fewer
+            if at == end:
+                return
+            most, by_ns = largest(state, digest, end - at), finish_by_ns(state, queue[at][2], lane)
+            size = min(most, max(size, largest_within(state, digest, lane, most, by_ns - now)))
+            if size == most or self.bump == "fit":
+                yield Strategy(by_ns - state.duration_ns(digest, size, lane), digest, size, at)
+            if size == most:
+                return
+            size = following(state, digest, size)
 
     def _infer(self, state: State, now: Time, lane: Lane, chosen: Strategy) -> Action:
         """Give up whoever is older than the strategy and comes too late with it, then run it."""
@@ -119,6 +118,12 @@ class Clockwork:
         work = run(state, lane, together(queue, chosen.size), self.boundary_ns)
         took_ns = sum([state.duration_ns(digest, len(work.tasks), lane) for digest in work.stages])
         return replace(work, latest_ns=now + max(self.window_ns, round(self.window_share * took_ns)))
+
+
+def following(state: State, digest: str, size: int) -> int:
+    """The next larger size that the stage accepts; there is one."""
+    batches = state.stages[digest].batches
+    return batches[bisect_right(batches, size)]
 
 
 def deadline_ns(entry: Entry) -> Time:

@@ -52,33 +52,43 @@ def test_what_has_to_begin_first_goes_first(core: Build) -> None:
 
 
 def test_a_batch_has_to_begin_sooner_than_one_request(core: Build) -> None:
-    """Two of a have to begin at 60 - 6 = 54 ms, one of b at 59.5 - 5 = 54.5 ms."""
+    """Two of a have to begin at 60 - 6 = 54 ms, one of b at 59.5 - 5 = 54.5 ms; one of a could until 55."""
     box, requests = waiting(core, [("a", 60), ("a", 60), ("b", 59.5)])
     assert ran(box) == requests[:2]
 
 
-@pytest.mark.parametrize(("slo_ms", "size"), [(1000, 8), (33, 8), (32, 7), (27, 2), (26, 1)])
-def test_a_batch_grows_as_far_as_its_first_request_can_wait(core: Build, slo_ms: float, size: int) -> None:
-    box, requests = waiting(core, [("a", slo_ms)] * 2 + [("a", 2000)] * 6)
-    assert len(ran(box)) >= size
-    assert ran(box)[-1] <= requests[-1]
+@pytest.mark.parametrize(("slo_ms", "size"), [(1000, 8), (33, 8), (32.5, 7), (27, 2), (26, 1)])
+def test_a_batch_may_grow_as_far_as_its_first_request_can_wait(core: Build, slo_ms: float, size: int) -> None:
+    box, requests = waiting(core, [("a", slo_ms)] + [("a", 2000)] * 7, bump="fit")
+    assert ran(box) == requests[:size]
 
 
-def test_the_oldest_are_given_up_for_a_batch_that_has_to_begin_now(core: Build) -> None:
+@pytest.mark.parametrize(("slo_ms", "late"), [(1000, 0), (33, 0), (31.9, 1), (27, 1)])
+def test_as_published_it_grows_to_all_or_the_first_is_given_up(core: Build, slo_ms: float, late: int) -> None:
+    box, requests = waiting(core, [("a", slo_ms)] + [("a", 2000)] * 7)
+    assert ran(box) == requests[late:]
+    assert [box.outcome(request) for request in requests] == ["late"] * late + [None] * (8 - late)
+
+
+def test_a_batch_made_for_the_second_takes_the_first_along_where_that_is_in_time(core: Build) -> None:
+    """All eight end at 33, too late for the first; the seven behind it end at 32, and so do any seven."""
+    box, requests = waiting(core, [("a", 32.5)] + [("a", 2000)] * 7)
+    assert ran(box) == requests[:7]
+
+
+def test_as_many_go_as_can_still_wait_for_each_other(core: Build) -> None:
+    """At 21 ms: all three would end at 28, when none of them can be; without the first the others end at 27."""
+    box, requests = waiting(core, [("a", 26.5), ("a", 27), ("a", 27.5)])
+    assert ran(box) == requests[1:]
+    assert box.outcome(requests[0]) == "late"
+
+
+@pytest.mark.parametrize("bump", ["all", "fit"])
+def test_the_oldest_are_given_up_for_a_batch_that_has_to_begin_now(core: Build, bump: str) -> None:
     """At 21 ms: alone the head could begin until 21.5, the eight behind it have to by 21.4 if all are to be in time."""
-    box, requests = waiting(core, [("a", 26.5)] + [("a", 33.4)] * 8)
+    box, requests = waiting(core, [("a", 26.5)] + [("a", 33.4)] * 8, bump=bump)
     assert box.outcome(requests[0]) == "late"
     assert ran(box) == requests[1:]
-
-
-def test_published_bumping_is_all_or_nothing(core: Build) -> None:
-    """Nine of a end at 34. The head is due at 30: with all of them it is too late, so it is not bumped to five."""
-    asked = [("a", 30.0)] + [("a", 100.0)] * 8
-    fit, requests = waiting(core, asked)
-    assert ran(fit) == requests[:5]
-    everybody, requests = waiting(core, asked, bump="all")
-    assert everybody.outcome(requests[0]) == "late"
-    assert ran(everybody) == requests[1:]
 
 
 def test_what_cannot_start_in_time_is_told_so_while_the_lane_is_busy(core: Build) -> None:
@@ -91,8 +101,13 @@ def test_what_cannot_start_in_time_is_told_so_while_the_lane_is_busy(core: Build
 
 
 def test_an_slo_below_fifteen_milliseconds_is_kept(core: Build) -> None:
-    box, requests = waiting(core, [("a", 9)], at_ms=5)
-    assert box.outcome(requests[0]) == "late" or box.running() is None or ran(box) == requests
+    box = box_of(core, A, LONG)
+    box.ask("long", slo_ms=1000)
+    asked = [box.ask("a", slo_ms=slo_ms) for slo_ms in (9, 11)]
+    box.finish(at_ms=3)
+    assert ran(box) == asked
+    box.finish(at_ms=9)
+    assert [box.outcome(request) for request in asked] == ["ok", "ok"]
 
 
 # ---- windows ------------------------------------------------------------------------------------------------------
