@@ -5,6 +5,7 @@ cycle and then for its own batch: `duty + l(b) <= slo`. The bins are squishy sin
 smaller, and thus each request dearer.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
@@ -68,9 +69,15 @@ class Packing:
     left: tuple[Session, ...] = ()  # for which no lane has time or memory
 
 
+def largest(session: Session, fits: Callable[[int], bool]) -> int:
+    """Of the accepted sizes; 0: none. Found by halving: what does not fit does not fit when it is larger either."""
+    at = bisect_left(session.batches, True, key=lambda batch: not fits(batch))
+    return session.batches[at - 1] if at else 0
+
+
 def saturated_batch(session: Session, lane: str) -> int:
     """The largest that fits twice into the SLO: a request that has just missed a batch waits for all of it. 0: none."""
-    return max((b for b in session.batches if 2 * session.duration_ns(b, lane) <= session.slo_ns), default=0)
+    return largest(session, lambda batch: 2 * session.duration_ns(batch, lane) <= session.slo_ns)
 
 
 def throughput(session: Session, lane: str) -> float:
@@ -85,7 +92,7 @@ def residual(session: Session, rate_per_s: float, lane: str) -> Node | None:
     def fits(batch: int) -> bool:
         return session.duration_ns(batch, lane) + batch / rate_per_s * SECOND_NS <= session.slo_ns
 
-    batch = max((b for b in session.batches if fits(b)), default=session.batches[0])
+    batch = largest(session, fits) or session.batches[0]
     waits_ns = min(batch / rate_per_s * SECOND_NS, session.slo_ns - session.duration_ns(batch, lane))
     node = Node(lane, waits_ns, (Part(session, rate_per_s, batch),))
     return node if waits_ns > 0 and node.busy_ns() <= waits_ns else None
@@ -194,7 +201,8 @@ def pack_what_fits(sessions: Sequence[Session], rooms: Sequence[Room], halvings:
     if not packing.left:
         return packing, 1.0
     best: Packing | None = None
-    for _ in range(halvings):
+    together = not pack([replace(s, rate_per_s=LEAST_PER_S) for s in possible], rooms).left
+    for _ in range(halvings if together else 0):
         share = (low + high) / 2
         tried = pack([replace(s, rate_per_s=max(LEAST_PER_S, s.rate_per_s * share)) for s in possible], rooms)
         if tried.left:
