@@ -8,6 +8,7 @@ from edge.events import NEVER, Action, Task, Time
 from edge.policies.batching import latest_start_ns, together
 from edge.policies.feasible import idle, largest_feasible, run, shed, shed_ns, wake
 from edge.policies.placement import served_by
+from edge.policies.placing import place
 from edge.protocols import About
 from edge.state import Entry, Lane, State
 
@@ -49,7 +50,7 @@ class LargestFeasible:
         for lane in idle(state):
             if (best := self.candidate(state, now, lane)) is not None:
                 return run(state, lane, best.tasks, self.boundary_ns)
-        return wake(state, shed_ns(state, "hopeless"))
+        return (place(state) if state.plan.placement else None) or wake(state, shed_ns(state, "hopeless"))
 
     def queues(self, state: State, lane: Lane) -> list[tuple[str, list[Entry]]]:
         """By stage digest: what may run on this lane, none of them empty."""

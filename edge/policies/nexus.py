@@ -20,6 +20,7 @@ from edge.policies.feasible import (
     wake,
 )
 from edge.policies.placement import served_by
+from edge.policies.placing import place
 from edge.policies.ring import Ring
 from edge.protocols import About
 from edge.state import Entry, Lane, State
@@ -70,7 +71,7 @@ class Nexus:
             if queues := dict(served_by(state, lane)):
                 digest = Ring(self._last(lane)).turns(queues)[0]
                 return self._turn(state, now, lane, digest, queues[digest])
-        return wake(state, shed_ns(state, "hopeless"))
+        return (place(state) if state.plan.placement else None) or wake(state, shed_ns(state, "hopeless"))
 
     def _last(self, lane: Lane) -> str:
         """Whose turn was the last on this lane."""

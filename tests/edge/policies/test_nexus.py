@@ -144,3 +144,11 @@ def test_a_model_whose_lane_lacks_it_runs_elsewhere(core: Build) -> None:
     box.do(Planned(Plan(placement={"cpu1": ("a",)})))
     box.ask("a")
     assert apps(box.running("cpu0")) == ["a"]
+
+
+def test_a_model_is_loaded_where_the_plan_wants_it(core: Build) -> None:
+    box = box_of(core, A, B, lanes={"cpu0": 1000, "cpu1": 1000})
+    there = {name: [*lane.residency.resident] for name, lane in box.state.lanes.items()}
+    other = next(event for event in (A, B) if [event.variant.stages[0]] != there["cpu1"])
+    box.do(Planned(Plan(placement={"cpu1": (other.variant.model,)})))
+    assert [*box.state.lanes["cpu1"].residency.resident] == [other.variant.stages[0]]
