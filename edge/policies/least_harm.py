@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from edge.events import NEVER, Action, Event, Run, Task, Time
 from edge.policies.attainment import Attainment
-from edge.policies.batching import run_of_stages
-from edge.policies.feasible import idle, shed, shed_ns, tail_ns, wake
+from edge.policies.feasible import idle, tail_ns, wake
 from edge.policies.line import Line
+from edge.policies.offers import Offer, offers, run, shed, shed_ns
+from edge.policies.upgrade import fits, quickest, upgraded
 from edge.protocols import About, Moment
 from edge.state import Entry, Lane, State
 
@@ -31,6 +32,7 @@ class LeastHarm:
 
     `fairness` 0..1: the weight of an app rises by up to the factor 1 + `push` once its share in time falls below
     overall share ** (1 / fairness). 0: only the number of requests in time counts; 1: nobody below the average.
+    Of several variants the quickest is planned with, and the most accurate run that costs nobody else a deadline.
     `forget`: of the shares. `batch_max`: tasks in one batch. `boundary_ms`: a following stage shorter than this is
     run along.
     """
@@ -80,27 +82,27 @@ class LeastHarm:
         lanes = idle(state)
         if not lanes and state.lanes:
             return None  # whoever is lost meanwhile is told when a lane is free
-        if reply := shed(state, now, "hopeless"):
+        if reply := shed(state, now):
             return reply
         for lane in lanes:
             if lines := [*self._lines(state, lane, now)]:
                 return self._best(state, lane, lines, now, alone=len(lanes) == 1)
-        return wake(state, shed_ns(state, "hopeless"))
+        return wake(state, shed_ns(state))
 
     # ---- queues --------------------------------------------------------------------------------------------------
 
     def _lines(self, state: State, lane: Lane, now: Time) -> Iterator[Line]:
-        resident, tables = lane.residency.resident, self._tables_of(lane)
-        for digest, queue in state.queues.items():
-            if digest in resident:
-                head = queue[0][2]
-                if digest not in tables:
-                    tables[digest] = self._table(state, lane, digest)
-                sizes, durations_ns = tables[digest]
-                tail = tail_ns(state, head, lane) if len(head.chain) > 1 else 0
-                line = Line(digest, queue, sizes, durations_ns, tail, self._weight(state, head))
-                line.look(now)
-                yield line
+        tables = self._tables_of(lane)
+        for queue in state.queues.values():
+            head = queue[0][2]
+            if not (ways := ways_of(state, head, lane)):
+                continue
+            way = quickest(state, ways)
+            if way.stage not in tables:
+                tables[way.stage] = self._table(state, lane, way.stage)
+            line = Line(way.stage, queue, *tables[way.stage], way.after_ns, self._weight(state, head))
+            line.look(now)
+            yield line
 
     def _tables_of(self, lane: Lane) -> dict[str, tuple[Sequence[int], list[int]]]:
         """Accepted batches and how long they take; what this lane has run since is asked for again."""
@@ -139,7 +141,11 @@ class LeastHarm:
                 best = (worth, line, skip, size)
         _, line, skip, size = best or (0.0, lines[0], 0, 1)  # only one waits, and the estimate says that it is lost
         tasks = members(line.queue, skip, size)
-        return Run(0, lane.name, run_of_stages(state, tasks, lane, self.boundary_ns), tasks)
+        ways = ways_of(state, tasks[0], lane)
+        way = upgraded(state, ways, tasks, line, lines, now) if len(ways) > 1 else ways[0]
+        if not fits(state, way, tasks):
+            tasks = tasks[:1]
+        return run(state, way, tasks, self.boundary_ns)
 
     def _choices(self, lines: list[Line], now: Time) -> Iterator[Choice]:
         """The best batch of each queue, harm to others not yet counted."""
@@ -167,6 +173,17 @@ class LeastHarm:
                 if worth <= enough:
                     break
         return worth
+
+
+def ways_of(state: State, task: Task, lane: Lane) -> list[Offer]:
+    """The most accurate first; a model of one variant is not worth asking at length."""
+    model = state.models.get(task.model)
+    if model is not None and len(model.variants) > 1:
+        return offers(state, task, lane)
+    stage = task.chain[task.at]
+    if stage not in lane.residency.resident:
+        return []
+    return [Offer(lane, "", stage, tail_ns(state, task, lane) if len(task.chain) > 1 else 0, 1.0)]
 
 
 def members(queue: Sequence[Entry], skip: int, size: int) -> tuple[Task, ...]:

@@ -16,6 +16,7 @@ from edge.protocols import Moment
 from edge.scenario import MS, affine, play
 from edge.scheduler import Scheduler
 from edge.state import State
+from tests.edge.policies.variants_builder import variants
 
 SIZES = (1, 2, 4, 8)
 DURATIONS_NS = [5 * MS, 7 * MS, 11 * MS, 19 * MS]
@@ -181,3 +182,37 @@ def served(fairness: float, arrivals: str) -> tuple[float, float]:
         assert deadline_ns is not None
         good[asked[reply.request_id].app] += reply.outcome == "ok" and at <= deadline_ns
     return sum(good.values()) / len(asked), min(good[app] / offered[app] for app in offered)
+
+
+# ---- variants --------------------------------------------------------------------------------------------------------
+
+SIZES_OF_ONE = variants("sized", small=(1, 2, 0.6), large=(4, 6, 0.8))
+
+
+def variant_chosen(**waiting: tuple[int, float]) -> tuple[str, str, int]:
+    box = Box(LeastHarm(), SIZES_OF_ONE, QUICK)
+    box.crowd(**waiting)
+    action = box.policy.decide(box.scheduler.state, box.now)
+    assert isinstance(action, Run), action
+    return action.tasks[0].model, action.variant, len(action.tasks)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "expected"),
+    [
+        ({"sized": (1, 100.0)}, ("sized", "large", 1)),  # nobody minds
+        ({"sized": (1, 9.0)}, ("sized", "", 1)),  # the large one takes 10 ms; the small one serves
+        ({"sized": (3, 17.0)}, ("sized", "", 3)),  # three of the large one take 18 ms, so they would be too late
+        ({"sized": (3, 18.5)}, ("sized", "large", 3)),
+        ({"sized": (1, 11.0), "quick": (1, 12.0)}, ("sized", "", 1)),  # 10 ms would leave quick too little for its 3
+        ({"sized": (1, 11.0), "quick": (1, 14.0)}, ("sized", "large", 1)),
+    ],
+)
+def test_as_accurate_as_nobody_minds(waiting: dict[str, tuple[int, float]], expected: tuple[str, str, int]) -> None:
+    assert variant_chosen(**waiting) == expected
+
+
+def test_who_waits_behind_the_batch_is_asked_as_well() -> None:
+    """Batches of at most 8: nine wait, and the ninth is due when a large batch would just have ended."""
+    assert variant_chosen(sized=(9, 39.0)) == ("sized", "", 8)
+    assert variant_chosen(sized=(9, 100.0)) == ("sized", "large", 8)
