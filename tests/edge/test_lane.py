@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from itertools import count
+from time import monotonic_ns
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from devices.cpu import Cpu
 from devices.interface import DeviceLost
 from edge.codecs.picture import Picture
-from edge.events import Evicted, Failed, Finished, LaneDown, LaneUp, Loaded, LoadFailed, Run, Stopped, Task
+from edge.events import NEVER, Evicted, Failed, Finished, LaneDown, LaneUp, Loaded, LoadFailed, Run, Stopped, Task
 from edge.lane import Given, Job, LaneThreads, Order, Shelf, stacked
 from porting.images import prepare
 from porting.repository import Repository
@@ -57,16 +58,26 @@ class Lane:
             assert self.next() == Loaded(self.threads.name, stage.digest)
         return found, stages
 
-    def run(self, stages, jobs, at=0, chain=None):
+    def run(self, stages, jobs, at=0, chain=None, latest_ns=NEVER):
         chain = chain or tuple(stage.digest for stage in stages)
         tasks = tuple(Task(next(self.ids), (1,), job.model, chain, at, 0, None) for job in jobs)
-        run = Run(next(self.ids), self.threads.name, tuple(stage.digest for stage in stages), tasks)
+        digests = tuple(stage.digest for stage in stages)
+        run = Run(next(self.ids), self.threads.name, digests, tasks, latest_ns=latest_ns)
         self.threads.run(Order(run, tuple(stages), tuple(jobs)))
         return tasks, self.next()
 
 
 def job_of(variant, payload):
     return Job(variant.model, variant, Picture(payload))
+
+
+@pytest.mark.parametrize(("window_s", "event"), [(-1, Stopped), (60, Finished)])
+def test_an_order_that_is_heard_too_late_is_given_back(lane, window_s, event):
+    variant, stages = lane.serve("paint")
+    job = job_of(variant, jpeg("red"))
+    _, answered = lane.run(stages, [job], latest_ns=monotonic_ns() + window_s * 10**9)
+    assert isinstance(answered, event)
+    assert bool(job.outcome.found) == (event is Finished)
 
 
 def test_a_batch_becomes_one_outcome_per_task(lane):
