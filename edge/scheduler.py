@@ -129,6 +129,8 @@ class Scheduler:
             if trouble and not self._may_do(opened, len(openings) - at):
                 self._reply(opened, "refused", trouble)
                 return
+        if openings and not opened.unfinished and not self._reply_partly(opened):
+            self._reply(opened, "refused", trouble)  # nothing could be opened, and nobody would ever come back to it
 
     def _open_task(self, opened: Open, opening: Opening) -> str:
         """Returns why it cannot be opened, or nothing."""

@@ -18,6 +18,7 @@ from edge.events import (
     LaneDown,
     LaneUp,
     Load,
+    Loaded,
     Plan,
     Planned,
     Reply,
@@ -34,9 +35,10 @@ from edge.events import (
 from edge.loop import run
 from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.protocols import Moment
+from edge.protocols import Moment, Opening, Progress
+from edge.scenario import affine
 from edge.scheduler import GRACE_NS, STOPPING_NS, Scheduler
-from edge.state import State
+from edge.state import Open, State
 from edge.virtual import Virtual
 from edge.workload import served, stage
 
@@ -423,3 +425,37 @@ def test_a_policy_that_never_settles_is_a_bug() -> None:
     scheduler = Scheduler(State(Table()), rogue, {})
     with pytest.raises(AssertionError, match=r"Rogue.* never settles"):
         scheduler.handle(Planned(Plan()), 0)
+
+
+class Soft:
+    """A cascade that can do without its second model."""
+
+    def models(self) -> tuple[str, ...]:
+        return ("detector", "absent")
+
+    def opened(self, request: Request) -> tuple[Opening, ...]:
+        return (Opening("detector"),)
+
+    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+        return Progress(openings=(Opening("absent", task.id),))
+
+    def partial(self, opened: Open) -> list[int]:
+        return [task for task in opened.tasks if task in opened.finished]
+
+
+def test_a_request_whose_next_tasks_cannot_be_opened_is_answered_with_what_has_come() -> None:
+    scheduler = Scheduler(State(Table()), complete(EarliestDeadlineFirst()), {"soft": Soft()})
+    actions: list[Action] = []
+    waiting: list[Event] = [
+        LaneUp("cpu0", "cpu", 1 << 30),
+        affine("detector", 1, 1),
+        Arrived(Request(1, "soft", "c", 0, 10**9)),
+    ]
+    while waiting:
+        done = scheduler.handle(waiting.pop(0), 0)
+        waiting += [Loaded(action.lane, action.stage) for action in done if isinstance(action, Load)]
+        waiting += [Finished(run.work_id, {run.tasks[0].id: StepResult()}) for run in done if isinstance(run, Run)]
+        actions += done
+    (reply,) = [action for action in actions if isinstance(action, Reply)]
+    assert (reply.outcome, reply.detail, len(reply.tasks)) == ("ok", "partial", 1)
+    assert scheduler.state.requests == {}
