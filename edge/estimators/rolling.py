@@ -2,12 +2,14 @@
 
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import ceil
 from statistics import median
 from typing import ClassVar
 
 from edge.estimators.table import Table
+from edge.events import NEVER
 from edge.protocols import About
 from porting.variant import Stage
 
@@ -29,10 +31,37 @@ class Window:
         insort(self.by_size, took_ns)
 
 
+@dataclass(slots=True)
+class Batches:
+    """Of one graph on one lane. `limits`: by batch that has not run often enough, until something is learnt."""
+
+    taken_ns: dict[int, int] = field(default_factory=dict)  # batch -> quantile, as measured
+    limits: dict[int, tuple[int, int]] = field(default_factory=dict, compare=False)
+
+    def levelled(self) -> Iterator[tuple[int, int]]:
+        """(batch, ns), both ascending."""
+        high_ns = 0
+        for batch, took_ns in sorted(self.taken_ns.items()):
+            high_ns = max(high_ns, took_ns)
+            yield batch, high_ns
+
+    def limits_ns(self, batch: int) -> tuple[int, int]:
+        """No less than smaller batches are known to take, no more than larger ones."""
+        if batch not in self.limits:
+            least_ns, most_ns = 0, NEVER
+            for size, took_ns in self.levelled():
+                if size > batch:
+                    most_ns = took_ns
+                    break
+                least_ns = took_ns
+            self.limits[batch] = least_ns, most_ns
+        return self.limits[batch]
+
+
 @dataclass
 class Rolling:
-    """Quantile of the last `runs` durations for each graph, batch size and lane; the profile until there are
-    `runs_min`.
+    """Quantile of the last `runs` durations for each graph, batch size and lane, never falling with the batch size;
+    the profile until there are `runs_min`.
 
     The `outliers` longest of them are left out, since one hiccup of the system says nothing about the next run.
     `margin`: every answer is this many times that. `clock_runs`: durations are kept as at the profile's clock, and a
@@ -52,6 +81,7 @@ class Rolling:
         deviations=(
             "The clock is not read but inferred from how long runs take: the core sees no hardware.",
             "Before there are enough runs it says what the profile says, not a tenth of a millisecond.",
+            "A batch is never expected to take less than a smaller one; the paper keeps each batch size apart.",
         ),
     )
 
@@ -64,6 +94,7 @@ class Rolling:
     table: Table = field(init=False, repr=False)
     _windows: dict[Key, Window] = field(default_factory=dict, repr=False)
     _learnt: dict[Key, int] = field(default_factory=dict, repr=False)
+    _batches: dict[tuple[str, str], Batches] = field(default_factory=dict, repr=False)  # by graph and lane
     _slowness: dict[str, deque[float]] = field(default_factory=dict, repr=False)  # by lane: the last runs / profile
     _clock: dict[str, float] = field(default_factory=dict, repr=False)  # by lane: their median
 
@@ -73,7 +104,7 @@ class Rolling:
             raise ValueError(f"{self}: expected 1 <= runs_min <= runs, a quantile in (0, 1], outliers of 0 or more")
 
     def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
-        known_ns = self._learnt.get((stage.graph, batch, lane)) or self.table.duration_ns(stage, batch, lane)
+        known_ns = self._learnt.get((stage.graph, batch, lane)) or self._unlearnt_ns(stage, batch, lane)
         return max(1, round(known_ns * self._clock.get(lane, 1.0))) if self.clock_runs else known_ns
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
@@ -85,14 +116,41 @@ class Rolling:
             if len(self._windows) >= WINDOWS_MAX:
                 oldest = next(iter(self._windows))
                 del self._windows[oldest]
-                self._learnt.pop(oldest, None)
+                self._forget(*oldest)
             window = self._windows[key] = Window()
         window.add(max(1, took_ns), self.runs)
         count = len(window.by_size)
         if count >= self.runs_min:
             # A quantile, not a mean: being early wastes a little, being late breaks a promise.
             known_ns = window.by_size[max(0, ceil(self.quantile * count) - 1 - self.outliers)]
-            self._learnt[key] = max(1, round(known_ns * self.margin))
+            self._set(stage.graph, batch, lane, max(1, round(known_ns * self.margin)))
+
+    def _unlearnt_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        """By the profile, within what is known of other batch sizes."""
+        profiled_ns = self.table.duration_ns(stage, batch, lane)
+        if (batches := self._batches.get((stage.graph, lane))) is None:
+            return profiled_ns
+        least_ns, most_ns = batches.limits_ns(batch)
+        return min(max(profiled_ns, least_ns), most_ns)
+
+    def _set(self, graph: str, batch: int, lane: str, took_ns: int) -> None:
+        batches = self._batches.setdefault((graph, lane), Batches())
+        if batches.taken_ns.get(batch) != took_ns:
+            batches.taken_ns[batch] = took_ns
+            self._level(graph, lane, batches)
+
+    def _forget(self, graph: str, batch: int, lane: str) -> None:
+        if self._learnt.pop((graph, batch, lane), None) is not None:
+            batches = self._batches[graph, lane]
+            del batches.taken_ns[batch]
+            self._level(graph, lane, batches)
+            if not batches.taken_ns:
+                del self._batches[graph, lane]
+
+    def _level(self, graph: str, lane: str, batches: Batches) -> None:
+        """Policies search for the largest batch in time by halving, which asks for durations that do not fall."""
+        batches.limits.clear()
+        self._learnt.update({(graph, batch, lane): took_ns for batch, took_ns in batches.levelled()})
 
     def _at_profiled_clock(self, stage: Stage, batch: int, lane: str, took_ns: int) -> int:
         """How long the run would have taken, were the lane as quick as when it was profiled."""

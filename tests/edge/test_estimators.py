@@ -5,6 +5,8 @@ from math import sin
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.estimators.affine import Affine, Line
 from edge.estimators.mean_std import MeanStd
@@ -79,11 +81,34 @@ def test_one_hiccup(outliers: int, ns: int) -> None:
 def test_a_promoted_head_keeps_what_was_learnt() -> None:
     rolling = Rolling()
     for _ in range(8):
-        rolling.learn(stage("head", 3, head="h0"), 2, "cpu0", 777)
+        rolling.learn(stage("head", 3, head="h0"), 2, "cpu0", 4_000_777)
     promoted = stage("head", 3, head="h1")
-    assert rolling.duration_ns(promoted, 2, "cpu0") == 777
-    assert rolling.duration_ns(promoted, 2, "gpu0") != 777
+    assert rolling.duration_ns(promoted, 2, "cpu0") == 4_000_777
+    assert rolling.duration_ns(promoted, 2, "gpu0") != 4_000_777
     assert rolling.duration_ns(promoted, 1, "cpu0") == 3_000_000
+
+
+def test_what_runs_often_moves_the_batches_beside_it() -> None:
+    """Whoever looks for the largest batch in time halves, so durations may not fall with the batch."""
+    eye = Stage("onnx", "eye", batches=(1, 2, 4, 8), durations_ns={1: 10, 2: 12, 4: 16, 8: 24})
+    rolling = Rolling()
+    for batch, took_ns in ((1, 30), (4, 14)):
+        for _ in range(8):
+            rolling.learn(eye, batch, "l", took_ns)
+    assert [rolling.duration_ns(eye, batch, "l") for batch in (1, 2, 4, 8)] == [30, 30, 30, 30]
+    for _ in range(64):
+        rolling.learn(eye, 1, "l", 3)
+    assert [rolling.duration_ns(eye, batch, "l") for batch in (1, 2, 3, 4, 8)] == [3, 12, 14, 14, 24]
+
+
+@given(st.lists(st.tuples(st.sampled_from((1, 2, 3, 4, 8)), st.integers(1, 99)), max_size=60))
+def test_a_quantile_never_falls_with_the_batch(runs: list[tuple[int, int]]) -> None:
+    eye = Stage("onnx", "eye", batches=(1, 2, 4, 8), durations_ns={1: 10, 2: 12, 4: 16, 8: 24})
+    rolling = Rolling(runs=4, runs_min=2)
+    for batch, took_ns in runs:
+        rolling.learn(eye, batch, "l", took_ns)
+        known = [rolling.duration_ns(eye, size, "l") for size in range(1, 11)]
+        assert known == sorted(known)
 
 
 @pytest.mark.parametrize(("margin", "ns"), [(1.0, 140), (1.06, 148), (2, 280), (0.001, 1)])
