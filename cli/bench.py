@@ -44,7 +44,7 @@ def schedulers(
     config: Annotated[Path | None, typer.Option(help="Your edge.yaml: its models as profiled, and its apps.")] = None,
     trace: Annotated[Path | None, typer.Option(help="A file of arrivals, on the preset's or your own models.")] = None,
     load: Annotated[
-        str, typer.Option(help=f"1: what the box just sustains (default: {LOADS}; a trace as it is).")
+        str, typer.Option(help=f"1.0: the box is just busy all the time (default: {LOADS}; a trace as it is).")
     ] = "",
     arrivals: Annotated[str, typer.Option(help="How requests come: poisson, gamma4, periodic, …")] = "poisson,gamma4",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Traces of each kind; intervals are over them.")] = 5,
@@ -138,7 +138,8 @@ def check_place(file: Path | None) -> None:
 
 def verdict(outcomes: Sequence["Outcome"], whole: bool) -> int:
     """Says once for each system what went wrong; the exit code."""
-    troubles = {one.system: one for one in reversed(outcomes) if one.trouble}
+    in_order = sorted(outcomes, key=lambda one: (one.index, one.system))  # processes end in any
+    troubles = {one.system: one for one in reversed(in_order) if one.trouble}
     for name, one in sorted(troubles.items()):
         where = ", ".join(f"{key} {value}" for key, value in one.facts.items() if isinstance(value, str | int | float))
         complain(f"{name}: {one.trouble} ({where})")

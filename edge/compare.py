@@ -23,7 +23,6 @@ from edge.scenario import Scenario, play
 from edge.scores import Scores, score
 from edge.systems import System
 from edge.timed import Timed
-from porting.errors import UserError
 from porting.variant import Variant
 
 
@@ -68,7 +67,8 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """All of them, as they end. `near`: indices of the scenarios to have a close look at.
 
-    A policy that breaks a rule of the core is an outcome with `trouble`; the others go on.
+    A run that fails, by a rule of the core or by any error of a system's own code, is an outcome with `trouble`; the
+    others go on.
     """
     close = set(near)
     jobs = [
@@ -113,8 +113,8 @@ def outcome(job: Job) -> Outcome:
     facts = dict(unpacked(job.scenario).facts)
     try:
         scores, right, near = scored(job)
-    except (AssertionError, UserError) as error:
-        return Outcome(job.system.name, job.index, facts, trouble=str(error) or "an assertion without words")
+    except Exception as error:  # whoever wrote the policy may have raised it: no reason to lose what others did
+        return Outcome(job.system.name, job.index, facts, trouble=f"{type(error).__name__}: {error}")
     return Outcome(job.system.name, job.index, facts, scores, right, closeup=near)
 
 

@@ -237,3 +237,13 @@ def test_a_number_that_there_is_not_is_a_dash(capsys):
     console().print(shown([row("mute", goodput=0.0, offered_rps=10.0)], "mute"))
     out = capsys.readouterr().out
     assert "mute" in out
+
+
+def test_which_trouble_is_told_does_not_depend_on_who_ended_first(capsys):
+    from cli.bench import verdict
+    from edge.compare import Outcome
+
+    troubles = [Outcome("mine", index, {"seed": index}, trouble=f"KeyError: {index}") for index in (2, 0, 1)]
+    for ended in (troubles, troubles[::-1]):
+        assert verdict(ended, whole=True) == 1
+        assert capsys.readouterr().err == "leeway: mine: KeyError: 0 (seed 0)\n"

@@ -82,6 +82,8 @@ class Stubborn:
         return (task.id,)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        if self.fault == "slip":
+            raise KeyError("no such stage")
         if self.fault == "never settles":
             return WakeAt(state.wake_ns - 1) if now < state.wake_ns - 1 else None
         for stage, queue in state.queues.items():
@@ -100,6 +102,13 @@ def test_a_policy_that_breaks_a_rule_is_named_and_the_others_go_on(fault: str, s
     assert found["bad"].scores is None
     assert found["edf"].scores is not None
     assert {row.system for row in rows(found.values())} == {"edf"}
+
+
+def test_a_slip_in_a_policy_costs_its_own_runs_alone():
+    bad = System(name="bad", policy=PlugIn(use=f"{__name__}:Stubborn", fault="slip"))
+    found = {one.system: one for one in ran(made(), by=(bad, EDF))}
+    assert found["bad"].trouble == "KeyError: 'no such stage'"
+    assert found["edf"].scores is not None
 
 
 def test_who_is_right_is_told_where_variants_say_how_often_they_are():
