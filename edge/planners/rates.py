@@ -14,6 +14,7 @@ class Series:
     """The counts of one name: of the open bucket, of the closed ones that were not empty, and their average."""
 
     bucket: int  # number of the open one
+    began: int  # and of the first
     open: int = 0
     average: float = 0.0  # counts in a bucket, exponentially weighted; 0 before the first
     closed: deque[tuple[int, int]] = field(default_factory=deque)  # (bucket, count), ascending
@@ -44,17 +45,24 @@ class RateMeter:
         if self.began is None:
             self.began = bucket
         if (series := self.series.get(name)) is None:
-            series = self.series[name] = Series(bucket)
+            series = self.series[name] = Series(bucket, bucket)
         self._close(series, bucket)
         series.open += number
 
     def rate(self, name: str, now: Time) -> float:
         """Per second, by the buckets that are over; 0 while none is."""
+        return 0.0 if self.began is None else self._rate(name, now, self.began)
+
+    def rate_since_new(self, name: str, now: Time) -> float:
+        """As `rate`, of the time since this name was counted first: it need not have been there before."""
+        return self._rate(name, now, self.series[name].began) if name in self.series else 0.0
+
+    def _rate(self, name: str, now: Time, began: int) -> float:
         series, bucket = self.series.get(name), now // self.bucket_ns
-        if series is None or self.began is None or bucket <= self.began:
+        if series is None or bucket <= began:
             return 0.0
         self._close(series, bucket)
-        known = 1.0 - self.fades ** (bucket - self.began)  # the weights so far, which would be 1 after a long time
+        known = 1.0 - self.fades ** (bucket - began)  # the weights so far, which would be 1 after a long time
         return series.average / known * 1e9 / self.bucket_ns
 
     def rates(self, now: Time) -> dict[str, float]:

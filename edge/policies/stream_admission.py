@@ -33,9 +33,9 @@ class Stream:
 
 @dataclass
 class StreamAdmission:
-    """`trial_s`: so long a new stream is served while its rate is measured; then it is judged. `again_s`: a refused one
-    is judged again, and one that has been quiet for so long is forgotten. `share`: length of a window of frames as a
-    part of their SLO.
+    """`trial_s`: so long a new stream is served while its rate is measured; then it is judged, and a refused one again
+    after each such time. `again_s`: one that has been quiet for so long is forgotten, and its place is free. `share`:
+    length of a window of frames as a part of their SLO.
 
     In each window the frames of one model and SLO are one job, which comes as the window ends and is due when the next
     one does. A stream is admitted if these jobs, with its own frames among them, can all be on time.
@@ -51,7 +51,7 @@ class StreamAdmission:
         sources={
             "inner": "ours: any policy may be wrapped",
             "trial_s": "ours: frames do not say how often they will come; the paper's clients do",
-            "again_s": "ours: in the paper a client asks again by itself",
+            "again_s": "ours: in the paper a client says that it leaves",
             "share": "the paper: windows of half the relative deadline",
         },
         deviations=(
@@ -124,7 +124,7 @@ class StreamAdmission:
             return False
         frames: dict[tuple[Time, str], int] = {}
         for stream in streams:
-            expected = self.meter.rate(stream.name, now) * stream.window_ns / 1e9
+            expected = self.meter.rate_since_new(stream.name, now) * stream.window_ns / 1e9
             kind = stream.window_ns, stream.model
             frames[kind] = frames.get(kind, 0) + max(1, ceil(expected - WOBBLE))
         lanes = [*state.lanes.values()]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.estimators.table import Table
-from edge.events import LaneUp, Request
+from edge.events import Arrived, LaneUp, Request
 from edge.loop import run
 from edge.planners.rates import RateMeter
-from edge.planners.traffic import Traffic
+from edge.planners.traffic import APPS_MAX, Traffic
 from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.protocols import Moment
@@ -57,6 +57,9 @@ def test_a_new_name_did_not_ask_before() -> None:
     for at in range(100):
         meter.count("new", 10 * SECOND + at * 10 * MS)
     assert meter.rate("new", 11 * SECOND) < 20
+    assert meter.rate_since_new("new", 11 * SECOND) == pytest.approx(100)
+    assert meter.rate_since_new("m", 11 * SECOND) == meter.rate("m", 11 * SECOND)
+    assert meter.rate_since_new("other", 11 * SECOND) == 0
 
 
 def test_the_envelope_is_the_worst_window() -> None:
@@ -134,3 +137,11 @@ def test_a_cascade_is_learnt_from_what_its_answers_lead_to() -> None:
     assert rates["detector"] == pytest.approx(40, rel=0.1)
     assert rates["vehicles"] == pytest.approx(40 * children["vehicles"], rel=0.1)
     assert set(rates) == {"detector", "persons", "vehicles"}  # the teacher has no deadline
+
+
+def test_names_that_come_with_requests_do_not_pile_up() -> None:
+    traffic, state = Traffic(), State(Table())
+    for number in range(APPS_MAX + 10):
+        traffic.see(Moment(number, Arrived(Request(number, f"app{number}", "c", number, number + 10)), (), state))
+    assert len(traffic._opens) == APPS_MAX
+    assert "app0" not in traffic._opens

@@ -15,11 +15,13 @@ EYE = affine("eye", 20, 0)  # 20 ms a frame, in batches or alone
 Camera = tuple[str, float, float]  # its name, from second, to second
 
 
-def outcomes(cameras: Iterable[Camera], after_s: float, slo_ms: float = 100) -> dict[str, Counter[str]]:
-    """Of cameras of ten frames a second: what became of the frames that came after this time."""
+def outcomes(
+    cameras: Iterable[Camera], after_s: float, slo_ms: float = 100, every_ms: int = 100
+) -> dict[str, Counter[str]]:
+    """What became of the frames that came after this time."""
     made = []
     for at, (name, begins, ends) in enumerate(cameras):
-        times = range(round(begins * SECOND) + at * 7 * MS, round(ends * SECOND), 100 * MS)
+        times = range(round(begins * SECOND) + at * 7 * MS, round(ends * SECOND), every_ms * MS)
         made += [Arrival(time_ns, name, "eye", round(slo_ms * MS)) for time_ns in times]
     scenario = Scenario("cameras", (EYE,), requests_of(made), slowdown=0)
     world = play(scenario, complete(StreamAdmission(DisBatcher())), Table())
@@ -55,3 +57,11 @@ def test_with_more_time_more_cameras() -> None:
     found = outcomes([(name, 0, 5) for name in "abcdef"], after_s=2, slo_ms=200)
     assert {name for name, counted in found.items() if counted == Counter(good=30)} == set("abcde")
     assert found["f"] == Counter(refused=30)
+
+
+def test_a_camera_that_comes_late_is_not_taken_for_a_slow_one() -> None:
+    """Its 20 ms a frame, ten frames in a window: one such camera is all that the lane can take."""
+    names = [f"late-{number}" for number in range(3)]
+    found = outcomes([("a", 0, 2), *[(name, 20, 25) for name in names]], after_s=22, slo_ms=1000, every_ms=35)
+    assert sum(counted.keys() == {"good"} for counted in found.values()) == 1
+    assert sum(counted.keys() == {"refused"} for counted in found.values()) == 2
