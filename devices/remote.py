@@ -194,9 +194,13 @@ class RemoteEngine:
             raise DeviceError("the engine is closed")
         call = self._call = _Call()
         try:
-            return self._device.infer(call, self._digest, inputs)
+            found = self._device.infer(call, self._digest, inputs)
         finally:
             self._call = None
+        rows = next(iter(inputs.values())).shape[:1]  # what comes after the first may be a head, which has none
+        if wrong := next((said for spec in self.outputs if (said := wrong_in(found, spec, rows))), ""):
+            raise DeviceError(f"{self._device.name}: {self._device.url} sent no answer: {wrong}")
+        return found
 
     def stop(self) -> None:
         """Cut the connection: the peer drops what waits there, and finishes what runs for nobody."""
@@ -206,6 +210,18 @@ class RemoteEngine:
     def close(self) -> None:
         """Idempotent."""
         self._closed = True
+
+
+def wrong_in(found: Tensors, spec: TensorSpec, rows: tuple[int, ...]) -> str:
+    """What is wrong with this output of an answer; "": nothing. `rows`: the first dimension that it must have."""
+    array = found.get(spec.name)
+    if array is None:
+        return f"{spec.name} is missing"
+    if array.dtype.name != spec.dtype or array.shape[:1] != rows:
+        return (
+            f"{spec.name} is {array.dtype.name} of shape {list(array.shape)}; expected {spec.dtype}, {sum(rows)} rows"
+        )
+    return ""
 
 
 def left_s(until: float) -> float:

@@ -162,6 +162,24 @@ def test_rubbish_is_an_error(graph, said):
             engine.run(ROWS)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "z"}, "y is missing"),
+        ({"shape": [1, 3], "data": [1, 2, 3]}, "shape .1, 3.; expected float32, 2 rows"),
+        ({"shape": [], "data": 1}, "2 rows"),
+        ({"datatype": "FP64"}, "y is float64"),
+    ],
+)
+def test_an_answer_to_another_question_is_an_error(peer, graph, changes, said):
+    engine = remote(peer).load(graph)
+    table = {"name": "y", "datatype": "FP32", "shape": [2, 3], "data": [0] * 6, **changes}
+    peer.act = lambda handler: handler.say(200, {"outputs": [table]}) or True
+    with pytest.raises(DeviceError, match=said) as caught:
+        engine.run(ROWS)
+    assert not isinstance(caught.value, DeviceLost)
+
+
 @pytest.mark.parametrize("table", [{}, {"inputs": 3, "outputs": []}, {"inputs": [{}], "outputs": []}])
 def test_a_description_that_is_none(graph, table):
     with (
