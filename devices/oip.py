@@ -144,7 +144,7 @@ def from_bytes(name: str, table: Mapping[str, Any], data: memoryview) -> Array:
     kind = np.dtype(dtype).newbyteorder("<")
     if len(data) != prod(shape) * kind.itemsize:
         raise WireError(f"{name}: {len(data)} bytes do not make {table['datatype']} of shape {list(shape)}")
-    return np.frombuffer(data, kind).reshape(shape).astype(dtype, copy=False)
+    return shaped(name, np.frombuffer(data, kind), shape).astype(dtype, copy=False)
 
 
 def elements_of(name: str, data: memoryview, shape: tuple[int, ...]) -> Array:
@@ -181,7 +181,15 @@ def filled(name: str, elements: Sequence[bytes], shape: tuple[int, ...]) -> Arra
         raise WireError(f"{name}: {len(elements)} elements do not make shape {list(shape)}")
     array = np.empty(len(elements), object)
     array[:] = elements
-    return array.reshape(shape)
+    return shaped(name, array, shape)
+
+
+def shaped(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """As many elements as the shape has; without any it may still be none that NumPy can write down."""
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise WireError(f"{name}: no tensor has the shape {list(shape)}: {error}") from None
 
 
 def dtype_of(name: str, table: Mapping[str, Any]) -> str:

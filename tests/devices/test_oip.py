@@ -145,6 +145,15 @@ def test_a_tensor_that_is_none(changes, said):
         unpacked(*body([tensor(**changes)]), "inputs")
 
 
+@pytest.mark.parametrize("datatype", ["FP32", "BYTES"])
+@pytest.mark.parametrize("shape", [[0, 10**30], [0, 2**62, 2**62], [0, *[1] * 70]])
+@pytest.mark.parametrize("given", [{"parameters": {"binary_data_size": 0}}, {"data": []}])
+def test_a_shape_that_nothing_has(datatype, shape, given):
+    text = json.dumps({"inputs": [{"name": "x", "datatype": datatype, "shape": shape, **given}]}).encode()
+    with pytest.raises(WireError, match="x: "):
+        unpacked(text, len(text), "inputs")
+
+
 def test_data_must_be_there():
     table = tensor()
     del table["data"]
