@@ -54,6 +54,8 @@ class Nexus:
             "a head that could not make it even alone is given up at once, not when its model's turn comes",
             "models that share a stage have one turn, with the sum of their targets: prefix batching",
             "of a cascade only the first model has a deadline of its own, its budget; the others have the request's",
+            "with `stretch` a batch may be larger than the plan's; the paper keeps to the plan between two epochs",
+            "the released scheduler's hysteresis between two plans (release 0.97, spill 1.05) is missing",
         ),
     )
 
@@ -65,19 +67,20 @@ class Nexus:
         return (deadline_ns, -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        self._follow(state)
         if reply := shed(state, now, "hopeless"):
             return reply
         for lane in idle(state):
             if queues := dict(served_by(state, lane)):
-                digest = Ring(self._last(lane)).turns(queues)[0]
+                digest = Ring(self._served.get(lane.name, "")).turns(queues)[0]
                 return self._turn(state, now, lane, digest, queues[digest])
         return (place(state) if state.plan.placement else None) or wake(state, shed_ns(state, "hopeless"))
 
-    def _last(self, lane: Lane) -> str:
-        """Whose turn was the last on this lane."""
-        if lane.ended is not None and not lane.ended.background:
-            self._served[lane.name] = lane.ended.stages[0]
-        return self._served.get(lane.name, "")
+    def _follow(self, state: State) -> None:
+        """Whose turn it is on each lane now. At every decision: background work leaves no trace of what ran before."""
+        for lane in state.lanes.values():
+            if lane.running is not None and not lane.running.background:
+                self._served[lane.name] = lane.running.stages[0]
 
     def _turn(self, state: State, now: Time, lane: Lane, digest: str, queue: Sequence[Entry]) -> Action:
         head = queue[0][2]

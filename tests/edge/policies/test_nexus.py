@@ -1,6 +1,7 @@
 """Nexus: turns, targets, the sliding window, budgets, shared prefixes, and lanes by plan."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -152,3 +153,19 @@ def test_a_model_is_loaded_where_the_plan_wants_it(core: Build) -> None:
     other = next(event for event in (A, B) if [event.variant.stages[0]] != there["cpu1"])
     box.do(Planned(Plan(placement={"cpu1": (other.variant.model,)})))
     assert [*box.state.lanes["cpu1"].residency.resident] == [other.variant.stages[0]]
+
+
+def test_turns_go_on_behind_background_work(core: Build) -> None:
+    box = box_of(core, A, B, affine("teacher", 1, 4))
+    box.ask("teacher", slo_ms=None)
+    turns = []
+    for _ in range(4):
+        assert apps(box.running()) == ["teacher"]
+        box.ask("a", slo_ms=1000)
+        box.ask("b", slo_ms=1000)
+        box.finish(at_ms=box.now_ms + 5, done=False, next=0)
+        while (work := box.running()) and not work.background:
+            turns += apps(work)
+            box.finish(at_ms=box.now_ms + 5)
+    assert turns.count("a") == turns.count("b") == 4
+    assert all(one != other for one, other in pairwise(turns)), turns
