@@ -52,7 +52,13 @@ class Resident:
         )
 
     def _inner_loads(self) -> bool:
-        return bool(getattr(self.inner, "loads", False))
+        """Wrappers stand around it, perhaps."""
+        policy: object = self.inner
+        while policy is not None:
+            if getattr(policy, "loads", False):
+                return True
+            policy = getattr(policy, "inner", None)
+        return False
 
     def _leave(self, state: State) -> Action | None:
         """Versions that have to leave before the next one comes: as soon as nobody walks them any more."""

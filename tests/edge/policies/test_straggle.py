@@ -15,9 +15,12 @@ from edge.answers.single import Single
 from edge.estimators.table import Table
 from edge.events import LaneUp, Reply, Request, Run, Task, Woke
 from edge.loop import run
+from edge.policies.burst import Burst
+from edge.policies.clockwork import Clockwork
 from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
+from edge.policies.resident import Resident
 from edge.policies.straggle import Straggle
 from edge.protocols import Answer
 from edge.scheduler import Scheduler
@@ -155,3 +158,9 @@ def test_ensembles_lose_nobody_whatever_the_weather(seed: int) -> None:
     assert all(reply.outcome == "ok" and reply.tasks for reply in partial)
     if seed == 2:
         assert partial, "the faults were injected"
+
+
+def test_who_loads_himself_does_so_behind_a_wrapper_too() -> None:
+    for inner in (Clockwork(), Straggle(Clockwork()), Burst(inner=Straggle(Clockwork()))):
+        assert Resident(inner)._inner_loads()
+    assert not Resident(Straggle(Fifo()))._inner_loads()
