@@ -50,7 +50,8 @@ class Flex(LargestFeasible):
     def _follow(self, state: State) -> None:
         """See what has been told to stop, and forget it once something has come to an end."""
         for lane in state.lanes.values():
-            if lane.stopping == 0:
+            if lane.stopping == 0:  # also of a lane that was lost and is back
+                self._stopped.pop(lane.name, None)
                 continue
             ended = 0 if lane.ended is None else lane.ended.work_id
             stopped = [work for work in self._stopped.get(lane.name, ()) if work.work_id > ended]
