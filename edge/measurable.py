@@ -20,6 +20,8 @@ def check(scenario: Scenario) -> None:
     ):
         if not there:
             raise UserError(f"{scenario.name}: {what}")
+    if all(request.deadline_ns is None for request in scenario.requests):
+        raise UserError(f"{scenario.name}: no request has a deadline; give one to some, as in the column slo_ms")
     for app, slo_ns in shortest_slo_ns(scenario).items():
         if slo_ns < (run_ns := fastest_ns(scenario, app)):
             raise UserError(

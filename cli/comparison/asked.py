@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edge.arrivals.processes import process
-from edge.measurable import check
+from edge.measurable import check, doubts
 from edge.needs import ignored, missing, refusal
 from edge.plugin import PlugIn
 from edge.scenario import Scenario
@@ -27,7 +27,7 @@ class Comparison:
     systems: Sequence[System]
     estimator: PlugIn | None  # None: each system its own
     baseline: str
-    notes: Sequence[str]  # what was left out or ignored, one line each
+    notes: Sequence[str]  # what was left out, ignored or is doubtful, one line each
 
     def close(self) -> list[int]:
         """The scenarios to look at from near: the first seed of the load that is most telling."""
@@ -62,7 +62,7 @@ def comparison(
         taken,
         estimator,
         baseline_of(taken, baseline),
-        [*first.notes, *said, *(note for one in taken for note in ignored(one, first))],
+        [*first.notes, *doubts(first), *said, *(note for one in taken for note in ignored(one, first))],
     )
 
 
