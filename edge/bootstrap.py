@@ -1,7 +1,12 @@
-"""How sure a mean over a few seeds is: percentile intervals by drawing again (Efron, Annals of Statistics 1979)."""
+"""How sure a mean over a few seeds is: percentile intervals by drawing again (Efron, Annals of Statistics 1979),
+as much wider as few values need it (Hesterberg, The American Statistician 2015).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import cos, pi, sin, sqrt, tan
+from statistics import NormalDist
 
 import numpy as np
 
@@ -21,16 +26,48 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """Of the mean of independent values, such as one for each seed. With fewer than some five it is too narrow.
+    """Of the mean of independent values, such as one for each seed.
 
-    Raises ValueError where there are no values.
+    What is drawn again from n values spreads by sqrt((n - 1) / n) too little, and by more where the spread itself is
+    a guess: the percentile interval is widened about the mean by sqrt(n / (n - 1)) * t / z, t and z being the
+    quantiles of Student's and of the normal distribution. So it may reach beyond what a share can be. One value says
+    nothing of its spread: both ends are that value. Raises ValueError where there are no values.
     """
     if not values:
         raise ValueError("no values, so there is no mean")
     drawn = np.asarray(values, float)
     picks = np.random.default_rng(seed).integers(0, len(drawn), (draws, len(drawn)))
     low, high = np.quantile(drawn[picks].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(drawn.mean()), float(low), float(high))
+    mean, wider = float(drawn.mean()), widening(len(drawn), confidence)
+    return Interval(mean, mean - wider * (mean - float(low)), mean + wider * (float(high) - mean))
+
+
+@lru_cache
+def widening(count: int, confidence: float) -> float:
+    """By how much the percentile interval of the mean of so many values is too narrow; 1 for one value."""
+    if count < 2:
+        return 1.0
+    return sqrt(count / (count - 1)) * student_t(count - 1, confidence) / NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def student_t(freedom: int, confidence: float) -> float:
+    """Between minus and plus what a t-distributed number lies at this confidence. `freedom`: 1 or more."""
+    low, high = 0.0, pi / 2  # of atan(t / sqrt(freedom))
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if within(freedom, middle) < confidence else (low, middle)
+    return sqrt(freedom) * tan(low)
+
+
+def within(freedom: int, angle: float) -> float:
+    """P(|T| <= sqrt(freedom) * tan(angle)), a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    odd = freedom % 2
+    term = sin(angle) * (cos(angle) if odd else 1.0)
+    total = 0.0
+    for power in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= cos(angle) ** 2 * (power - 1) / power
+    return 2 / pi * (angle + total) if odd else total
 
 
 def paired_difference(
