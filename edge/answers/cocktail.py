@@ -143,6 +143,9 @@ class Cocktail(Ensemble):
         variants = {member: variant_of(state, member) for member in self.panel.members()}
         before, self.known = self.known, {m: known_of(state, v) for m, v in variants.items() if v is not None}
         self.active = tuple(m for m in self.known if m in self.active or m not in before)
+        for counts in (self.right, self.times):
+            for at in [at for at in counts if at[0] not in self.known]:
+                del counts[at]
 
     def _count(self, request_id: int, label: str, confidence: float, votes: Mapping[str, str]) -> None:
         window, asked = self.window, self.of_request.pop(request_id)
@@ -164,7 +167,7 @@ class Cocktail(Ensemble):
         window.labelled += 1
         window.right += any(votes[member] == label for member in right)
         window.correct.update(right)
-        for member in (member for member, loss in told.items() if loss is not None):
+        for member in (member for member, loss in told.items() if loss is not None and member in self.known):
             at = (member, votes[member])
             self.times[at] = self.times.get(at, 0.0) + 1
             self.right[at] = self.right.get(at, 0.0) + (member in right)

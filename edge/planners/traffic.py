@@ -9,6 +9,7 @@ from edge.protocols import Moment
 from edge.state import State
 
 FRESH_NS = 10_000_000_000  # after which deadlines that came no more and old counts of children lose their weight
+APPS_MAX = 1_024  # names may come with requests; whoever was silent for longest is forgotten
 
 
 @dataclass
@@ -57,6 +58,9 @@ class Traffic:
         models = tuple(task.model for task in born(moment, (request.id,), first)) or self._opens.get(request.app, ())
         if not models and request.app in state.models:
             models = (request.app,)
+        self._opens.pop(request.app, None)
+        if len(self._opens) >= APPS_MAX:
+            del self._opens[next(iter(self._opens))]
         self._opens[request.app] = models
         for model in models:
             self._count(model, moment.now, request.deadline_ns - request.arrived_ns)

@@ -6,6 +6,8 @@ from edge.events import Arrived, Reply, Task, Time
 from edge.protocols import Moment
 from edge.state import State
 
+APPS_MAX = 1_024  # names may come with requests; whoever was silent for longest begins anew
+
 
 @dataclass
 class Attainment:
@@ -30,7 +32,9 @@ class Attainment:
     def _count(self, reply: Reply, now: Time, app: str, deadline_ns: Time) -> None:
         if reply.outcome not in ("superseded", "withdrawn", "stopped"):
             good = reply.outcome == "ok" and now <= deadline_ns
-            share = self.shares.get(app, 1.0)
+            share = self.shares.pop(app, 1.0)
+            if len(self.shares) >= APPS_MAX:
+                del self.shares[next(iter(self.shares))]
             self.shares[app] = share + self.forget * (good - share)
             self.overall += self.forget / 4 * (good - self.overall)
 

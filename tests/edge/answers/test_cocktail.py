@@ -226,3 +226,14 @@ def test_the_last_one_stays_however_late(scene: Build) -> None:
         answer.opened(ask(number))
         tell(answer, Combined(number, "cat", 0.0, {"m/stranger": "cat"}))
     assert names(answer) == "b"  # all were late: the quickest
+
+
+def test_members_that_are_gone_leave_nothing_behind(scene: Build, core: Build) -> None:
+    answer = Cocktail(model="m")
+    scene(answer)
+    answered(answer, range(10), {}, "cat")
+    assert set(answer.right) == set(answer.times) == {(f"m/{name}", "cat") for name in ACCURACIES}
+    eye = stage("b", 2.0)
+    event = Served(Variant("m", "b", (eye.digest,), accuracy=0.75), (eye,))
+    tell(answer, event, state=core(event).state)
+    assert set(answer.right) == set(answer.times) == {("m/b", "cat")}

@@ -4,7 +4,7 @@ import pytest
 
 from edge.estimators.table import Table
 from edge.events import Arrived, Event, Outcome, Reply, Request, Woke
-from edge.policies.attainment import Attainment
+from edge.policies.attainment import APPS_MAX, Attainment
 from edge.protocols import Moment
 from edge.state import State
 
@@ -39,3 +39,14 @@ def test_background_work_and_strangers_do_not_count() -> None:
     known, state = Attainment(), State(Table())
     known.observe(Moment(0, Arrived(Request(1, "a", "c", 0, None)), (Reply(1, "refused"), Reply(9, "late")), state))
     assert known.shares == {}
+
+
+def test_names_that_come_with_requests_do_not_pile_up() -> None:
+    known, state = Attainment(), State(Table())
+    for number in range(APPS_MAX + 10):
+        for name, request in (("kept", 2 * number), (f"app{number}", 2 * number + 1)):
+            came = Arrived(Request(request, name, "c", 0, 10))
+            known.observe(Moment(0, came, (Reply(request, "late"),), state))
+    assert len(known.shares) == APPS_MAX
+    assert "kept" in known.shares
+    assert "app0" not in known.shares
