@@ -2,7 +2,7 @@
 
 A graph is served as a model of its own, `http/<model>/<place in its chain>`, with a chain of that one stage. Where
 that is the stage of the model itself, both wait in one queue and share batches. The place keeps the name when a
-promotion brings another graph, so that nothing is left behind.
+promotion brings another graph, so names do not pile up; those of a chain that became shorter stay.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -51,8 +51,9 @@ class Catalogue:
     """Observer. `entries` is replaced as a whole, so any thread may read it.
 
     A model is asked for as an app of its own name, which the core understands by itself, and so does whoever replays
-    its trace. Versions that do not serve, and models whose name another app has, are apps of ours: kept in `answers`,
-    those of the core.
+    its trace. Versions that do not serve, and models whose name another app has, are apps of ours. They are written
+    into `answers`, the mapping that the scheduler itself looks into: the one place where an observer changes what the
+    core knows other than by an event.
     """
 
     def __init__(self, answers: MutableMapping[str, Answer]):
