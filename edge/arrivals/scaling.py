@@ -157,9 +157,3 @@ def split(
         replace(each, model=models[at], stream=f"{each.stream}/{models[at]}", slo_ns=slos_ns.get(models[at]))
         for each, at in zip(arrivals, drawn.tolist(), strict=True)
     ]
-
-
-def zipf(models: Sequence[str], exponent: float = 1.0) -> dict[str, float]:
-    """Shares by rank: the second is asked for 2^exponent times less often than the first. Sums to 1."""
-    weights = [(rank + 1) ** -exponent for rank in range(len(models))]
-    return {model: weight / sum(weights) for model, weight in zip(models, weights, strict=True)}

@@ -5,7 +5,7 @@ next stage as part of a batch, the stages after that alone.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from edge.events import NEVER, Outcome, Reply, Run, Task, Time, WakeAt
@@ -42,11 +42,6 @@ def tail_ns(state: State, task: Task, lane: Lane) -> Time:
 def finish_by_ns(state: State, task: Task, lane: Lane) -> Time:
     """When its next stage has to be over on this lane, so that the rest of the chain still makes the deadline."""
     return NEVER if task.deadline_ns is None else task.deadline_ns - tail_ns(state, task, lane)
-
-
-def tightest_ns(state: State, entries: Iterable[Entry], lane: Lane) -> Time:
-    """The first `finish_by_ns` among these tasks: for queues that are not in the order of deadlines."""
-    return min((finish_by_ns(state, task, lane) for _, _, task in entries), default=NEVER)
 
 
 def expired(task: Task, now: Time) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge.answers.cascade import Cascade
 from edge.arrivals.arrival import Arrival, arrivals_of, requests_of
 from edge.arrivals.finds import AsRecorded, Averages, items_of
-from edge.arrivals.scaling import cost_of, load_of, scaled, scaled_to, split, zipf
+from edge.arrivals.scaling import cost_of, load_of, scaled, scaled_to, split
 from edge.events import Served
 from edge.scenario import MS, affine
 from edge.workload import stage
@@ -106,7 +106,7 @@ def test_nothing_cannot_be_scaled() -> None:
 
 def test_dealt_out_by_shares() -> None:
     nameless = [replace(each, model="", slo_ns=None) for each in STEADY * 20]
-    dealt = split(nameless, zipf(["mob", "bert"]), {"mob": 5, "bert": 7}, seed=0)
+    dealt = split(nameless, {"mob": 2 / 3, "bert": 1 / 3}, {"mob": 5, "bert": 7}, seed=0)
     counts = Counter((each.model, each.stream, each.slo_ns) for each in dealt)
     assert counts["mob", "gate/mob", 5] == pytest.approx(2000 * 2 / 3, rel=0.1)
     assert counts["bert", "gate/bert", 7] == pytest.approx(2000 / 3, rel=0.1)
@@ -117,11 +117,6 @@ def test_dealt_out_by_shares() -> None:
 def test_no_shares_no_split(shares: dict[str, float]) -> None:
     with pytest.raises(UserError, match="at least one model"):
         split(STEADY, shares, {})
-
-
-def test_the_second_of_two_is_asked_for_half_as_often() -> None:
-    assert zipf(["a", "b"]) == pytest.approx({"a": 2 / 3, "b": 1 / 3})
-    assert sum(zipf([*"abcdef"], 1.5).values()) == pytest.approx(1)
 
 
 def test_requests_are_numbered_by_time_and_sizes_are_repeated() -> None:

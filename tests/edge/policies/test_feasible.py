@@ -82,12 +82,6 @@ def test_what_has_failed_before_goes_alone(crowd: Build) -> None:
     assert feasible.largest_feasible(state, [(queue[0][0], task.id, failed), *queue[1:]], lane, 0, 8) == 1
 
 
-def test_the_tightest_of_a_batch_need_not_be_its_head(crowd: Build) -> None:
-    state, lane, queue = parts(crowd(CHAIN, 90, 40, 70))
-    assert feasible.tightest_ns(state, queue, lane) == 37 * MS
-    assert feasible.tightest_ns(state, [], lane) == NEVER
-
-
 @pytest.mark.parametrize(
     ("drop", "at_ms", "given_up", "again_ms"),
     [
