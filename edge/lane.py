@@ -123,6 +123,7 @@ class LaneThreads:
         self.shelf = Shelf(device, repository)
         self.orders: tuple[SimpleQueue[Any], ...] = tuple(SimpleQueue() for _ in range(3))
         self.losing = threading.Lock()
+        self.life = 0  # of the shelf: what was ordered in an earlier one is not wanted in this one
         self.lost = False  # the device is gone, and somebody waits for it
         self.closed = threading.Event()
         self.running: Engine | None = None
@@ -142,7 +143,8 @@ class LaneThreads:
         self.orders[order.run.background].put(lambda: self._execute(order))
 
     def load(self, stage: Stage) -> None:
-        self.orders[2].put(lambda: self._load(stage))
+        life = self.life
+        self.orders[2].put(lambda: self._load(stage) if life == self.life else None)
 
     def evict(self, digest: str) -> None:
         self.orders[2].put(lambda: self._evict(digest))
@@ -167,11 +169,12 @@ class LaneThreads:
                 thread.join(timeout=CLOSE_S)
         self.shelf.close()
 
-    def _serve(self, queue: "SimpleQueue[Callable[[], Event] | None]", background: bool) -> None:
+    def _serve(self, queue: "SimpleQueue[Callable[[], Event | None] | None]", background: bool) -> None:
         self.device.enter(background)
         while (work := queue.get()) is not None:
             try:
-                self.post(work())
+                if (event := work()) is not None:
+                    self.post(event)
             except BaseException as bug:  # not foreseen, so ours: the loop thread raises it and the daemon stops
                 self.post(bug)
                 return
@@ -204,7 +207,7 @@ class LaneThreads:
             self.closed.wait(BACK_S)
         with self.losing:
             self.shelf.close()
-            self.shelf = Shelf(self.device, self.shelf.repository)
+            self.shelf, self.life = Shelf(self.device, self.shelf.repository), self.life + 1
             self.lost = False
         return LaneUp(self.name, self.device.kind, self.device.memory_bytes)
 

@@ -353,6 +353,21 @@ def test_an_order_from_before_is_given_back_and_nothing_breaks(far):
     assert far.next() == Evicted("far", stages[0].digest)
 
 
+def test_a_load_from_before_is_not_done_in_the_new_life(far, repository):
+    """The core does not know of it any more: it would take memory that nobody counts."""
+    variant, (first, second) = far.serve("paint")
+    device = far.threads.device
+    device.away.set()
+    assert isinstance(far.run((first, second), [job_of(variant, jpeg("red"))])[1], LaneDown)
+    assert isinstance(far.next(), Stopped)
+    far.threads.load(first)
+    device.away.clear()
+    assert isinstance(far.next(), LaneUp)
+    far.threads.load(second)
+    assert far.next() == Loaded("far", second.digest)
+    assert [*far.threads.shelf.stages] == [second.digest]
+
+
 def test_a_lane_can_be_closed_while_its_device_is_away(repository):
     lane = Lane(Losable(), repository)
     lane.threads.device.away.set()
