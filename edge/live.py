@@ -207,16 +207,16 @@ class Live:
             if len(waiting) >= STREAM_OPEN_MAX:
                 self._drop(frame.camera, app, "stream_full")
                 continue
-            self._withdraw_oldest(waiting, stream.waiting_max)
             request = self._request(app, frame.camera, frame.received_ns)
             opened = self.open[request.id] = Open(request, frame, picture)
-            waiting.append(request.id)
             for listener in self.listeners:
                 listener.arrived(frame.camera)
             if (reply := self.recall(opened)) is not None:
                 self._reply(reply)
-            else:
-                self.ready.append(Arrived(request))
+                continue
+            self._withdraw_oldest(waiting, stream.waiting_max)
+            waiting.append(request.id)
+            self.ready.append(Arrived(request))
 
     def _waiting(self, camera: str, app: str) -> list[int] | None:
         """Unanswered requests of a stream, oldest first; None where there are too many streams already."""
@@ -248,9 +248,10 @@ class Live:
             return not self.shut
 
     def _admit_asked(self, asked: Asked) -> None:
-        if self.draining:
-            self._drop(asked.stream, "", "stopped")
-            asked.told(Reply(0, "stopped"), ())
+        if asked.withdrawn or self.draining:
+            reply = Reply(0, "withdrawn" if asked.withdrawn else "stopped")
+            self._drop(asked.stream, "", reply.outcome)
+            asked.told(reply, ())
             return
         request = Request(next(self.ids), asked.app, asked.stream, asked.arrived_ns, asked.deadline_ns, asked.priority)
         asked.request_id = request.id

@@ -12,7 +12,7 @@ from edge.lane import Given, Job
 class Asked:
     """`told` is called once, on the loop thread: with the answer and the jobs that make it, or with why there is none.
 
-    `request_id`: 0 until the loop has taken it in.
+    `request_id`: 0 until the loop has taken it in. `withdrawn`: nobody waits for it any more, so it need not be.
     """
 
     app: str
@@ -24,3 +24,4 @@ class Asked:
     picture: Picture | None = None  # where it came as one
     priority: int = 0
     request_id: int = 0
+    withdrawn: bool = False

@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import metadata as distribution
 from threading import Lock, Thread
 from time import monotonic_ns
@@ -67,6 +68,7 @@ class World(Protocol):
 
     def ask(self, asked: Asked) -> bool: ...
     def post(self, event: Event | BaseException) -> None: ...
+    def call(self, word: Callable[[], None]) -> None: ...
 
 
 class HttpSource:
@@ -244,8 +246,13 @@ class HttpSource:
         if bad is None:
             return [job for job in rows.jobs if job is not None]
         for each in asked:
-            self.world.post(Withdrawn(each.request_id, "withdrawn"))  # nothing happens where it runs or is over
+            each.withdrawn = True
+            self.world.call(partial(self._withdraw, each))  # behind the row itself, so that it has its id
         raise Refused(STATUS.get(bad.outcome, 503), f"{bad.outcome}: {bad.detail or 'dropped by the scheduler'}")
+
+    def _withdraw(self, row: Asked) -> None:
+        """On the loop thread. Nothing happens where it runs or is over."""
+        self.world.post(Withdrawn(row.request_id, "withdrawn"))
 
     def _asked(self, entry: Entry, version: Version, question: Question, arrived_ns: Time, rows: Rows) -> list[Asked]:
         slo_ms, priority = self.limits.get(entry.name, (self.settings.slo_ms, 0))

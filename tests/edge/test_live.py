@@ -15,6 +15,7 @@ from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.protocols import Moment
 from edge.scheduler import Scheduler
+from edge.sources.asked import Asked
 from edge.sources.frame import Frame
 from edge.state import State
 from edge.workload import served, stage
@@ -115,6 +116,28 @@ def test_what_has_begun_is_not_withdrawn(world):
     world.open[old.request.id].begun = True
     world.receive(frame())
     assert not any(isinstance(event, Withdrawn) for event in hear_all(world))
+
+
+def test_a_frame_that_is_answered_at_once_takes_nobodys_place(world, books):
+    world.recall = lambda opened: Reply(opened.request.id, "ok") if opened.request.id == 2 else None
+    for _ in range(2):
+        world.receive(frame())
+    (first,) = hear_all(world)
+    assert [*world.open] == [first.request.id] == [1]
+    assert [reply.request_id for _, reply, _ in books.replies] == [2]
+    world.receive(frame())
+    assert Withdrawn(1, "superseded") in hear_all(world)
+
+
+def test_a_row_that_nobody_waits_for_any_more_is_not_begun(world, books):
+    told = []
+    asked = Asked("m", "http/m", 0, MS, lambda reply, jobs: told.append(reply.outcome))
+    assert world.ask(asked)
+    asked.withdrawn = True
+    assert hear_all(world) == []
+    assert told == ["withdrawn"]
+    assert books.fell == {("http/m", "", "withdrawn"): 1}
+    assert not world.open
 
 
 def test_as_many_wait_as_the_stream_allows(books):
