@@ -64,7 +64,7 @@ class Metrics:
         self.spent_ns: Counter[str] = Counter()  # inference, training, labelling
         self.spent_before: Counter[str] = Counter()
         self.works: dict[int, tuple[Run, Time]] = {}  # and when it began
-        self.paid: Counter[str] = Counter()  # lane -> tasks that it did
+        self.paid: Counter[str] = Counter()  # lane -> tasks that were sent there, as edge.policies.burst counts them
         self.events: Counter[str] = Counter()
         self.details: dict[str, str] = {}  # the last words of each kind of trouble
         self.began_ns: Time | None = None
@@ -113,9 +113,10 @@ class Metrics:
         for action in moment.actions:
             if isinstance(action, Run):
                 self.works[action.work_id] = (action, moment.now)
+                if action.lane in self.prices:
+                    self.paid[action.lane] += len(action.tasks)
         match moment.event:
             case Finished(work_id, _, took_ns):
-                self._pay(work_id)
                 self._spent(work_id, moment.now, took_ns)
             case Failed(work_id, reason):
                 self._spent(work_id, moment.now, None)
@@ -137,10 +138,6 @@ class Metrics:
         self.details["lanes_lost"] = f"{lane}: {reason}"
         for work_id in [work_id for work_id, (run, _) in self.works.items() if run.lane == lane]:
             self._spent(work_id, now, None)
-
-    def _pay(self, work_id: int) -> None:
-        if (known := self.works.get(work_id)) and known[0].lane in self.prices:
-            self.paid[known[0].lane] += len(known[0].tasks)
 
     def _kind(self, run: Run) -> str:
         if not run.background:

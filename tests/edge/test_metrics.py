@@ -221,10 +221,10 @@ def test_what_a_lost_lane_was_doing_is_over():
     assert (table["events"], table["last_words"]) == ({"lanes_lost": 1}, {"lanes_lost": "cloud: gone"})
 
 
-def test_tasks_are_paid_for_where_they_cost_and_were_done():
+def test_tasks_are_paid_for_where_they_cost_whatever_became_of_them():
     metrics = Metrics(prices={"cloud": 0.5})
     ran(metrics, run_on("cloud", 1, 3), Finished(1, {}))
     ran(metrics, run_on("cloud", 2, 3), Failed(2, "refused"))
     ran(metrics, run_on("cpu0", 3, 3), Finished(3, {}))
-    assert metrics.snapshot(MS)["paid"] == {"cloud": {"tasks": 3, "money": 1.5}}
+    assert metrics.snapshot(MS)["paid"] == {"cloud": {"tasks": 6, "money": 3.0}}
     assert "paid" not in Metrics().snapshot(MS)
