@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge.estimators.table import Table
-from edge.events import LaneUp, Request, Stop, Stopped
+from edge.events import LaneDown, LaneUp, Request, Stop, Stopped
 from edge.loop import run
 from edge.policies.complete import complete
 from edge.policies.flex import Flex
@@ -163,3 +163,18 @@ def test_every_request_is_answered_and_time_goes_on() -> None:
     assert sum(outcomes.values()) == len({reply.request_id for _, reply in world.replies}) == 1600
     assert world.over, "nothing was stopped"
     assert world.events < 20_000
+
+
+def test_what_was_stopped_on_a_lane_that_was_lost_is_forgotten(core: Build) -> None:
+    policy = Flex()
+    box = box_of(core, A, B, LONG, policy=policy)
+    box.ask("long", slo_ms=1000)
+    box.ask("a", slo_ms=500)
+    box.finish(at_ms=21)
+    box.now_ms = 22
+    for _ in range(4):
+        box.ask("b", slo_ms=400)
+    assert policy._stopped["cpu0"]
+    box.do(LaneDown("cpu0", "gone"))
+    box.do(LaneUp("cpu0", "cpu", 10**6))
+    assert policy._stopped == {}
