@@ -27,6 +27,7 @@ def check_run(state: State, run: Run, policy: object) -> None:
 
 def chain_of(state: State, run: Run, task: Task, policy: object) -> tuple[str, ...]:
     """The chain that the task would go over to: of the same model, and the same in all that it has gone."""
+    assert not task.fixed, f"{policy}: {task} was asked for by the name of its variant"
     variant = state.models[task.model].variants.get(run.variant)
     assert variant is not None, f"{policy}: {task.model} has no variant {run.variant}"
     assert variant.stages[: task.at] == task.chain[: task.at], f"{policy}: {task} is past the fork to {run.variant}"

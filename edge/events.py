@@ -40,6 +40,7 @@ class Task:
     parent: int | None = None  # the task whose result opened this one
     item: int = 0  # which of the parent's items
     attempts: int = 0  # failed works it was part of
+    fixed: bool = False  # its variant was asked for by name: a policy may not choose another
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ def opened_task(state: State, opened: Open, opening: Opening, chain: tuple[str, 
     task = Task(
         state.next_task, (request.id,), opening.model, chain, 0,
         request.arrived_ns, request.deadline_ns, request.priority, opening.parent, opening.item,
+        fixed=bool(opening.variant),
     )  # fmt: skip
     state.next_task += 1
     opened.tasks.append(task.id)
@@ -77,7 +78,7 @@ def moved(task: Task, at: int, attempts: int) -> Task:
     """The same task, to wait for stage `at` of its chain."""
     return Task(
         task.id, task.requests, task.model, task.chain, at,
-        task.arrived_ns, task.deadline_ns, task.priority, task.parent, task.item, attempts,
+        task.arrived_ns, task.deadline_ns, task.priority, task.parent, task.item, attempts, task.fixed,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def split(state: State, task: Task) -> tuple[Variant | None, list[Variant]]:
     for variant in model.variants.values() if model else ():
         if variant.stages == task.chain:
             own = variant
-        elif len(variant.stages) > task.at and variant.stages[: task.at] == task.chain[: task.at]:
+        elif not task.fixed and len(variant.stages) > task.at and variant.stages[: task.at] == task.chain[: task.at]:
             others.append(variant)
     return own, others
 
@@ -79,8 +79,13 @@ def mates(queue: Sequence[Entry], way: Offer, most: int) -> tuple[Task, ...]:
         return (head,)
     waiting = (task for _, _, task in queue if not task.attempts)
     if way.variant:
-        waiting = (task for task in waiting if task.chain == head.chain and task.model == head.model)
+        waiting = (task for task in waiting if alike(task, head))
     return tuple(islice(waiting, most))
+
+
+def alike(task: Task, head: Task) -> bool:
+    """May it go over to another variant together with the head?"""
+    return task.chain == head.chain and task.model == head.model and not task.fixed
 
 
 def run(state: State, way: Offer, tasks: tuple[Task, ...], boundary_ns: int = 0) -> Run:

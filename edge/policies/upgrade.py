@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from edge.events import Task, Time
 from edge.policies.line import Line
-from edge.policies.offers import Offer
+from edge.policies.offers import Offer, alike
 from edge.state import State
 
 
@@ -38,8 +38,8 @@ def upgraded(
 
 def fits(state: State, way: Offer, tasks: Sequence[Task]) -> bool:
     """May all of them go this way, as one batch?"""
-    same = not way.variant or all(task.chain == tasks[0].chain and task.model == tasks[0].model for task in tasks)
-    return same and len(tasks) in state.stages[way.stage].batches
+    together = not way.variant or all(alike(task, tasks[0]) for task in tasks)
+    return together and len(tasks) in state.stages[way.stage].batches
 
 
 def rest(chosen: Line, tasks: Sequence[Task], end: Time) -> list[Line]:

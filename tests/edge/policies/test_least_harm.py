@@ -12,7 +12,7 @@ from edge.policies.complete import complete
 from edge.policies.least_harm import LeastHarm
 from edge.policies.line import Line
 from edge.presets import edge4
-from edge.protocols import Moment
+from edge.protocols import Moment, Opening
 from edge.scenario import MS, affine, play
 from edge.scheduler import Scheduler
 from edge.state import State
@@ -216,3 +216,26 @@ def test_who_waits_behind_the_batch_is_asked_as_well() -> None:
     """Batches of at most 8: nine wait, and the ninth is due when a large batch would just have ended."""
     assert variant_chosen(sized=(9, 39.0)) == ("sized", "", 8)
     assert variant_chosen(sized=(9, 100.0)) == ("sized", "large", 8)
+
+
+class Named:
+    """Asks for one variant by its name."""
+
+    def models(self) -> tuple[str, ...]:
+        return ("sized",)
+
+    def opened(self, request: Request) -> tuple[Opening, ...]:
+        return (Opening("sized", variant="small"),)
+
+
+def test_who_asks_for_a_variant_by_name_gets_it() -> None:
+    box = Box(LeastHarm(), SIZES_OF_ONE)
+    box.scheduler.answers = {"named": Named()}  # type: ignore[dict-item]
+    box.crowd(named=(1, 100.0))
+    named = box.policy.decide(box.scheduler.state, box.now)
+    assert isinstance(named, Run)
+    assert (named.variant, len(named.tasks)) == ("", 1)
+    box.crowd(sized=(1, 200.0))
+    together = box.policy.decide(box.scheduler.state, box.now)
+    assert isinstance(together, Run)
+    assert (together.variant, len(together.tasks)) == ("", 2)
