@@ -1,32 +1,34 @@
 """The box of an `edge.yaml` at work for some seconds, on pictures instead of cameras: what its runs really take.
 
-A profile times graphs alone. On the lane there is more: pictures are decoded, boxes read, crops cut, threads woken, and
-Python runs one of them at a time. Here the daemon itself serves, without a broker: some frames are kept in it, more and
-more of them, so that every batch size occurs; its own trace tells what each work took from order to end.
+A profile times graphs alone. On the lane there is more: pictures are decoded, boxes read, crops cut, threads woken,
+frames come in and results go out, and Python runs one of these at a time. Here the daemon itself serves, a stand-in for
+broker and cameras keeps it busy, and its own trace tells what each work took from order to end.
 """
 
 import json
-import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from time import monotonic_ns
 
-from edge import unplugged
+from edge import taped
 from edge.arrivals.measured import Recorded
-from edge.arrivals.recorded import recording_of
+from edge.arrivals.recorded import Recording, recording_of
 from edge.config import Config, Stream
+from edge.crowd import FREE, Crowd
 from edge.events import LaneUp, Reply, Time
 from edge.live import Open
 from edge.plugin import PlugIn
+from edge.sources.settings import MqttSettings
+from edge.sources.stand_in import LOOPBACK, StandIn, Traffic
 from porting.errors import UserError
 
-IN_FLIGHT = (1, 2, 4, 8, 16)  # frames kept in the box, one step after the other
 SLO_MS = 60_000.0  # nothing is dropped: every batch is wanted, whatever it takes
-RUNS_MIN = 20  # answered frames below which nothing is learnt of a box
+RUNS_MIN = 20  # frames below which nothing is learnt of a box; runs below which nothing is learnt of a batch
+RUNS_MAX = 20_000  # kept of each graph and batch
 EVERY_BATCH = PlugIn.model_validate({"use": "edge.policies.edf:EarliestDeadlineFirst", "batch_max": 32})
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -91,17 +93,30 @@ def rehearse(
     config: Config,
     pictures: Sequence[bytes],
     duration_s: float = 10.0,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Progress = lambda share: None,
+    network: bool = True,
 ) -> Rehearsed:
-    """`pictures`: JPEG, taken in turn. Raises `UserError` where the box cannot serve them."""
-    feeder = Feeder(pictures, len(config.apps), duration_s, progress)
-    tape = unplugged.serve(quiet(config), feeder)
-    if feeder.answered < RUNS_MIN:
-        why = f" ({feeder.trouble})" if feeder.trouble else ""
-        raise UserError(
-            f"tried here: {feeder.answered} frames answered in {duration_s:g} s{why}; give other pictures, or more time"
-        )
-    return learnt(tape, feeder.answered, duration_s)
+    """`pictures`: JPEG, taken in turn. `network`: over a connection, as on every other day; else from within.
+
+    Raises `UserError` where the box cannot serve them.
+    """
+    check_sizes(config, pictures)
+    quieter = quiet(config)
+    traffic = Traffic(config.mqtt.topics.base, pictures, len(config.apps), duration_s)
+    if network:
+        with StandIn(traffic) as there:
+            across = Across(there, progress)
+            tape = taped.serve(connected(quieter, there.port), across, network=True)
+            return learnt(tape, across, duration_s)
+    within = Within(traffic, progress)
+    return learnt(taped.serve(quieter, within), within, duration_s)
+
+
+def check_sizes(config: Config, pictures: Sequence[bytes]) -> None:
+    """Raises `UserError`."""
+    largest, limit = max(map(len, pictures)), config.mqtt.frame_bytes_max
+    if largest > limit:
+        raise UserError(f"a picture of {largest} bytes: mqtt.frame_bytes_max lets {limit} in, larger ones are dropped")
 
 
 def quiet(config: Config) -> Config:
@@ -112,69 +127,89 @@ def quiet(config: Config) -> Config:
     return config.model_copy(update={"apps": apps, "streams": {"*": every}, "policy": EVERY_BATCH, **off})
 
 
-class Feeder:
-    """Keeps so many frames in the box: each that is answered lets the next one in. Its cameras are the places of these
-    frames. `apps`: answers that a frame gets.
-    """
+def connected(config: Config, port: int) -> Config:
+    """To the stand-in, and to nobody else."""
+    kept = config.mqtt.model_dump(include={"prefix", "node", "frame_bytes_max", "outgoing_bytes_max"})
+    return config.model_copy(update={"mqtt": MqttSettings(host=LOOPBACK, port=port, protocol="5", **kept)})
 
-    def __init__(
-        self, pictures: Sequence[bytes], apps: int, duration_s: float, progress: Callable[[float], None]
-    ) -> None:
-        self.pictures, self.apps, self.duration_s, self.progress = pictures, apps, duration_s, progress
-        self.free: list[int] = []
-        self.owed: Counter[str] = Counter()  # camera -> answers to its frame that are still to come
-        self.places = self.sent = self.answered = 0
+
+# ---- who keeps it busy ---------------------------------------------------------------------------------------------
+
+
+class Heard(taped.Deaf):
+    """How many answers there were, and what the last frame without one met."""
+
+    def __init__(self) -> None:
+        self.answered = 0
         self.trouble = ""
-        self.room = threading.Condition()
-
-    def drive(self, receive: unplugged.Receive) -> None:
-        step_ns = round(self.duration_s * 1e9 / len(IN_FLIGHT))
-        for step, places in enumerate(IN_FLIGHT, 1):
-            self._widen(places)
-            self._feed(receive, monotonic_ns() + step_ns)
-            self.progress(step / len(IN_FLIGHT))
-
-    def _widen(self, places: int) -> None:
-        with self.room:
-            self.free += range(self.places, places)
-            self.places = places
-
-    def _feed(self, receive: unplugged.Receive, until_ns: Time) -> None:
-        while monotonic_ns() < until_ns:
-            with self.room:
-                if not self.free and not self.room.wait(timeout=0.1):
-                    continue
-                place = self.free.pop(0)
-            self.sent += 1
-            self.owed[camera := f"camera-{place}"] = self.apps
-            receive(unplugged.frame_now(camera, self.pictures[self.sent % len(self.pictures)]))
-
-    # ---- what the world tells its listeners ----------------------------------------------------------------------
-
-    def arrived(self, camera: str) -> None:
-        """Only answers count."""
 
     def dropped(self, camera: str, app: str, reason: str) -> None:
         self.trouble = reason
 
     def replied(self, opened: Open, reply: Reply, now: Time) -> None:
-        if reply.outcome == "ok":
-            self.answered += 1
-        elif reply.outcome != "stopped":  # which is how it ends
+        self.answered += reply.outcome == "ok"
+        if reply.outcome not in ("ok", "stopped"):  # which is how it ends
             self.trouble = reply.detail or reply.outcome
-        camera = opened.request.stream
-        self.owed[camera] -= 1
-        if not self.owed[camera]:
-            with self.room:
-                self.free.append(int(camera.rpartition("-")[2]))
-                self.room.notify()
 
 
-def learnt(tape: unplugged.Tape, frames: int, duration_s: float) -> Rehearsed:
-    recording = recording_of(tape.lines(), "rehearsal", by_events=True)
+class Across(Heard):
+    """Frames come over the network: the stand-in's cameras hear of answers themselves."""
+
+    def __init__(self, there: StandIn, progress: Progress) -> None:
+        super().__init__()
+        self.there, self.progress = there, progress
+
+    def drive(self, receive: taped.Receive) -> None:
+        for share in self.there.watch():
+            self.progress(share)
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+        super().replied(opened, reply, now)
+        if reply.outcome != "ok":
+            with suppress(OSError):  # it is over
+                self.there.tell(opened.request.stream)
+
+
+class Within(Heard):
+    """Frames come from a thread of this process."""
+
+    def __init__(self, traffic: Traffic, progress: Progress) -> None:
+        super().__init__()
+        self.crowd = Crowd(traffic.pictures, traffic.apps, traffic.duration_s, lambda camera, jpeg: None, progress)
+
+    def drive(self, receive: taped.Receive) -> None:
+        self.crowd.send = lambda camera, jpeg: receive(taped.frame_now(camera, jpeg))
+        self.crowd.run()
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+        super().replied(opened, reply, now)
+        self.crowd.answered(opened.request.stream)
+
+
+# ---- what is learnt ------------------------------------------------------------------------------------------------
+
+
+def learnt(tape: taped.Tape, heard: Heard, duration_s: float) -> Rehearsed:
+    """Raises `UserError` where that is nothing."""
+    if heard.answered < RUNS_MIN:
+        why = f" ({heard.trouble})" if heard.trouble else ""
+        raise UserError(
+            f"tried here: {heard.answered} frames answered in {duration_s:g} s{why}; give other pictures, or more time"
+        )
+    recording = recording_of(tape.lines(), "rehearsal", by_events=True, runs_max=RUNS_MAX)
     finds: dict[str, list[Mapping[str, int]]] = {}
     for model, found in recording.children.values():
         finds.setdefault(model, []).append(found)
-    durations_ns = {key: tuple(sorted(took_ns)) for key, took_ns in recording.took_ns.items()}
     told = {model: tuple(found) for model, found in finds.items()}
-    return Rehearsed(tuple(recording.lanes.values()), durations_ns, told, frames, duration_s)
+    return Rehearsed(tuple(recording.lanes.values()), durations_of(recording), told, heard.answered, duration_s)
+
+
+def durations_of(recording: Recording) -> dict[tuple[str, int, str], tuple[int, ...]]:
+    """Those on a full day, where there were enough of them: frames that come when they like disturb what runs."""
+    free = [each.arrived_ns for each in recording.requests if each.stream.startswith(FREE)]
+    since_ns = min(free, default=0)
+    found = {}
+    for key, took_ns in recording.took_ns.items():
+        late = [took for took, ended in zip(took_ns, recording.ended_ns[key], strict=True) if ended >= since_ns]
+        found[key] = tuple(sorted(late if len(late) >= RUNS_MIN else took_ns))
+    return found

@@ -32,12 +32,14 @@ class Recording:
     """What was read of a trace, line by line."""
 
     by_events: bool = False  # a run takes from its order to its end; else what the lane measured, its threads left out
+    runs_max: int = RUNS_MAX
     began_ns: Time = 0
     requests: list[Request] = field(default_factory=list)
     lanes: dict[str, LaneUp] = field(default_factory=dict)
     served: dict[str, Served] = field(default_factory=dict)  # by model, the first that served
     runs: dict[int, tuple[Time, Mapping[str, Any]]] = field(default_factory=dict)  # by work, until it ends
     took_ns: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
+    ended_ns: dict[Key, list[Time]] = field(default_factory=lambda: defaultdict(list))  # when each of these ended
     children: dict[int, tuple[str, Mapping[str, int]]] = field(default_factory=dict)  # task -> model, what it found
     tasks: dict[int, tuple[int, ...]] = field(default_factory=dict)  # answered request -> its tasks
     odd: Counter[str] = field(default_factory=Counter)
@@ -69,7 +71,7 @@ class Recording:
                 self.served.setdefault(variant.model, event)
             case Finished(work_id, results, took_ns) if work_id in self.runs:
                 began_ns, run = self.runs.pop(work_id)
-                self._ended(run, now - began_ns if took_ns is None or self.by_events else took_ns)
+                self._ended(run, now, now - began_ns if took_ns is None or self.by_events else took_ns)
                 self._found(run["stages"][-1], results)
 
     def _found(self, stage: str, results: Mapping[int, StepResult]) -> None:
@@ -88,7 +90,7 @@ class Recording:
             deadline_ns=None if due_ns is None else due_ns - self.began_ns,
         )
 
-    def _ended(self, run: Mapping[str, Any], took_ns: int) -> None:
+    def _ended(self, run: Mapping[str, Any], now: Time, took_ns: int) -> None:
         """Stages that were run back to back share the time as their tables do, which is how the core learns, too."""
         stages = {stage.digest: stage for each in self.served.values() for stage in each.stages}
         batch, lane = len(run["tasks"]), run["lane"]
@@ -97,9 +99,10 @@ class Recording:
             return  # of a variant that came later
         shares = [self.table.duration_ns(stage, batch, lane) for stage in ran]
         for stage, share in zip(ran, shares, strict=True):
-            kept = self.took_ns[stage.graph, batch, lane]
-            if len(kept) < RUNS_MAX:
-                kept.append(max(1, took_ns * share // sum(shares)))
+            key = (stage.graph, batch, lane)
+            if len(self.took_ns[key]) < self.runs_max:
+                self.took_ns[key].append(max(1, took_ns * share // sum(shares)))
+                self.ended_ns[key].append(now)
 
     # ---- what it comes to --------------------------------------------------------------------------------------------
 
@@ -141,9 +144,9 @@ def read(path: Path, by_events: bool = False) -> Recording:
         raise UserError(f"{path}: no text; give the path of a trace (`trace:` in edge.yaml)") from None
 
 
-def recording_of(lines: Iterable[str], source: object, by_events: bool = False) -> Recording:
+def recording_of(lines: Iterable[str], source: object, by_events: bool = False, runs_max: int = RUNS_MAX) -> Recording:
     """A last line that was cut off is noted: that is how a trace ends when the power does. Raises `UserError`."""
-    recording, trouble = Recording(by_events), ""
+    recording, trouble = Recording(by_events, runs_max), ""
     for number, line in enumerate(lines, 1):
         if trouble:
             raise UserError(f"{source}:{trouble}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import unplugged
+from edge import taped
 from edge.arrivals.recorded import recording_of
 from edge.config import load
 from edge.events import Arrived, Finished, Reply, Run, Served, Time
@@ -14,15 +14,15 @@ from tests.conftest import eventually
 from tests.edge.daemon_builder import CASCADE, edge, jpeg
 
 
-class Some(unplugged.Deaf):
+class Some(taped.Deaf):
     """Brings some frames one after the other, and waits for the answers."""
 
     def __init__(self, payloads: Sequence[bytes]) -> None:
         self.payloads, self.replies, self.taken = payloads, list[Reply](), list[bool]()
 
-    def drive(self, receive: unplugged.Receive) -> None:
+    def drive(self, receive: taped.Receive) -> None:
         for number, payload in enumerate(self.payloads, 1):
-            self.taken.append(receive(unplugged.frame_now("gate", payload)))
+            self.taken.append(receive(taped.frame_now("gate", payload)))
             assert eventually(lambda n=number: len(self.replies) >= n)
 
     def replied(self, opened: Open, reply: Reply, now: Time) -> None:
@@ -31,7 +31,7 @@ class Some(unplugged.Deaf):
 
 def test_frames_are_answered_and_every_moment_is_kept(box: Path) -> None:
     driver = Some([jpeg("red"), jpeg("blue"), b"no picture"])
-    tape = unplugged.serve(load(edge(box)), driver)
+    tape = taped.serve(load(edge(box)), driver)
     assert driver.taken == [True] * 3
     assert [reply.outcome for reply in driver.replies] == ["ok", "ok", "failed"]
     kinds = [type(moment.event) for moment in tape.moments]
@@ -41,7 +41,7 @@ def test_frames_are_answered_and_every_moment_is_kept(box: Path) -> None:
 
 def test_the_tape_reads_like_a_trace(box: Path) -> None:
     config = load(edge(box, apps={"look": CASCADE}, streams={"*": {"apps": ["look"]}}))
-    tape = unplugged.serve(config, Some([jpeg("red", "blue", "green", "black")]))
+    tape = taped.serve(config, Some([jpeg("red", "blue", "green", "black")]))
     recording = recording_of(tape.lines(), "tape", by_events=True)
     (request,) = recording.requests
     assert (request.app, request.stream) == ("look", "gate")
@@ -52,25 +52,25 @@ def test_the_tape_reads_like_a_trace(box: Path) -> None:
 
 
 def test_from_order_to_end_is_longer_than_on_the_lane(box: Path) -> None:
-    tape = unplugged.serve(load(edge(box)), Some([jpeg("red")] * 5))
+    tape = taped.serve(load(edge(box)), Some([jpeg("red")] * 5))
     whole, lane = (recording_of(tape.lines(), "tape", by_events=by) for by in (True, False))
     assert whole.took_ns.keys() == lane.took_ns.keys()
     assert sum(map(sum, whole.took_ns.values())) > sum(map(sum, lane.took_ns.values()))
 
 
 def test_a_bug_of_the_driver_is_not_swallowed(box: Path) -> None:
-    class Wrong(unplugged.Deaf):
-        def drive(self, receive: unplugged.Receive) -> None:
+    class Wrong(taped.Deaf):
+        def drive(self, receive: taped.Receive) -> None:
             raise ZeroDivisionError("a bug of the driver")
 
     with pytest.raises(ZeroDivisionError, match="of the driver"):
-        unplugged.serve(load(edge(box)), Wrong())
+        taped.serve(load(edge(box)), Wrong())
 
 
 def test_drift_takes_its_samples_and_orders_nothing(box: Path) -> None:
     config = load(edge(box, drift={"models": ["paint"]}))
     before = sorted((box / "repository").rglob("*"))
     driver = Some([jpeg("red")] * 3)
-    unplugged.serve(config, driver)
+    taped.serve(config, driver)
     assert [reply.outcome for reply in driver.replies] == ["ok"] * 3
     assert sorted((box / "repository").rglob("*")) == before

@@ -1,6 +1,6 @@
-"""The daemon without its network: its own parts serve frames that come from within, and every moment is kept.
+"""The daemon's own parts at work with every moment kept: frames come from within, or over a network made for them.
 
-What is missing of a real day: the broker's thread, and what drift orders; samples for it are taken as ever.
+What drift orders is left out; samples for it are taken as ever.
 """
 
 import gc
@@ -48,8 +48,11 @@ class Tape:
         return map(line_of, self.moments)
 
 
-def serve(config: Config, driver: Driver) -> Tape:
-    """Until the driver is done. Raises `UserError` where the box cannot serve that."""
+def serve(config: Config, driver: Driver, network: bool = False) -> Tape:
+    """Until the driver is done. `network`: with the connection to the broker that the config names.
+
+    Raises `UserError` where the box cannot serve that.
+    """
     parts = wire(config)
     tape, begin = Tape(), parts.served()
     driving = threading.Thread(target=drive, args=(parts, driver), name="driver", daemon=True)
@@ -57,6 +60,8 @@ def serve(config: Config, driver: Driver) -> Tape:
     def open_the_door() -> None:
         gc.collect()
         gc.freeze()  # as the daemon does
+        if network:
+            parts.source.start()
         driving.start()
 
     parts.world.listeners.append(driver)  # type: ignore[attr-defined]
@@ -65,6 +70,7 @@ def serve(config: Config, driver: Driver) -> Tape:
     with ExitStack() as stack:
         stack.callback(gc.unfreeze)
         stack.enter_context(parts.world)
+        stack.callback(parts.source.stop)
         parts.world.start(begin, parts.config.background.share)
         run(parts.scheduler, parts.world, [*observers, tape, ready])
     return tape
