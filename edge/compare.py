@@ -12,6 +12,7 @@ from os import cpu_count
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
+from edge.answers.cascade import Cascade
 from edge.bounds import goodput_bound, weighted_bound
 from edge.closeup import Closeup, busiest_second, closeup
 from edge.correctness import Examiner, Truth
@@ -139,8 +140,8 @@ def scored(job: Job) -> tuple[Scores, float | None, Closeup | None]:
 def examiner_of(scenario: Scenario) -> Examiner | None:
     """Who knows which answers are right, where variants say how often they are, and tells some of it."""
     known = {f"{each.model}/{each.name}": each.accuracy for each in variants(scenario) if each.accuracy is not None}
-    if not known:
-        return None
+    if not known or any(isinstance(answer, Cascade) for answer in scenario.answers.values()):
+        return None  # whether a cascade is right depends on boxes, of which nothing is known here
     return Examiner(Truth(scenario.seed, ((0, known),)), scenario.answers, labelled=scenario.facts.get("labels", 0.0))
 
 
