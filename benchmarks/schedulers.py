@@ -20,6 +20,11 @@ def best_other(rows: dict[str, Row]) -> Row:
     return max((row for name, row in rows.items() if not name.startswith(OURS)), key=lambda row: row["goodput"])
 
 
+def seeds_of(table: dict[str, Any]) -> int:
+    seeds = table["rows"][0]["seeds"]
+    return seeds if isinstance(seeds, int) else len(seeds)
+
+
 def page(table: dict[str, Any], command: str) -> str:
     groups: dict[tuple[str, float], dict[str, Row]] = defaultdict(dict)
     for row in table["rows"]:
@@ -30,7 +35,7 @@ def page(table: dict[str, Any], command: str) -> str:
         f"Written by `python -m benchmarks.schedulers` from what `{command}` measured.",
         "",
         "Shares of all requests answered in time, in percent; in brackets those of the model served worst. Means over "
-        f"{len(table['rows'][0]['by_seed'])} traces each. *Bound*: what nobody can exceed, even who knows the future.",
+        f"{seeds_of(table)} traces each. *Bound*: what nobody can exceed, even who knows the future.",
         "",
         "| arrivals | load | bound | leeway | best of the others | clockwork | leeway_fair | leeway_goodput |",
         "|---|---:|---:|---:|---|---:|---:|---:|",
