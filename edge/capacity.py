@@ -100,10 +100,11 @@ def attempt(question: Question, cameras: int, holds: float | None) -> Coping | N
     """None: some camera gets less than `holds` in time, which shows before the end and saves the rest."""
     system = question.system or system_of(question.config)
     lost, share = Counter[str](), None if holds is None else 1 - holds
+    telling_ns = 0 if question.rehearsed is None else question.rehearsed.telling_ns
     fates = []
     for seed in range(question.seeds):
         scenario = scenario_of(question, cameras, seed)
-        fates.append(fate := Fate(scenario, lost, share, question.seeds))
+        fates.append(fate := Fate(scenario, lost, share, question.seeds, telling_ns))
         answered = replace(scenario, answers=system.make_answers(scenario.answers))
         try:
             play(answered, system.make_policy(), system.make_estimator(), (fate, *system.make_planners()))
@@ -122,12 +123,14 @@ class Fate:
     """Observer: what became of every frame of one run. `lost`: frames missed by camera, those of the runs before too.
 
     `share`: of a camera's frames that may be missed in all `runs` together, before it stops; None: it never does.
+    `telling_ns`: what it takes to tell an answer.
     """
 
     scenario: Scenario
     lost: Counter[str]
     share: float | None
     runs: int
+    telling_ns: Time
     missed: list[Request] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     busy_ns: Time = 0
@@ -140,7 +143,7 @@ class Fate:
     def observe(self, moment: Moment) -> tuple[Event, ...]:
         for action in moment.actions:
             if type(action) is Reply and (request := self.due.get(action.request_id)) is not None:
-                self._replied(request, action, moment.now)
+                self._replied(request, action, moment.now + self.telling_ns)
             elif type(action) is Run and not action.background:
                 self._began[action.work_id] = moment.now
         if type(moment.event) is Finished:

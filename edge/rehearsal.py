@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from statistics import median
 
 from edge import taped
 from edge.arrivals.measured import Recorded
@@ -40,6 +41,7 @@ class Rehearsed:
     finds: Mapping[str, tuple[Mapping[str, int], ...]]  # model -> frame by frame
     frames: int
     duration_s: float
+    telling_ns: Time = 0  # from the end of a frame's last work until its answer is told, in the median
 
     def profile(self) -> Recorded:
         return Recorded(self.durations_ns)
@@ -70,7 +72,7 @@ class Rehearsed:
         lanes = [[lane.lane, lane.kind, lane.memory_bytes] for lane in self.lanes]
         table = {"lanes": lanes, "durations_ns": durations, "finds": self.finds, "frames": self.frames}
         try:
-            path.write_text(json.dumps({**table, "duration_s": self.duration_s}) + "\n")
+            path.write_text(json.dumps({**table, "duration_s": self.duration_s, "telling_ns": self.telling_ns}) + "\n")
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
 
@@ -82,7 +84,7 @@ def load(path: Path) -> Rehearsed:
         durations = {(graph, batch, lane): tuple(took) for graph, batch, lane, took in table["durations_ns"]}
         finds = {model: tuple(frames) for model, frames in table["finds"].items()}
         lanes = tuple(LaneUp(*lane) for lane in table["lanes"])
-        return Rehearsed(lanes, durations, finds, table["frames"], table["duration_s"])
+        return Rehearsed(lanes, durations, finds, table["frames"], table["duration_s"], table["telling_ns"])
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a file that `leeway plan --save` wrote") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -137,18 +139,19 @@ def connected(config: Config, port: int) -> Config:
 
 
 class Heard(taped.Deaf):
-    """How many answers there were, and what the last frame without one met."""
+    """When answers were told, by request; and what the last frame without one met."""
 
     def __init__(self) -> None:
-        self.answered = 0
+        self.told_ns: dict[int, Time] = {}
         self.trouble = ""
 
     def dropped(self, camera: str, app: str, reason: str) -> None:
         self.trouble = reason
 
     def replied(self, opened: Open, reply: Reply, now: Time) -> None:
-        self.answered += reply.outcome == "ok"
-        if reply.outcome not in ("ok", "stopped"):  # which is how it ends
+        if reply.outcome == "ok":
+            self.told_ns[reply.request_id] = now
+        elif reply.outcome != "stopped":  # which is how it ends
             self.trouble = reply.detail or reply.outcome
 
 
@@ -191,17 +194,19 @@ class Within(Heard):
 
 def learnt(tape: taped.Tape, heard: Heard, duration_s: float) -> Rehearsed:
     """Raises `UserError` where that is nothing."""
-    if heard.answered < RUNS_MIN:
+    answered = len(heard.told_ns)
+    if answered < RUNS_MIN:
         why = f" ({heard.trouble})" if heard.trouble else ""
         raise UserError(
-            f"tried here: {heard.answered} frames answered in {duration_s:g} s{why}; give other pictures, or more time"
+            f"tried here: {answered} frames answered in {duration_s:g} s{why}; give other pictures, or more time"
         )
     recording = recording_of(tape.lines(), "rehearsal", by_events=True, runs_max=RUNS_MAX)
     finds: dict[str, list[Mapping[str, int]]] = {}
     for model, found in recording.children.values():
         finds.setdefault(model, []).append(found)
     told = {model: tuple(found) for model, found in finds.items()}
-    return Rehearsed(tuple(recording.lanes.values()), durations_of(recording), told, heard.answered, duration_s)
+    lanes, telling_ns = tuple(recording.lanes.values()), telling_of(tape, heard.told_ns)
+    return Rehearsed(lanes, durations_of(recording), told, answered, duration_s, telling_ns)
 
 
 def durations_of(recording: Recording) -> dict[tuple[str, int, str], tuple[int, ...]]:
@@ -213,3 +218,11 @@ def durations_of(recording: Recording) -> dict[tuple[str, int, str], tuple[int, 
         late = [took for took, ended in zip(took_ns, recording.ended_ns[key], strict=True) if ended >= since_ns]
         found[key] = tuple(sorted(late if len(late) >= RUNS_MIN else took_ns))
     return found
+
+
+def telling_of(tape: taped.Tape, told_ns: Mapping[int, Time]) -> Time:
+    """In the median, from the moment that brought the answer. Replies of one batch are told one after the other."""
+    replies = (
+        (moment.now, action) for moment in tape.moments for action in moment.actions if isinstance(action, Reply)
+    )
+    return round(median(told_ns[reply.request_id] - now for now, reply in replies if reply.request_id in told_ns))

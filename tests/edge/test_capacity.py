@@ -63,6 +63,18 @@ def test_who_stops_early_comes_to_the_same(cameras: int, seeds: int, box: Path) 
     assert early is None or early == whole
 
 
+def test_an_answer_counts_when_it_is_told(box: Path) -> None:
+    asked = question(box)
+    assert asked.rehearsed is not None
+    slowly = replace(asked, rehearsed=replace(asked.rehearsed, telling_ns=25 * MS))
+    before, now = cope(asked, 16), cope(slowly, 16)
+    assert before.p50_ms is not None
+    assert now.p50_ms == pytest.approx(before.p50_ms + 25)
+    assert (now.load, now.busy, now.attainment) == (before.load, before.busy, 1.0)
+    never = replace(asked, rehearsed=replace(asked.rehearsed, telling_ns=195 * MS))
+    assert cope(never, 16).attainment == 0.0
+
+
 def test_a_repair_costs_time_that_no_frame_wants(box: Path) -> None:
     before = cope(question(box), 4)
     drifting = question(box, drift={"models": ["paint"]}, background={"share": 0.5, "step_ms": 10})

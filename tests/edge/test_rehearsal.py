@@ -21,6 +21,7 @@ KNOWN = Rehearsed(
     {"cells": ({"vehicle": 2}, {"vehicle": 1, "person": 1}, {})},
     frames=3,
     duration_s=1.5,
+    telling_ns=7,
 )
 
 
@@ -40,6 +41,7 @@ def test_every_graph_is_timed_in_several_batches(network: bool, box: Path) -> No
     assert found.means() == pytest.approx({"vehicle": 1.5, "person": 0.5}, abs=0.2)
     assert [lane.lane for lane in found.lanes] == ["cpu0"]
     assert (found.duration_s, shares[-1]) == (1.5, 1.0)
+    assert 0 < found.telling_ns < 100_000_000
 
 
 def test_a_frame_with_two_apps_is_one_frame(box: Path) -> None:
