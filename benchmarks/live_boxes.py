@@ -1,0 +1,128 @@
+"""Boxes that are put before frames in real and in virtual time: four models on a lane that only waits, and the
+junction's on this machine's CPU.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+import yaml
+
+from benchmarks.rig import mobile_net
+from cli.planning.work import pictures
+from devices.simulated import Simulated
+from edge.arrivals.arrival import Arrival, by_time
+from edge.arrivals.processes import process, streams
+from edge.capacity import Question, scenario_of
+from edge.config import Config, load
+from edge.presets import EDGE4, Profile, capacity_rps
+from edge.rehearsal import Rehearsed, rehearse
+from porting.pipeline import port
+from porting.repository import Repository
+
+SECOND_NS = 1_000_000_000
+REHEARSAL_S = 6.0
+JUNCTION = Path(__file__).parent.parent / "examples" / "junction"
+BATCHES = (1, 2, 4, 8, 16)
+STRETCH = 3.0  # of the preset's durations and deadlines: fewer frames a second, so that Python has time for each
+CAMERAS = 16  # that ask for one model: a stream keeps at most 32 open
+LABELS = [f"class {number}" for number in range(10)]
+
+
+@dataclass(frozen=True)
+class Box:
+    """`path`: its edge.yaml. `rates`: frames a second of each stream at load 1.0. `cameras`: among whom a stream's
+    frames are dealt out.
+    """
+
+    name: str
+    path: Path
+    rates: Mapping[str, float]
+    cameras: int
+    shots: Sequence[bytes]
+    rehearsed: Rehearsed
+
+    def rehearsed_again(self) -> "Box":
+        """Machines that do other things as well are not the same from minute to minute."""
+        return replace(self, rehearsed=rehearse(self.config, self.shots, REHEARSAL_S, network=False))
+
+    @property
+    def config(self) -> Config:
+        return load(self.path)
+
+    def arrivals(self, kind: str, load: float, seed: int, seconds: float) -> list[Arrival]:
+        """In order of time; the model is the app."""
+        rates = {stream: load * rate for stream, rate in self.rates.items()}
+        times = streams(process(kind), self.name, rates, seed, round(seconds * SECOND_NS))
+        return by_time(self._dealt(times))
+
+    def _dealt(self, times: Mapping[str, Any]) -> Iterable[Arrival]:
+        for stream, at_ns in times.items():
+            for number, time_ns in enumerate(at_ns.tolist()):
+                camera = f"{stream}-{number % self.cameras}" if self.cameras > 1 else stream
+                yield Arrival(time_ns, camera, "", None)
+
+
+# ---- lanes that only wait ------------------------------------------------------------------------------------------
+
+
+def simulated(folder: Path, system: str) -> Box:
+    """The four models of `edge4`, everything `STRETCH` times as long."""
+    profiles = {model: stretched(profile) for model, profile in EDGE4.items()}
+    tables = {ported(folder, model, profile): table_of(profile) for model, profile in profiles.items()}
+    single = "edge.answers.single:Single"
+    path = written(folder, {
+        "models": "repository",
+        "devices": {"sim0": {"use": "devices.simulated:Simulated", "ms_by_graph": tables}},
+        "system": system,
+        "apps": {model: {"use": single, "model": model, "slo_ms": p.slo_ms} for model, p in profiles.items()},
+        "streams": {f"{m}-{k}": {"apps": [m], "waiting_max": 32} for m in profiles for k in range(CAMERAS)},
+    })  # fmt: skip
+    rates = {model: p.share * capacity_rps(profiles) for model, p in profiles.items()}
+    shots = [simplejpeg.encode_jpeg(np.full((16, 16, 3), 5 * n, np.uint8), 90, "RGB", "444") for n in range(50)]
+    return Box("simulated", path, rates, CAMERAS, shots, rehearse(load(path), shots, REHEARSAL_S, network=False))
+
+
+def stretched(p: Profile) -> Profile:
+    return Profile(STRETCH * p.ms_per_item, STRETCH * p.ms_per_batch, STRETCH * p.slo_ms, p.share)
+
+
+def table_of(profile: Profile) -> dict[int, float]:
+    return {batch: profile.ms_per_item * batch + profile.ms_per_batch for batch in BATCHES}
+
+
+def ported(folder: Path, model: str, profile: Profile) -> str:
+    """Returns the digest of its graph: a tiny classifier, measured on a device that takes its time."""
+    repository, device = Repository(folder / "repository"), Simulated(ms_by_batch={**table_of(profile)})
+    path = mobile_net(folder / f"{model}.onnx", 16, 2 + [*EDGE4].index(model), 1)
+    if repository.serving(model) is None:
+        port(path, model, repository, device, labels=LABELS, cut=False, batches=BATCHES, budget_ns=1)
+    variant = repository.variant(model, str(repository.serving(model)))
+    return repository.stages(variant, device.kind)[0].graph
+
+
+# ---- this machine's CPU --------------------------------------------------------------------------------------------
+
+
+def cpu(folder: Path, system: str) -> Box:
+    """The junction's models, as `python -m examples.junction.port` stored them; nothing watches for drift."""
+    table = yaml.safe_load((JUNCTION / "edge.yaml").read_text())
+    table |= {"models": str(JUNCTION / "repository"), "system": system, "drift": None}
+    table["streams"] = {"*": {"apps": ["junction"], "waiting_max": 4}}
+    path, shots = (
+        written(folder, {key: value for key, value in table.items() if value is not None}),
+        pictures("junction"),
+    )
+    rehearsed = rehearse(load(path), shots, REHEARSAL_S, network=False)
+    one = scenario_of(Question(path, rehearsed, fps=1.0), 1, 0)
+    cameras = [f"camera-{number}" for number in range(8)]
+    return Box("cpu", path, dict.fromkeys(cameras, 1 / one.facts["load"] / len(cameras)), 1, shots, rehearsed)
+
+
+def written(folder: Path, table: Mapping[str, Any]) -> Path:
+    path = folder / "edge.yaml"
+    path.write_text(yaml.safe_dump({**table, "mqtt": {"port": 1, "node": "box"}}))
+    return path
