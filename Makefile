@@ -43,7 +43,7 @@ test: setup      ## the whole test suite
 check: setup     ## format, lint, types, architecture: seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy edge drift porting devices cli
+	$(BIN)/mypy evaluation edge drift porting devices cli
 	$(BIN)/python -m pytest tests/test_architecture.py tests/test_docs.py tests/test_contributing.py
 
 docs: setup      ## pages that are made from the code

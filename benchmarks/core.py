@@ -7,16 +7,16 @@ from itertools import count
 from statistics import median
 from time import perf_counter, perf_counter_ns, process_time
 
+from edge.core.events import Action, Arrived, Event, Finished, LaneUp, Load, Loaded, Request, Run, StepResult
+from edge.core.loop import run
+from edge.core.scheduler import Scheduler
+from edge.core.simulation import Virtual
+from edge.core.state import State
 from edge.estimators.rolling import Rolling
-from edge.events import Action, Arrived, Event, Finished, LaneUp, Load, Loaded, Request, Run, StepResult
-from edge.loop import run
 from edge.observers.trace import Digest
-from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.scheduler import Scheduler
-from edge.state import State
-from edge.virtual import Virtual
-from edge.workload import ANSWERS, FINDS, MS, cameras, models
+from edge.policies.wrappers.default_stack import complete
+from evaluation.synthetic import ANSWERS, FINDS, MS, cameras, models
 
 WAITING = 100
 REPEATS = 7

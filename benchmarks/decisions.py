@@ -8,14 +8,14 @@ from random import Random
 from statistics import median
 from time import perf_counter_ns
 
+from edge.core.events import Arrived, Event, Finished, LaneUp, Load, Loaded, Request, Run, StepResult
+from edge.core.interfaces import Moment, Policy
+from edge.core.scheduler import Scheduler
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import Arrived, Event, Finished, LaneUp, Load, Loaded, Request, Run, StepResult
-from edge.policies.complete import complete
 from edge.policies.least_harm import LeastHarm
-from edge.protocols import Moment, Policy
-from edge.scenario import MS, affine
-from edge.scheduler import Scheduler
-from edge.state import State
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import MS, affine
 
 MODELS = (1, 10, 100, 1_000)
 WAITING = (10, 100, 1_000, 10_000)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from drift.calibrate import DAY_S, Channel, World, calibrate, rate_per_test
+from drift.detection.monitor import Alarm, Watch
+from drift.detection.thresholds import DAY_S, Channel, World, calibrate, rate_per_test
 from drift.settings import DriftSettings
-from drift.watch import Alarm, Watch
-from porting.outputs import softmax
+from porting.formats.tensors import softmax
 
 Array = np.ndarray[Any, Any]
 S = 1_000_000_000

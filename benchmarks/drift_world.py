@@ -14,13 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from devices.cpu import Cpu
 from devices.interface import Engine
-from drift.adaptation import Adaptation
-from drift.forward import Forward
-from drift.incumbent import Head, Incumbent
-from drift.normalisation import folded, probed
-from drift.orders import Ask, Note, Promote, Rollback, Work
-from drift.responses.head import HeadRetraining
-from drift.responses.realign import Realign
+from drift.commands import Ask, Note, Promote, Rollback, Work
+from drift.controller import Adaptation
+from drift.repair.batch_norm import folded, probed
+from drift.repair.deployed import Head, Incumbent
+from drift.repair.inference import Forward
+from drift.repair.realign_statistics import Realign
+from drift.repair.retrain_head import HeadRetraining
 from drift.samples import Reference, Sample
 from drift.settings import DriftSettings
 from porting.variant import InputSpec

@@ -12,16 +12,16 @@ import simplejpeg
 import yaml
 
 from benchmarks.rig import mobile_net
-from cli.planning.work import pictures
+from cli.planning.run import pictures
 from devices.simulated import Simulated
-from edge.arrivals.arrival import Arrival, by_time
-from edge.arrivals.processes import process, streams
-from edge.capacity import Question, scenario_of
 from edge.config import Config, load
-from edge.presets import EDGE4, Profile, capacity_rps
-from edge.rehearsal import Rehearsed, rehearse
+from evaluation.arrivals.registry import process, streams
+from evaluation.arrivals.request import Arrival, by_time
+from evaluation.capacity.dry_run import Rehearsed, rehearse
+from evaluation.capacity.search import Question, scenario_of
+from evaluation.presets import EDGE4, Profile, capacity_rps
 from porting.pipeline import port
-from porting.repository import Repository
+from porting.repository.repository import Repository
 
 SECOND_NS = 1_000_000_000
 REHEARSAL_S = 6.0

@@ -18,16 +18,16 @@ from typing import Any
 
 from benchmarks import live_boxes
 from benchmarks.live_boxes import Box
-from edge import taped
-from edge.arrivals.arrival import Arrival
-from edge.arrivals.measured import Recorded
-from edge.arrivals.recorded import Recording, recording_of, scenario_from
-from edge.capacity import quantile, system_of
-from edge.events import Event, Reply, Time
-from edge.live import Open
-from edge.protocols import Moment
-from edge.rehearsal import telling_of
-from edge.scenario import Scenario, play
+from edge.core.events import Event, Reply, Time
+from edge.core.interfaces import Moment
+from edge.runtime.world import Open
+from evaluation.arrivals.measured_durations import Recorded
+from evaluation.arrivals.recording import Recording, recording_of, scenario_from
+from evaluation.arrivals.request import Arrival
+from evaluation.capacity import recorded_daemon
+from evaluation.capacity.dry_run import telling_of
+from evaluation.capacity.search import quantile, system_of
+from evaluation.scenario import Scenario, play
 from porting.variant import Stage
 
 HEAD_START_NS = 50_000_000  # until the first frame
@@ -39,7 +39,7 @@ POINTS_MAX, P99_MAX = 2.0, 0.10  # aims: points of attainment; share of the p99
 
 
 @dataclass
-class Player(taped.Deaf):
+class Player(recorded_daemon.Deaf):
     """Brings each frame at its time, whatever becomes of the ones before, and waits for all answers."""
 
     arrivals: Sequence[Arrival]
@@ -48,11 +48,11 @@ class Player(taped.Deaf):
     answered_ns: dict[int, Time] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)  # why
 
-    def drive(self, receive: taped.Receive) -> None:
+    def drive(self, receive: recorded_daemon.Receive) -> None:
         begin_ns = monotonic_ns() + HEAD_START_NS
         for number, arrival in enumerate(self.arrivals):
             sleep(max(0.0, (begin_ns + arrival.arrived_ns - monotonic_ns()) / 1e9))
-            receive(taped.frame_now(arrival.stream, self.shots[number % len(self.shots)]))
+            receive(recorded_daemon.frame_now(arrival.stream, self.shots[number % len(self.shots)]))
         while len(self.told) + len(self.lost) < len(self.arrivals):
             sleep(0.01)
 
@@ -86,7 +86,7 @@ class Got:
 def live(box: Box, arrivals: Sequence[Arrival]) -> tuple[Got, Recording, Time]:
     """What was had, what the works took, and what telling an answer took in the median."""
     player = Player(arrivals, box.shots)
-    tape = taped.serve(box.config, player)
+    tape = recorded_daemon.serve(box.config, player)
     assert not player.lost, f"frames that never became requests: {player.lost[:3]}"
     recording = recording_of(tape.lines(), "live", by_events=True)
     return Got.of(player.told), recording, telling_of(tape, player.answered_ns)

@@ -21,12 +21,12 @@ from typing import Any
 import yaml
 
 from benchmarks.rig import LOOPBACK, NODE, PATH, Asked, daemon_process, mosquitto, thread_seconds, words
-from cli.planning.work import BEYOND, pictures
-from edge.arrivals.processes import process, streams
-from edge.capacity import Question, cope, quantile
+from cli.planning.run import BEYOND, pictures
 from edge.config import load
-from edge.headroom import most
-from edge.rehearsal import rehearse
+from evaluation.arrivals.registry import process, streams
+from evaluation.capacity.dry_run import rehearse
+from evaluation.capacity.headroom import most
+from evaluation.capacity.search import Question, cope, quantile
 
 SECOND_NS = 1_000_000_000
 JUNCTION = Path(__file__).parent.parent / "examples" / "junction"

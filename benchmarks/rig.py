@@ -315,7 +315,7 @@ def ported(folder: Path, model: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     from devices.cpu import Cpu
     from porting.pipeline import port
-    from porting.repository import Repository
+    from porting.repository.repository import Repository
 
     root = folder / f"{model.stem}-repository"
     repository = Repository(root)

@@ -14,17 +14,17 @@ from edge.answers.ensemble import Ensemble
 from edge.answers.exp3 import Exp3
 from edge.answers.exp4 import Exp4
 from edge.answers.single import Single
-from edge.arrivals.arrival import Arrival, requests_of, stream_rng
-from edge.arrivals.processes import process
-from edge.correctness import Examiner, Mark, Truth
+from edge.core.interfaces import Answer
 from edge.estimators.table import Table
-from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.policies.straggle import Straggle
-from edge.presets import MEMBERS, ensemble_of
-from edge.protocols import Answer
-from edge.recorder import Recorder
-from edge.scenario import Scenario, play
+from edge.policies.wrappers.default_stack import complete
+from edge.policies.wrappers.straggler_mitigation import Straggle
+from evaluation.accuracy_model import Examiner, Mark, Truth
+from evaluation.arrivals.registry import process
+from evaluation.arrivals.request import Arrival, requests_of, stream_rng
+from evaluation.metrics.lane_timeline import Recorder
+from evaluation.presets import MEMBERS, ensemble_of
+from evaluation.scenario import Scenario, play
 
 SECOND_NS = 1_000_000_000
 BEFORE = {f"photo/{name}": accuracy for name, (_, _, accuracy) in MEMBERS.items()}

@@ -12,9 +12,9 @@ from typer.core import TyperCommand
 from cli.output import complain, console
 
 if TYPE_CHECKING:
-    from cli.comparison.asked import Comparison
-    from edge.compare import Outcome
-    from edge.rows import Row
+    from cli.comparison.options import Comparison
+    from evaluation.comparison import Outcome
+    from evaluation.metrics.summary import Row
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 
@@ -77,22 +77,22 @@ def schedulers(
 
       leeway bench schedulers --list
     """
-    from cli.comparison import asked, cards, work
+    from cli.comparison import options, run, system_cards
     from edge.systems import system as named
     from edge.systems import systems as known
 
     if list_:
-        chosen = [named(name) for name in asked.words(systems)] or [*known().values()]
-        print_cards(cards.cards(chosen), json)
+        chosen = [named(name) for name in options.words(systems)] or [*known().values()]
+        print_cards(system_cards.cards(chosen), json)
         return
-    make, processes = work.source(preset, config, trace, arrivals, duration, margin)
-    loads = [None] if trace and not load else asked.numbers(load or LOADS, "--load")
-    compared = asked.comparison(
-        [work.labelled(scenario, labels) for scenario in asked.grid(make, loads, processes, seeds)],
-        asked.words(systems),
-        asked.estimator_of(estimator, margin),
+    make, processes = run.source(preset, config, trace, arrivals, duration, margin)
+    loads = [None] if trace and not load else options.numbers(load or LOADS, "--load")
+    compared = options.comparison(
+        [run.labelled(scenario, labels) for scenario in options.grid(make, loads, processes, seeds)],
+        options.words(systems),
+        options.estimator_of(estimator, margin),
         baseline,
-        work.hint,
+        run.hint,
     )
     raise typer.Exit(report(compared, workers, json, html))
 
@@ -101,9 +101,9 @@ def report(compared: "Comparison", workers: int | None, json: str | None, html: 
     """Runs it, says what came of it; the exit code."""
     from rich.console import Console
 
-    from cli.comparison.document import as_text, document, write
-    from cli.comparison.shown import WIDE, heading, shown
-    from edge.rows import kept_to_one, rows
+    from cli.comparison.json_document import as_text, document, write
+    from cli.comparison.tables import WIDE, heading, shown
+    from evaluation.metrics.summary import kept_to_one, rows
 
     for file in (Path(json) if json not in (None, STDOUT) else None, html):
         check_place(file)  # now, not after ten minutes
@@ -153,7 +153,7 @@ def run(compared: "Comparison", workers: int | None, near: bool) -> tuple[list["
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from edge.compare import outcomes
+    from evaluation.comparison import outcomes
 
     found: list[Outcome] = []
     total = len(compared.scenarios) * len(compared.systems)
@@ -172,21 +172,21 @@ def run(compared: "Comparison", workers: int | None, near: bool) -> tuple[list["
 
 
 def page(compared: "Comparison", rows: Sequence["Row"], outcomes: Sequence["Outcome"], told: Mapping[str, Any]) -> str:
-    from cli.report import schedulers
+    from cli.comparison_report import page
 
     near: dict[str, dict[str, Any]] = {}
     for one in outcomes:
         if one.closeup is not None:
             near.setdefault(one.facts["arrivals"], {})[one.system] = one.closeup
     near = {name: near[name] for name in dict.fromkeys(row.facts["arrivals"] for row in rows) if name in near}
-    return schedulers.page(schedulers.Bench(rows, compared.baseline, near, told))
+    return page.page(page.Bench(rows, compared.baseline, near, told))
 
 
 def print_cards(found: list[dict[str, Any]], json: str | None) -> None:
     from rich.text import Text
 
-    from cli.comparison.cards import lines
-    from cli.comparison.document import as_text
+    from cli.comparison.json_document import as_text
+    from cli.comparison.system_cards import lines
 
     if json:
         print(as_text({"systems": found}), end="")

@@ -21,7 +21,7 @@ def broker(
 
       leeway broker --port 1883
     """
-    from edge.sources.broker import LOOPBACK, EmbeddedBroker
+    from edge.sources.mqtt.broker import LOOPBACK, EmbeddedBroker
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,9 +12,9 @@ from cli.output import AsJson, complain, emit, table
 from porting.errors import UserError
 
 if TYPE_CHECKING:
-    from edge.sources.camera import Publisher
-    from edge.sources.link import Link
-    from edge.sources.settings import MqttSettings
+    from edge.sources.camera.publisher import Publisher
+    from edge.sources.mqtt.connection import Link
+    from edge.sources.mqtt.settings import MqttSettings
 
 WAIT_S = 0.2
 FPS = 5.0
@@ -71,8 +71,8 @@ def camera(
 
       leeway camera shots.zip --count 99 --json     99 frames, then the counts
     """
-    from edge.sources.camera import publish_all
-    from edge.sources.link import Link
+    from edge.sources.camera.publisher import publish_all
+    from edge.sources.mqtt.connection import Link
 
     said = {"host": host, "port": port, "prefix": prefix, "node": node, "username": username, "password": password}
     names = _names(name, topic, cameras)
@@ -107,7 +107,7 @@ def _names(name: str | None, topic: str | None, cameras: int) -> list[str]:
 def _settings(said: dict[str, Any]) -> "MqttSettings":
     from pydantic import ValidationError
 
-    from edge.sources.settings import MqttSettings
+    from edge.sources.mqtt.settings import MqttSettings
 
     try:
         return MqttSettings(**said)
@@ -138,8 +138,8 @@ def _publisher(
     loop: bool,
     options: dict[str, Any],
 ) -> "Publisher":
-    from edge.sources.camera import Publisher
-    from edge.sources.pictures import opened
+    from edge.sources.camera.frames import opened
+    from edge.sources.camera.publisher import Publisher
 
     topics, name = link.settings.topics, names[number]
     pictures = opened(source, loop=loop, camera=number, cameras=len(names), fps=fps, options=options)

@@ -68,7 +68,7 @@ def build_plug_ins(path: Path, config: Any) -> None:
     Raises `UserError` for the first option or model that is wrong.
     """
     from edge.systems import replaced
-    from porting.repository import Repository
+    from porting.repository.repository import Repository
 
     for plug_in in (config.policy, config.estimator, *config.planners):
         plug_in.build()

@@ -54,11 +54,11 @@ def demo(
     """
     from rich.console import Console
 
+    from cli.demonstration.live_view import LiveView, viewer
     from cli.demonstration.show import Settings, Show
-    from cli.liveview import LiveView, viewer
     from cli.port import input_options
-    from cli.report import write_report
-    from cli.report.terminal import report_table
+    from cli.run_report import write_report
+    from cli.run_report.terminal import report_table
     from examples.conditions import Schedule
 
     spec = input_options(input_size, color, layout, scale, mean, std)

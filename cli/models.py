@@ -9,7 +9,7 @@ import typer
 from cli.output import AsJson, console, emit, table
 
 if TYPE_CHECKING:
-    from porting.repository import Repository
+    from porting.repository.repository import Repository
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 
@@ -21,7 +21,7 @@ HERE = Path("repository")
 def opened(folder: Path) -> "Repository":
     """Raises `UserError` where there is none: a mistyped path is not an empty repository."""
     from porting.errors import UserError
-    from porting.repository import Repository
+    from porting.repository.repository import Repository
 
     if not (folder / "blobs").is_dir():
         raise UserError(f"{folder}: no repository here; `leeway port MODEL.onnx --repository {folder}` makes one")

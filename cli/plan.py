@@ -61,11 +61,11 @@ def plan(
 
       leeway plan --device orin.json --cameras 8    at your desk
     """
-    from cli.planning.asked import check_save, wanted_of
-    from cli.planning.shown import progress, said, shown
-    from cli.planning.work import known, look
-    from edge.capacity import Question
+    from cli.planning.options import check_save, wanted_of
+    from cli.planning.run import known, look
+    from cli.planning.tables import progress, said, shown
     from edge.systems import system as system_of
+    from evaluation.capacity.search import Question
 
     chosen = None if system is None else system_of(system)
     asked = Question(config, fps=fps, arrivals=arrivals, finds=finds, duration_s=duration, system=chosen)

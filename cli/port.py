@@ -71,10 +71,10 @@ def port(
 
       leeway port yolov8n.onnx --name detector --labels person,car --score-min 0.4 --p99-ms-max 50
     """
+    from porting.checks.gates import Gates
     from porting.errors import GateFailed
-    from porting.gates import Gates
     from porting.pipeline import port as port_model
-    from porting.repository import Repository
+    from porting.repository.repository import Repository
 
     given = input_options(input_size, color, layout, scale, mean, std)
     thresholds = {"score_min": score_min, "overlap_max": overlap_max}
@@ -162,7 +162,7 @@ def device_of(name: str, threads: int) -> "Device":
 
 
 def pass_of(name: str) -> Any:
-    """`porting.passes.no_ops:NoOps` -> an instance of it."""
+    """`porting.graph.no_ops:NoOps` -> an instance of it."""
     from pkgutil import resolve_name
 
     from porting.errors import UserError
@@ -170,7 +170,7 @@ def pass_of(name: str) -> Any:
     try:
         return resolve_name(name)()
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"--pass {name}: {error}; expected module:Class, e.g. porting.passes.no_ops:NoOps") from None
+        raise UserError(f"--pass {name}: {error}; expected module:Class, e.g. porting.graph.no_ops:NoOps") from None
 
 
 def labels_of(text: str) -> tuple[str, ...] | None:

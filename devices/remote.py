@@ -1,8 +1,8 @@
 """A lane whose engines run on another box: it asks a peer by the Open Inference Protocol v2 over HTTP.
 
 The peer may be another Leeway: its daemon answers for every graph that it serves, by the digest of the graph's blob
-(edge/sources/http.py). A peer that cannot be reached takes the lane down, and the lane comes back with it: whoever
-waits on it runs elsewhere meanwhile.
+(edge/sources/http/server.py). A peer that cannot be reached takes the lane down, and the lane comes back with it: what
+waits for it runs elsewhere meanwhile.
 """
 
 import re
@@ -33,7 +33,7 @@ class Remote:
     Args:
         name: names the lane.
         url: where the peer's protocol begins, without the `/v2`.
-        price_per_request: of one task, in whatever money `edge.policies.burst:Burst` counts its budget in.
+        price_per_request: of one task, in the money of the budget of `edge.policies.wrappers.cloud_burst:Burst`.
         timeout_ms: a call that takes longer has failed; most of it is told to the peer as its deadline.
         memory_mb: limit for the blobs that may be in use there; nothing is sent, so this bounds the choice only.
         overhead_ms: by which a run there is slower than here at first, until the lane's own runs say better.

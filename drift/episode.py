@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from drift.audit import Finding
-from drift.orders import Candidate
+from drift.commands import Candidate
+from drift.detection.monitor import Alarm
+from drift.evaluation.audit import Finding
 from drift.samples import Labelled, Sample
-from drift.watch import Alarm
 
 
 @dataclass(slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from drift.orders import Ask
+from drift.commands import Ask
 from drift.samples import Sample
 
 KEPT_MAX = 800

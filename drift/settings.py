@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from drift.calibrate import MakeTest
-from drift.judge import Rule
-from drift.responses import Response
+from drift.detection.thresholds import MakeTest
+from drift.evaluation.judge import Rule
+from drift.repair.response import Response
 from porting.errors import UserError
 
 S = 1_000_000_000  # nanoseconds
@@ -26,20 +26,20 @@ class DriftSettings(BaseModel):
     teacher: str | dict[str, str] | None = Field(None, description="model that labels; or one for each watched model")
     detectors: tuple[str, ...] = Field(
         (
-            "drift.detectors.mean_confidence:MeanConfidence",
-            "drift.detectors.bbsds:Bbsds",
-            "drift.detectors.class_prior:ClassPrior",
+            "drift.detection.mean_confidence:MeanConfidence",
+            "drift.detection.bbsds:Bbsds",
+            "drift.detection.class_prior:ClassPrior",
         ),
         description="window tests by import path",
     )
     responses: tuple[dict[str, Any], ...] = Field(
         (
-            {"use": "drift.responses.prior:PriorReweighting"},
-            {"use": "drift.responses.recall:Recall"},
+            {"use": "drift.repair.prior_reweighting:PriorReweighting"},
+            {"use": "drift.repair.recall_variant:Recall"},
             # Half way first: nearly as good by night, far better by day; all the way where that was not enough.
-            {"use": "drift.responses.realign:Realign", "n0": 100},
-            {"use": "drift.responses.realign:Realign", "n0": 16},
-            {"use": "drift.responses.head:HeadRetraining"},
+            {"use": "drift.repair.realign_statistics:Realign", "n0": 100},
+            {"use": "drift.repair.realign_statistics:Realign", "n0": 16},
+            {"use": "drift.repair.retrain_head:HeadRetraining"},
         ),
         description="the ladder of repairs, cheapest first, each judged",
     )

@@ -9,10 +9,10 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from drift.settings import DriftSettings
-from edge.plugin import PlugIn, Strict, build
-from edge.sources.settings import HttpSettings, MqttSettings
-from edge.sources.topics import valid_level
-from edge.state import Transition
+from edge.core.state import Transition
+from edge.plugins import PlugIn, Strict, build
+from edge.sources.mqtt.settings import HttpSettings, MqttSettings
+from edge.sources.mqtt.topics import valid_level
 from edge.systems import system
 from porting.errors import UserError
 

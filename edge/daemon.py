@@ -13,36 +13,36 @@ from devices.interface import Device
 from devices.remote import Remote
 from edge.answers.cascade import Cascade
 from edge.answers.infaas import ModelLess
-from edge.cache import Cache
 from edge.config import Config
+from edge.core.events import Served
+from edge.core.interfaces import Combines, Learns, Observer
+from edge.core.loop import run
+from edge.core.scheduler import Scheduler
+from edge.core.state import Estimator, State
 from edge.estimators.with_network import WithNetwork
-from edge.events import Served
-from edge.lane import LaneThreads
-from edge.live import Listener, Live
-from edge.loop import run
-from edge.observers.adapt import STEPS, Adapt
-from edge.observers.adaptations import background_answers, step_models, teachers, watched_models
-from edge.observers.catalogue import PREFIX, Catalogue
-from edge.observers.hindsight import Hindsight
+from edge.observers.adaptation.labels import Labeller, People, Teacher
+from edge.observers.adaptation.observer import STEPS, Adapt
+from edge.observers.adaptation.wiring import background_answers, step_models, teachers, watched_models
+from edge.observers.delayed_feedback import Hindsight
 from edge.observers.journal import Journal
-from edge.observers.labels import Labeller, People, Teacher
 from edge.observers.metrics import Metrics
 from edge.observers.ready import Ready
 from edge.observers.results import Results
+from edge.observers.serving_watch import Watch, served
 from edge.observers.stats import Stats
 from edge.observers.trace import Trace
-from edge.observers.watch import Watch, served
-from edge.observers.worker import Worker
-from edge.policies.complete import complete
-from edge.protocols import Combines, Learns, Observer
-from edge.scheduler import Scheduler
-from edge.signals import stopped_by_signals
-from edge.sources.http import HttpSource
-from edge.sources.mqtt import Answer, MqttSource
-from edge.state import Estimator, State
+from edge.policies.wrappers.default_stack import complete
+from edge.runtime.lane import LaneThreads
+from edge.runtime.prediction_cache import Cache
+from edge.runtime.signals import stopped_by_signals
+from edge.runtime.worker import Worker
+from edge.runtime.world import Listener, Live
+from edge.sources.http.catalogue import PREFIX, Catalogue
+from edge.sources.http.server import HttpSource
+from edge.sources.mqtt.source import Answer, MqttSource
 from edge.systems import replaced
 from porting.errors import UserError
-from porting.repository import Repository
+from porting.repository.repository import Repository
 
 log = logging.getLogger("leeway")
 

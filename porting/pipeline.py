@@ -11,22 +11,22 @@ import numpy as np
 import onnx
 
 from devices.interface import Array, Device, DeviceError, Engine
-from porting import guess
-from porting.chain import BATCH, Answers, Chain
-from porting.compare import TOLERANCE, difference, load_model, rejected
+from porting.checks.chain import BATCH, Answers, Chain
+from porting.checks.equivalence import TOLERANCE, difference, load_model, rejected
+from porting.checks.gates import Gates
+from porting.checks.profiler import Timing, measure, random_inputs, resident_bytes, table_of
+from porting.checks.report import Accuracy, Report, StageReport
 from porting.errors import UserError
-from porting.gates import Gates
+from porting.formats.tensors import softmax
+from porting.graph.imported_model import Taken
+from porting.graph.passes import Pass, transform
+from porting.graph.split_head import FEATURES, Parts, normalisations, split, strip_softmax
 from porting.images import prepare
-from porting.intake import take_in
-from porting.outputs import softmax
-from porting.profile import Timing, measure, random_inputs, resident_bytes, table_of
-from porting.report import Accuracy, Report, StageReport
-from porting.repository import Repository
+from porting.intake import infer_spec
+from porting.intake.normalise import take_in
+from porting.publish import Piece, add_numbered, derive, save_reference, store_pieces
+from porting.repository.repository import Repository
 from porting.samples import Samples
-from porting.split import FEATURES, Parts, normalisations, split, strip_softmax
-from porting.store import Piece, add_numbered, derive, save_reference, store_pieces
-from porting.taken import Taken
-from porting.transform import Pass, transform
 from porting.variant import InputSpec, OutputSpec, Variant
 
 __all__ = ["BATCHES", "Gates", "derive", "port"]
@@ -92,9 +92,9 @@ def port(
         progress("taking the model in", 0.0)
         taken = take_in(path, device, _size(given))
         transform(taken, passes, device)
-        kind = kind or guess.kind_of(taken)
+        kind = kind or infer_spec.kind_of(taken)
         labelled = _labelled(samples, kind, taken)
-        answer = guess.settle_output(taken, kind, labels or guess.labels_in(taken.model) or _names(labelled))
+        answer = infer_spec.settle_output(taken, kind, labels or infer_spec.labels_in(taken.model) or _names(labelled))
         labelled = None if labelled is None else labelled.relabelled(answer.labels)
         whole = _copy(taken.model)
         found = _cut(taken, kind, cut is not False)
@@ -145,7 +145,7 @@ def _slips(path: Path) -> Iterator[None]:
 def _given(input: Mapping[str, Any] | InputSpec | None) -> dict[str, Any]:
     given = {} if input is None else asdict(input) if isinstance(input, InputSpec) else dict(input)
     given = {key: value for key, value in given.items() if value is not None and key not in ("name", "dtype")}
-    guess.check_given(given)
+    infer_spec.check_given(given)
     return given
 
 
@@ -203,7 +203,7 @@ def _names(samples: Samples | None) -> tuple[str, ...] | None:
 
 
 def _input(taken: Taken, given: Mapping[str, Any], original: Chain, samples: Samples | None) -> InputSpec:
-    spec = guess.input_spec(taken, given)
+    spec = infer_spec.input_spec(taken, given)
     if spec.dtype == "uint8" or {"scale", "mean", "std"} & set(given):
         return spec
     if samples is None:
@@ -216,7 +216,7 @@ def _input(taken: Taken, given: Mapping[str, Any], original: Chain, samples: Sam
     def accuracy(candidate: InputSpec) -> float:
         return original.classify(few.images, candidate, taken.output.name, batch=_rows(taken)).accuracy(few.labels)
 
-    spec, note = guess.best_scaling(spec, accuracy, margin=len(few.labels) ** -0.5)  # two standard errors
+    spec, note = infer_spec.best_scaling(spec, accuracy, margin=len(few.labels) ** -0.5)  # two standard errors
     taken.notes.append(note)
     return spec
 

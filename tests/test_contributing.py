@@ -14,13 +14,26 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from devices.interface import DeviceError
+from edge.core.events import (
+    Arrived,
+    Finished,
+    LaneUp,
+    Load,
+    Loaded,
+    Plan,
+    Planned,
+    Request,
+    Run,
+    Served,
+    StepResult,
+    Woke,
+)
+from edge.core.interfaces import Moment
+from edge.core.scheduler import Scheduler
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import Arrived, Finished, LaneUp, Load, Loaded, Plan, Planned, Request, Run, Served, StepResult, Woke
-from edge.policies.resident import Resident
-from edge.protocols import Moment
-from edge.scheduler import Scheduler
-from edge.state import State
-from porting.compare import difference
+from edge.policies.wrappers.model_loading import Resident
+from porting.checks.equivalence import difference
 from porting.variant import Stage, Variant
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +58,7 @@ def of(file: str):
 
 def test_there_is_one_example_of_each_kind():
     folders = sorted(str(Path(file).parent) for file in EXAMPLES)
-    assert folders == ["devices", "drift/detectors", "edge/planners", "edge/policies", "porting/passes"]
+    assert folders == ["devices", "drift/detection", "edge/planners", "edge/policies", "porting/graph"]
 
 
 @pytest.mark.parametrize("chore", [["check"], ["format", "--check"]], ids=" ".join)
@@ -114,7 +127,7 @@ def test_the_planner_pauses_background_work_while_many_wait(example: ModuleType)
     assert planned() == [Planned(Plan(background=0.0))]
 
 
-@of("drift/detectors/mean_entropy.py")
+@of("drift/detection/mean_entropy.py")
 def test_the_detector_scores_what_is_unlike_higher(example: ModuleType):
     random = np.random.default_rng(0)
     sure, unsure = random.dirichlet([0.1] * 5, 400), random.dirichlet([5.0] * 5, 100)
@@ -139,7 +152,7 @@ def identity_chain() -> onnx.ModelProto:
     )
 
 
-@of("porting/passes/no_identity.py")
+@of("porting/graph/no_identity.py")
 def test_the_pass_changes_the_graph_and_not_what_it_computes(example: ModuleType):
     parent = identity_chain()
     before = parent.SerializeToString()

@@ -18,7 +18,7 @@ from edge.config import load, schema
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 PLUG_INS = ["edge/policies", "edge/answers", "edge/estimators", "edge/observers", "edge/sources", "edge/planners"]
-PLUG_INS += ["drift/detectors", "drift/responses", "porting/passes", "devices"]
+PLUG_INS += ["drift/detection", "drift/repair", "porting/graph", "devices"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REPOSITORY_MAP = re.compile(r"```\nmodels/\n.*?```", re.DOTALL)  # files of a model repository, not of ours
 ABSENT = {"edge.yaml", "serving.json", "reference.npz", "report.json", "report.html"}  # made by users and by runs
@@ -54,12 +54,16 @@ def help_of(verb: str) -> str:
 
 
 def plug_in_files() -> set[str]:
-    files = (path for folder in PLUG_INS for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py")
+    files = (path for folder in PLUG_INS for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py")
     return {str(path.relative_to(ROOT)) for path in files}
 
 
 def test_every_plug_in_has_a_row_and_every_row_a_file():
-    named = set(re.findall(r"`((?:cli|edge|drift|porting|devices)/[\w/]+\.py)`", (ROOT / "docs/ideas.md").read_text()))
+    named = set(
+        re.findall(
+            r"`((?:cli|evaluation|edge|drift|porting|devices)/[\w/]+\.py)`", (ROOT / "docs/ideas.md").read_text()
+        )
+    )
     assert sorted(plug_in_files() - named) == [], "files without a row in docs/ideas.md"
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == [], "rows without a file"
 

@@ -89,7 +89,7 @@ def test_nobody_is_sent_to_the_other_project_of_our_name():
 def test_what_stands_beside_the_code_is_taken_along():
     """Hatchling takes every file of a package, unless it is left out on purpose or Git ignores it."""
     assert set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]) == {"packages"}
-    beside = [*(ROOT / "edge/systems").glob("*.yaml"), ROOT / "cli/report/page.css"]
+    beside = [*(ROOT / "edge/systems").glob("*.yaml"), ROOT / "cli/drawing/page.css"]
     ignored = subprocess.run(["git", "check-ignore", *map(str, beside)], cwd=ROOT, capture_output=True, text=True)
     assert len(beside) > 2
     assert ignored.stdout == ""

@@ -97,7 +97,7 @@ class Images:
     def port(self, settings: Settings, progress: Callable[[str], None]) -> None:
         from devices.cpu import Cpu
         from porting.pipeline import port
-        from porting.repository import Repository
+        from porting.repository.repository import Repository
         from porting.samples import read_samples
 
         for path in filter(None, (self.images, self.model, self.teacher)):

@@ -10,8 +10,8 @@ from typing import IO, Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.sources.envelope import BadEnvelope, opened
-from edge.sources.topics import Topics
+from edge.sources.mqtt.envelope import BadEnvelope, opened
+from edge.sources.mqtt.topics import Topics
 
 FRAME_EVERY_S = 3.0  # per camera: pictures kept for the report
 FILES = ("results", "truth", "events", "stats")

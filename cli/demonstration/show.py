@@ -12,8 +12,8 @@ import yaml
 
 from cli.demonstration.processes import Child
 from cli.demonstration.recorder import Recorder
-from edge.signals import stopped_by_signals
-from edge.sources.topics import Topics
+from edge.runtime.signals import stopped_by_signals
+from edge.sources.mqtt.topics import Topics
 from porting.errors import UserError
 
 ONLINE_S = 30.0  # loading and warming up every model takes a few seconds on a slow box
@@ -116,7 +116,7 @@ class Show:
         return folder
 
     def _start_broker(self, stack: ExitStack) -> int:
-        from edge.sources.broker import free_port
+        from edge.sources.mqtt.broker import free_port
 
         port = free_port()
         broker = stack.enter_context(

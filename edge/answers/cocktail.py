@@ -7,9 +7,9 @@ from typing import ClassVar, NamedTuple
 
 from edge.answers.ensemble import SOURCES, Ensemble
 from edge.answers.panel import loss_of, opening, remember, variant_of
-from edge.events import Combined, Event, Feedback, Reply, Request, Time
-from edge.protocols import About, Moment, Opening, Vote
-from edge.state import State
+from edge.core.events import Combined, Event, Feedback, Reply, Request, Time
+from edge.core.interfaces import About, Moment, Opening, Vote
+from edge.core.state import State
 from porting.variant import Variant
 
 LATE_FEW = 0.05  # of the members' answers: while more are late, there is no time for one more member

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from edge.answers.panel import Panel, opening
 from edge.answers.voting import Means, agreeing, elected, surest
-from edge.events import Event, Request, StepResult, Task
-from edge.protocols import About, Moment, Opening, Progress, Verdict, Vote
-from edge.state import Open
+from edge.core.events import Event, Request, StepResult, Task
+from edge.core.interfaces import About, Moment, Opening, Progress, Verdict, Vote
+from edge.core.state import Open
 
 SOURCES = {
     "model": "the app's",
@@ -24,9 +24,10 @@ class Ensemble:
     """`members`: models or "model/variant"; none: every variant on offer of `model`.
 
     Answered when all are in, or with those that are in when the policy says that the rest is late
-    (`edge.policies.straggle`). Confidence is the share of all members that agree with the answer, so it falls with each
-    that does not come. Below `sure_min` the answer is the label `default`; empty: none. `scores`: the members' scores
-    are averaged instead of their votes counted, and the running mean of one that did not come stands in for it.
+    (`edge.policies.wrappers.straggler_mitigation`). Confidence is the share of all members that agree with the answer,
+    so it falls with each that does not come. Below `sure_min` the answer is the label `default`; empty: none.
+    `scores`: the members' scores are averaged instead of their votes counted, and the running mean of one that did not
+    come stands in for it.
     """
 
     model: str = ""

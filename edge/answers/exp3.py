@@ -6,10 +6,10 @@ from typing import ClassVar, NamedTuple
 
 from edge.answers.panel import Panel, loss_of, opening, remember
 from edge.answers.trust import Trust
-from edge.chance import chance
-from edge.events import Event, Feedback, Reply, Request, StepResult, Task
-from edge.protocols import About, Moment, Opening, Progress
-from edge.state import Open
+from edge.core.events import Event, Feedback, Reply, Request, StepResult, Task
+from edge.core.hashing import chance
+from edge.core.interfaces import About, Moment, Opening, Progress
+from edge.core.state import Open
 
 STREAMS_MAX = 256  # with a choice of their own; those beyond share one
 

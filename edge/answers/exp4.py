@@ -7,8 +7,8 @@ from typing import ClassVar
 from edge.answers.ensemble import SOURCES, Ensemble
 from edge.answers.panel import loss_of, remember
 from edge.answers.trust import Trust
-from edge.events import Event, Feedback, Request
-from edge.protocols import About, Moment, Opening, Vote
+from edge.core.events import Event, Feedback, Request
+from edge.core.interfaces import About, Moment, Opening, Vote
 
 
 @dataclass

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from edge.answers.panel import Panel, on_offer, remember
-from edge.chance import chance
-from edge.events import Event, Reply, Request, Run, StepResult, Task, Time
-from edge.protocols import About, Moment, Opening, Progress
-from edge.state import Lane, Open, State
+from edge.core.events import Event, Reply, Request, Run, StepResult, Task, Time
+from edge.core.hashing import chance
+from edge.core.interfaces import About, Moment, Opening, Progress
+from edge.core.state import Lane, Open, State
 from porting.variant import Variant
 
 SECOND_NS = 1_000_000_000

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from edge.events import LaneDown, LaneUp, Loaded, LoadFailed, Served
-from edge.protocols import Moment, Opening
-from edge.state import State
+from edge.core.events import LaneDown, LaneUp, Loaded, LoadFailed, Served
+from edge.core.interfaces import Moment, Opening
+from edge.core.state import State
 from porting.variant import Variant
 
 Kept = TypeVar("Kept")

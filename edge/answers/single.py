@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import Request, StepResult, Task
-from edge.protocols import About, Opening, Progress
-from edge.state import Open
+from edge.core.events import Request, StepResult, Task
+from edge.core.interfaces import About, Opening, Progress
+from edge.core.state import Open
 
 
 @dataclass(frozen=True)

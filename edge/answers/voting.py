@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from edge.protocols import Vote
+from edge.core.interfaces import Vote
 
 MEAN_OF_MAX = 1_000  # answers that a running mean stands for at most: after that, old ones fade
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.interfaces import About
 from edge.estimators.ridge import GRAPHS_MAX, Sums
 from edge.estimators.table import Table
-from edge.protocols import About
 from porting.variant import Stage
 
 Key = tuple[str, str]  # graph, and the lane where that one has no cores of its own

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from edge.core.events import Event
+from edge.core.interfaces import About, Learns, Moment
+from edge.core.state import Estimator
 from edge.estimators.rolling import Rolling
-from edge.events import Event
-from edge.protocols import About, Learns, Moment
-from edge.state import Estimator
 from porting.variant import Stage
 
 

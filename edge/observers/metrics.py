@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.events import Event, Failed, Finished, LaneDown, Loaded, LoadFailed, Reply, Run, Stopped, Time
-from edge.live import OTHERS, Open
-from edge.protocols import Moment
+from edge.core.events import Event, Failed, Finished, LaneDown, Loaded, LoadFailed, Reply, Run, Stopped, Time
+from edge.core.interfaces import Moment
+from edge.runtime.world import OTHERS, Open
 
 LATENCIES_KEPT = 2_000  # per stream; p99 of fewer than some 500 is a rough word
 STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together as OTHERS
@@ -64,7 +64,7 @@ class Metrics:
         self.spent_ns: Counter[str] = Counter()  # inference, training, labelling
         self.spent_before: Counter[str] = Counter()
         self.works: dict[int, tuple[Run, Time]] = {}  # and when it began
-        self.paid: Counter[str] = Counter()  # lane -> tasks that were sent there, as edge.policies.burst counts them
+        self.paid: Counter[str] = Counter()  # lane -> tasks sent there, as policies/wrappers/cloud_burst counts them
         self.events: Counter[str] = Counter()
         self.details: dict[str, str] = {}  # the last words of each kind of trouble
         self.began_ns: Time | None = None

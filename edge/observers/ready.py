@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from edge.events import Event, Time
-from edge.protocols import Moment
-from edge.state import State
+from edge.core.events import Event, Time
+from edge.core.interfaces import Moment
+from edge.core.state import State
 
 PATIENCE_NS = 10_000_000_000  # what does not fit beside the rest is loaded when it is asked for
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from time import time
 from typing import Any, Protocol
 
-from edge.codecs.result import message
-from edge.codecs.votes import combined
-from edge.events import Event, Reply, Time
-from edge.live import Open
+from edge.core.events import Event, Reply, Time
+from edge.data.result import message
+from edge.data.votes import combined
+from edge.runtime.world import Open
 
 
 class Publisher(Protocol):

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge.events import Event, Time
+from edge.core.events import Event, Time
+from edge.core.interfaces import Moment
+from edge.core.state import State
 from edge.observers.metrics import Metrics, slo
-from edge.protocols import Moment
-from edge.state import State
-from porting.profile import resident_bytes
+from porting.checks.profiler import resident_bytes
 
 NETWORK_DROPS = ("too_large", "bad_envelope", "empty", "stale_retained", "undeliverable", "after_end")
 

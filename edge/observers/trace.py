@@ -9,11 +9,24 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
-from edge.events import NEVER, Arrived, Event, Failed, Finished, Plan, Planned, Request, Run, Served, StepResult, Time
-from edge.loop import learners
-from edge.protocols import Answer, Moment, Policy
-from edge.scheduler import Scheduler
-from edge.state import Estimator, State
+from edge.core.events import (
+    NEVER,
+    Arrived,
+    Event,
+    Failed,
+    Finished,
+    Plan,
+    Planned,
+    Request,
+    Run,
+    Served,
+    StepResult,
+    Time,
+)
+from edge.core.interfaces import Answer, Moment, Policy
+from edge.core.loop import learners
+from edge.core.scheduler import Scheduler
+from edge.core.state import Estimator, State
 from porting.errors import UserError
 from porting.variant import stage_from_json, variant_from_json
 

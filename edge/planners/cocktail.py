@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import Event, Run
+from edge.core.events import Event, Run
+from edge.core.interfaces import About, Moment
+from edge.core.state import State
+from edge.planners.blocks.posting import Posting
 from edge.planners.infaas import placed
-from edge.planners.posting import Posting
-from edge.protocols import About, Moment
-from edge.state import State
 
 SECOND_NS = 1_000_000_000
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import ClassVar
 
-from edge.events import Event, Time
-from edge.planners.history import History
-from edge.planners.posting import Posting
-from edge.planners.rates import RateMeter
-from edge.planners.traffic import Traffic
-from edge.policies.batching import nearby
-from edge.protocols import About, Moment
-from edge.state import State
+from edge.core.events import Event, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import State
+from edge.meters.arrival_rate import RateMeter
+from edge.meters.history import History
+from edge.meters.traffic import Traffic
+from edge.planners.blocks.posting import Posting
+from edge.policies.blocks.batching import nearby
 
 SURE = 2.0  # standard deviations by which more has to come than a season ago to be more than chance
 GAP_S = 600.0  # without any event, after which what came before it is forgotten

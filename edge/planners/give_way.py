@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from edge.events import Event, Planned, Reply, Time
-from edge.protocols import About, Moment
+from edge.core.events import Event, Planned, Reply, Time
+from edge.core.interfaces import About, Moment
 
 MISSED = ("late", "superseded")
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edge.events import Event, Time
-from edge.planners.duty_cycles import SECOND_NS, Room, Session, throughput
-from edge.planners.groups import Group, Stream, exact, greedy, ways
-from edge.planners.posting import Posting
+from edge.core.events import Event, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import State
+from edge.meters.traffic import Traffic
+from edge.planners.blocks.duty_cycles import SECOND_NS, Room, Session, throughput
+from edge.planners.blocks.lane_groups import Group, Stream, exact, greedy, ways
+from edge.planners.blocks.posting import Posting
 from edge.planners.squishy import session
-from edge.planners.traffic import Traffic
-from edge.protocols import About, Moment
-from edge.state import State
 
 
 @dataclass

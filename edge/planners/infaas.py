@@ -6,12 +6,12 @@ from math import ceil
 from typing import ClassVar
 
 from edge.answers.panel import on_offer
-from edge.events import Event, Time
-from edge.planners.posting import Posting
-from edge.planners.rates import RateMeter
-from edge.planners.traffic import Traffic
-from edge.protocols import About, Moment
-from edge.state import Lane, State
+from edge.core.events import Event, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Lane, State
+from edge.meters.arrival_rate import RateMeter
+from edge.meters.traffic import Traffic
+from edge.planners.blocks.posting import Posting
 from porting.variant import Variant
 
 SECOND_NS = 1_000_000_000

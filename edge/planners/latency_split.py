@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edge.events import Event, Time
-from edge.planners.duty_cycles import SECOND_NS, Session
-from edge.planners.posting import Posting
+from edge.core.events import Event, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import State
+from edge.meters.traffic import Traffic
+from edge.planners.blocks.duty_cycles import SECOND_NS, Session
+from edge.planners.blocks.posting import Posting
 from edge.planners.squishy import session
-from edge.planners.traffic import Traffic
-from edge.protocols import About, Moment
-from edge.state import State
 
 IMPOSSIBLE = float("inf")
 

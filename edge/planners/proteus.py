@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import Event, Time
-from edge.planners.mix import Option, best_mix, served_at_most
-from edge.planners.posting import Posting
-from edge.planners.rates import RateMeter
-from edge.planners.traffic import Traffic
-from edge.policies.feasible import sizes
-from edge.policies.offers import accuracy
-from edge.protocols import About, Moment
-from edge.state import Lane, State
+from edge.core.events import Event, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Lane, State
+from edge.meters.arrival_rate import RateMeter
+from edge.meters.traffic import Traffic
+from edge.planners.blocks.posting import Posting
+from edge.planners.blocks.variant_mix import Option, best_mix, served_at_most
+from edge.policies.blocks.feasibility import sizes
+from edge.policies.blocks.variant_options import accuracy
 from porting.variant import Variant
 
 RATE_MIN = 0.01  # requests a second: a model that is asked for less often needs no share of a lane

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edge.events import Event, Time
-from edge.planners.placements import search
-from edge.planners.posting import Posting
-from edge.planners.rates import RateMeter
-from edge.planners.simulated import Asked, Placement
-from edge.planners.traffic import Traffic
+from edge.core.events import Event, Time
+from edge.core.interfaces import About, Moment, Policy
+from edge.core.state import State
+from edge.meters.arrival_rate import RateMeter
+from edge.meters.traffic import Traffic
+from edge.planners.blocks.placements import search
+from edge.planners.blocks.posting import Posting
+from edge.planners.blocks.what_if import Asked, Placement
 from edge.policies.first_come import FirstCome
-from edge.protocols import About, Moment, Policy
-from edge.state import State
 
 
 @dataclass

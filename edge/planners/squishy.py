@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar
 
-from edge.events import Event, Time
-from edge.planners.duty_cycles import SECOND_NS, Packing, Room, Session, pack_what_fits
-from edge.planners.posting import Posting
-from edge.planners.rates import RateMeter
-from edge.planners.traffic import Traffic
-from edge.protocols import About, Moment
-from edge.state import State
+from edge.core.events import Event, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import State
+from edge.meters.arrival_rate import RateMeter
+from edge.meters.traffic import Traffic
+from edge.planners.blocks.duty_cycles import SECOND_NS, Packing, Room, Session, pack_what_fits
+from edge.planners.blocks.posting import Posting
 
 
 @dataclass

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Event, Run, Task, Time
-from edge.policies.feasible import idle, largest, wake
-from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
-from edge.protocols import About, Moment
-from edge.state import Entry, Lane, State
+from edge.core.events import NEVER, Action, Event, Run, Task, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Entry, Lane, State
+from edge.policies.blocks.feasibility import idle, largest, wake
+from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns
 
 Counts = dict[str, dict[str, int]]  # model -> variant -> requests
 Batch = tuple[Time, Entry, Time, bool, Offer, tuple[Task, ...]]  # due, head, duration, at once?, way, tasks

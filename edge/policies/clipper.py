@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from edge.events import NEVER, Action, Run, Task, Time
-from edge.policies.aimd import Aimd
-from edge.policies.batching import together
-from edge.policies.feasible import idle, largest, loaded, run, shed, shed_ns, wake
-from edge.policies.quantile import Quantile
-from edge.policies.ring import Ring
-from edge.protocols import About
-from edge.state import Entry, Lane, State
+from edge.core.events import NEVER, Action, Run, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import Entry, Lane, State
+from edge.policies.blocks.aimd import Aimd
+from edge.policies.blocks.batching import together
+from edge.policies.blocks.feasibility import idle, largest, loaded, run, shed, shed_ns, wake
+from edge.policies.blocks.quantile_batch import Quantile
+from edge.policies.blocks.round_robin_order import Ring
 
 CAPS_MAX = 1_024  # new stages come with promotions
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
-from edge.events import NEVER, Action, Task, Time
-from edge.policies.batching import together, worth_a_try
-from edge.policies.demand_loading import load
-from edge.policies.feasible import (
+from edge.core.events import NEVER, Action, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import Entry, Lane, State
+from edge.policies.blocks.batching import together, worth_a_try
+from edge.policies.blocks.demand_loading import load
+from edge.policies.blocks.feasibility import (
     finish_by_ns,
     give_up,
     idle,
@@ -20,9 +22,7 @@ from edge.policies.feasible import (
     tail_ns,
     wake,
 )
-from edge.policies.placement import served_by
-from edge.protocols import About
-from edge.state import Entry, Lane, State
+from edge.policies.blocks.lane_assignment import served_by
 
 
 class Strategy(NamedTuple):

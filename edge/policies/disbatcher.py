@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Event, Run, Task, Time
-from edge.policies.expected import Expected, by_estimate
-from edge.policies.feasible import idle, largest, shed, shed_ns, wake
-from edge.policies.offers import Offer, due_ns, mates, offers, run
-from edge.protocols import About, Moment
-from edge.state import Entry, Lane, State
+from edge.core.events import NEVER, Action, Event, Run, Task, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Entry, Lane, State
+from edge.meters.prediction_error import Expected, by_estimate
+from edge.policies.blocks.feasibility import idle, largest, shed, shed_ns, wake
+from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run
 
 Window = tuple[Time, int]  # its length, its number counted from time 0
 Job = tuple[Time, list[Entry]]  # deadline, the frames at the front of a queue that make it up

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Task, Time
-from edge.policies.batching import next_action
-from edge.protocols import About
-from edge.state import State
+from edge.core.events import NEVER, Action, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import State
+from edge.policies.blocks.batching import next_action
 
 
 @dataclass

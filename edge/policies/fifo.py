@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import Action, Task, Time
-from edge.policies.batching import next_action
-from edge.policies.feasible import Drop
-from edge.policies.greedy import Queue, take
-from edge.protocols import About
-from edge.state import State
+from edge.core.events import Action, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import State
+from edge.policies.blocks.batching import next_action
+from edge.policies.blocks.feasibility import Drop
+from edge.policies.blocks.greedy import Queue, take
 
 
 @dataclass

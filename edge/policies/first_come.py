@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import Action, Task, Time
-from edge.policies.batching import together
-from edge.policies.feasible import idle, largest_feasible, run, shed, shed_ns, wake
-from edge.policies.offers import due_ns
-from edge.policies.placement import served_by
-from edge.policies.placing import place
-from edge.protocols import About
-from edge.state import State
+from edge.core.events import Action, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import State
+from edge.policies.blocks.batching import together
+from edge.policies.blocks.feasibility import idle, largest_feasible, run, shed, shed_ns, wake
+from edge.policies.blocks.lane_assignment import served_by
+from edge.policies.blocks.placement_loading import place
+from edge.policies.blocks.variant_options import due_ns
 
 
 @dataclass

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from edge.events import Action, Run, Stop, Time, WakeAt
+from edge.core.events import Action, Run, Stop, Time, WakeAt
+from edge.core.interfaces import About
+from edge.core.state import Entry, Lane, State
 from edge.policies.largest_feasible import LargestFeasible
-from edge.protocols import About
-from edge.state import Entry, Lane, State
 
 
 @dataclass

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from edge.events import NEVER, Action, Task, Time
-from edge.policies.batching import latest_start_ns, together
-from edge.policies.feasible import idle, largest_feasible, run, shed, shed_ns, wake
-from edge.policies.placement import served_by
-from edge.policies.placing import place
-from edge.protocols import About
-from edge.state import Entry, Lane, State
+from edge.core.events import NEVER, Action, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import Entry, Lane, State
+from edge.policies.blocks.batching import latest_start_ns, together
+from edge.policies.blocks.feasibility import idle, largest_feasible, run, shed, shed_ns, wake
+from edge.policies.blocks.lane_assignment import served_by
+from edge.policies.blocks.placement_loading import place
 
 
 class Candidate(NamedTuple):

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from math import exp
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Event, Run, Task, Time
-from edge.policies.attainment import Attainment
-from edge.policies.feasible import idle, tail_ns, wake
-from edge.policies.line import Line
-from edge.policies.offers import Offer, offers, run, shed, shed_ns
-from edge.policies.upgrade import fits, quickest, upgraded
-from edge.protocols import About, Moment
-from edge.state import Entry, Lane, State
+from edge.core.events import NEVER, Action, Event, Run, Task, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Entry, Lane, State
+from edge.meters.slo_attainment import Attainment
+from edge.policies.blocks.feasibility import idle, tail_ns, wake
+from edge.policies.blocks.queue_view import Line
+from edge.policies.blocks.variant_options import Offer, offers, run, shed, shed_ns
+from edge.policies.blocks.variant_upgrade import fits, quickest, upgraded
 
 TABLES_MAX = 1_024  # new stages come with promotions; a table is quickly made again
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import ClassVar, Literal
 
-from edge.events import NEVER, Action, Task, Time
-from edge.policies.batching import together, worth_a_try
-from edge.policies.feasible import (
+from edge.core.events import NEVER, Action, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import Entry, Lane, State
+from edge.policies.blocks.batching import together, worth_a_try
+from edge.policies.blocks.feasibility import (
     finish_by_ns,
     give_up,
     idle,
@@ -19,11 +21,9 @@ from edge.policies.feasible import (
     tail_ns,
     wake,
 )
-from edge.policies.placement import served_by
-from edge.policies.placing import place
-from edge.policies.ring import Ring
-from edge.protocols import About
-from edge.state import Entry, Lane, State
+from edge.policies.blocks.lane_assignment import served_by
+from edge.policies.blocks.placement_loading import place
+from edge.policies.blocks.round_robin_order import Ring
 
 
 @dataclass

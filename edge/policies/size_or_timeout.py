@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Run, Task, Time
-from edge.policies.batching import together
-from edge.policies.feasible import idle, largest, largest_feasible, loaded, run, shed, shed_ns, wake
-from edge.protocols import About
-from edge.state import Entry, Lane, State
+from edge.core.events import NEVER, Action, Run, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import Entry, Lane, State
+from edge.policies.blocks.batching import together
+from edge.policies.blocks.feasibility import idle, largest, largest_feasible, loaded, run, shed, shed_ns, wake
 
 
 @dataclass

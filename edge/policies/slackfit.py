@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Task, Time
-from edge.policies.feasible import idle, sizes, wake
-from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
-from edge.protocols import About
-from edge.state import Entry, State
+from edge.core.events import NEVER, Action, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import Entry, State
+from edge.policies.blocks.feasibility import idle, sizes, wake
+from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns
 
 Point = tuple[int, int, float, Offer]  # bucket, batch, accuracy, way
 

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edge.events import Action, Event, Task, Time
-from edge.planners.traffic import Traffic
-from edge.policies.batching import together
-from edge.policies.feasible import (
+from edge.core.events import Action, Event, Task, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Entry, Lane, State
+from edge.meters.traffic import Traffic
+from edge.policies.blocks.batching import together
+from edge.policies.blocks.feasibility import (
     finish_by_ns,
     idle,
     largest,
@@ -19,9 +21,7 @@ from edge.policies.feasible import (
     sizes,
     wake,
 )
-from edge.policies.offers import due_ns
-from edge.protocols import About, Moment
-from edge.state import Entry, Lane, State
+from edge.policies.blocks.variant_options import due_ns
 
 Queue = tuple[str, Sequence[Entry]]
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Event, Task, Time
-from edge.policies.attainment import Attainment
-from edge.policies.feasible import idle, largest, wake
-from edge.policies.offers import Offer, due_ns, mates, offers, run, shed, shed_ns
-from edge.policies.pressure import Pressure
-from edge.protocols import About, Moment
-from edge.state import Entry, Lane, State
+from edge.core.events import NEVER, Action, Event, Task, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Entry, Lane, State
+from edge.meters.slo_attainment import Attainment
+from edge.meters.urgency import Pressure
+from edge.policies.blocks.feasibility import idle, largest, wake
+from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns
 
 Candidate = tuple[Offer, tuple[Task, ...], list[Entry]]  # the way, its batch, the queue it is taken from
 

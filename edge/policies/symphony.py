@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from edge.events import Action, Event, Run, Task, Time
-from edge.planners.traffic import Traffic
-from edge.policies.batching import latest_start_ns, worth_a_try
-from edge.policies.feasible import (
+from edge.core.events import Action, Event, Run, Task, Time
+from edge.core.interfaces import About, Moment
+from edge.core.state import Entry, Lane, State
+from edge.meters.traffic import Traffic
+from edge.policies.blocks.batching import latest_start_ns, worth_a_try
+from edge.policies.blocks.feasibility import (
     finish_by_ns,
     give_up,
     idle,
@@ -20,10 +22,8 @@ from edge.policies.feasible import (
     tail_ns,
     wake,
 )
-from edge.policies.offers import due_ns
-from edge.policies.window_drop import window
-from edge.protocols import About, Moment
-from edge.state import Entry, Lane, State
+from edge.policies.blocks.variant_options import due_ns
+from edge.policies.blocks.window_drop import window
 
 Mode = Literal["frontrun", "immediately", "beta_lambda", "credit"]
 Target = Literal["lanes", "rate"]

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edge.events import NEVER, Action, Reply, Task, Time
-from edge.policies.batching import together
-from edge.policies.feasible import give_up, idle, largest, loaded, run, sizes, wake
-from edge.policies.ring import Ring
-from edge.protocols import About
-from edge.state import Entry, State
+from edge.core.events import NEVER, Action, Reply, Task, Time
+from edge.core.interfaces import About
+from edge.core.state import Entry, State
+from edge.policies.blocks.batching import together
+from edge.policies.blocks.feasibility import give_up, idle, largest, loaded, run, sizes, wake
+from edge.policies.blocks.round_robin_order import Ring
 
 
 @dataclass

@@ -12,10 +12,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from edge.answers.single import Single
-from edge.plugin import PlugIn, Strict
-from edge.policies.complete import complete
-from edge.protocols import About, Answer, Observer, Policy
-from edge.state import Estimator
+from edge.core.interfaces import About, Answer, Observer, Policy
+from edge.core.state import Estimator
+from edge.plugins import PlugIn, Strict
+from edge.policies.wrappers.default_stack import complete
 from porting.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -59,7 +59,7 @@ class System(Strict):
         return {place: about for place, about in told.items() if about is not None}
 
     def needs(self) -> frozenset[str]:
-        """Of `edge.protocols.NEEDS`: what must be there for the system to be what it is."""
+        """Of `edge.core.interfaces.NEEDS`: what must be there for the system to be what it is."""
         return frozenset().union(*(about.needs for about in self.abouts().values()))
 
     def table(self) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from devices.cpu import Cpu
 from devices.interface import Engine
-from drift.forward import Forward
-from drift.normalisation import folded, probed
-from drift.responses.realign import Realign
+from drift.repair.batch_norm import folded, probed
+from drift.repair.inference import Forward
+from drift.repair.realign_statistics import Realign
 from examples.conditions import CONDITIONS, apply
 from porting.images import prepare
 from porting.samples import read_samples

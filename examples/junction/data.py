@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.codecs.picture import crop
-from edge.sources.pictures import encoded
+from edge.data.picture import crop
+from edge.sources.camera.frames import encoded
 from examples.conditions import apply
 from examples.junction.drawing import PERSONS, VEHICLES
 from examples.junction.scene import Junction, Seen

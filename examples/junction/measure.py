@@ -20,13 +20,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from edge.sources.pictures import encoded
+from edge.sources.camera.frames import encoded
 from examples.junction.data import LABELS, square
 from examples.junction.drawing import PERSONS, VEHICLES
 from examples.junction.repair import Network, accuracy, realigned, retrained, tensor
 from examples.junction.scene import Junction
+from porting.formats.tensors import boxes, overlap
 from porting.images import decode
-from porting.outputs import boxes, overlap
 from porting.variant import OutputSpec
 
 DRIFT = "night*0.75"

@@ -11,7 +11,7 @@ from devices.cpu import Cpu
 from examples.junction.samples import write_samples
 from porting.errors import UserError
 from porting.pipeline import port
-from porting.repository import Repository
+from porting.repository.repository import Repository
 from porting.samples import read_samples
 
 FOLDER = Path(__file__).parent

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.sources.pictures import encoded
+from edge.sources.camera.frames import encoded
 from examples.junction.data import jittered, square
 from examples.junction.scene import Junction
 from porting.images import decode

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from cli import bench, main
-from cli.comparison.shown import COLUMNS, shown
+from cli.comparison.tables import COLUMNS, shown
 from cli.output import console
 from edge.estimators.table import Table
 from edge.observers.trace import Trace
-from edge.presets import preset
-from edge.rows import Row
-from edge.scenario import play
 from edge.systems import system
+from evaluation.metrics.summary import Row
+from evaluation.presets import preset
+from evaluation.scenario import play
 from tests.edge.daemon_builder import edge
 
 SMALL = ["bench", "schedulers", "--load", "0.9,0.7", "--seeds", "2", "--duration", "0.5", "--workers", "1"]
@@ -115,7 +115,7 @@ def test_list_tells_whose_idea_each_system_is(capsys):
 
 def test_a_system_that_needs_more_is_left_out_and_told(tmp_path: Path, capsys):
     needy = tmp_path / "needy.yaml"
-    needy.write_text('policy: {use: "tests.edge.test_needs:Needy"}')
+    needy.write_text('policy: {use: "tests.evaluation.test_requirements:Needy"}')
     code, out, err = called([*SMALL, "--arrivals", "poisson", "--systems", f"edf,{needy}"], capsys)
     assert code == 0
     assert "needy needs lanes and variants: edge4 has one lane and has one variant a model" in err
@@ -156,7 +156,7 @@ def test_a_slip_is_one_line(args: list[str], said: str, capsys):
 
 
 def test_a_trace_that_nobody_would_wait_for_is_a_slip(capsys, monkeypatch):
-    monkeypatch.setattr("cli.comparison.asked.REQUESTS_MAX", 100)
+    monkeypatch.setattr("cli.comparison.options.REQUESTS_MAX", 100)
     code, _, err = called(SMALL, capsys)
     assert (code, err.count("\n")) == (2, 1)
     assert "requests are too many; shorten --duration" in err
@@ -164,7 +164,7 @@ def test_a_trace_that_nobody_would_wait_for_is_a_slip(capsys, monkeypatch):
 
 def test_a_policy_that_breaks_a_rule_is_one_line_and_exit_code_1(tmp_path: Path, capsys):
     bad = tmp_path / "bad.yaml"
-    bad.write_text('policy: {use: "tests.edge.test_compare:Stubborn"}')
+    bad.write_text('policy: {use: "tests.evaluation.test_comparison:Stubborn"}')
     code, out, err = called([*SMALL, "--arrivals", "poisson", "--systems", f"edf,{bad}"], capsys)
     assert code == 1
     assert err.count("\n") == 1
@@ -178,9 +178,9 @@ def test_an_interruption_prints_what_there_is(capsys, monkeypatch):
         yield from list(outcomes(scenarios[:1], systems, workers=1))
         raise KeyboardInterrupt
 
-    from edge.compare import outcomes
+    from evaluation.comparison import outcomes
 
-    monkeypatch.setattr("edge.compare.outcomes", soon)
+    monkeypatch.setattr("evaluation.comparison.outcomes", soon)
     code, out, err = called(TWO, capsys)
     assert code == bench.INTERRUPTED
     assert "1 seed" in out
@@ -226,8 +226,8 @@ def test_a_recording_is_replayed_under_other_systems(tmp_path: Path, capsys):
 
 
 def row(name: str, **numbers: float) -> Row:
-    from edge.bootstrap import Interval
-    from edge.rows import METRICS
+    from evaluation.metrics.bootstrap import Interval
+    from evaluation.metrics.summary import METRICS
 
     known = {metric: Interval(value, value, value) for metric, value in numbers.items()}
     return Row(name, {"load": 1.0}, (0,), {metric: known.get(metric) for metric in METRICS}, {}, {}, {})
@@ -241,7 +241,7 @@ def test_a_number_that_there_is_not_is_a_dash(capsys):
 
 def test_which_trouble_is_told_does_not_depend_on_who_ended_first(capsys):
     from cli.bench import verdict
-    from edge.compare import Outcome
+    from evaluation.comparison import Outcome
 
     troubles = [Outcome("mine", index, {"seed": index}, trouble=f"KeyError: {index}") for index in (2, 0, 1)]
     for ended in (troubles, troubles[::-1]):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cli.main import main
-from edge.sources.broker import EmbeddedBroker
+from edge.sources.mqtt.broker import EmbeddedBroker
 
 
 def run(capsys, *args):

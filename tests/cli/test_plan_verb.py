@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from cli import main
-from edge.rehearsal import load
+from evaluation.capacity.dry_run import load
 from tests.edge.daemon_builder import edge, jpeg
-from tests.edge.plan_builder import COLOUR, ITEM_MS, tried
+from tests.evaluation.capacity.plan_builder import COLOUR, ITEM_MS, tried
 
 QUICK = ["--duration", "5", "--no-changes"]
 

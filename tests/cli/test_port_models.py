@@ -12,7 +12,7 @@ import simplejpeg
 from onnx import TensorProto, helper, numpy_helper
 
 from cli.main import main
-from porting.repository import Repository
+from porting.repository.repository import Repository
 
 
 def write_model(path: Path, *, labels=2, seed=0) -> Path:

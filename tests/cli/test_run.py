@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from cli.run import books
-from porting.repository import Repository
+from porting.repository.repository import Repository
 from tests.edge.daemon_builder import Client, add_up, edge, jpeg, swapped, within
 
 

@@ -13,7 +13,7 @@ def classes_in(package: str, method: str) -> list[type]:
 
 
 def found_in(package: str, method: str) -> Iterator[type]:
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
         for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if kind.__module__ == module.name and callable(getattr(kind, method, None)):
                 yield kind

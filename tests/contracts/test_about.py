@@ -5,13 +5,13 @@ from functools import cache
 
 import pytest
 
-from edge.compare import outcomes
-from edge.needs import missing, offered
-from edge.plugin import PlugIn
-from edge.presets import PRESETS, preset
-from edge.protocols import NEEDS, About
-from edge.scenario import Scenario
+from edge.core.interfaces import NEEDS, About
+from edge.plugins import PlugIn
 from edge.systems import system, systems
+from evaluation.comparison import outcomes
+from evaluation.presets import PRESETS, preset
+from evaluation.requirements import missing, offered
+from evaluation.scenario import Scenario
 from tests.contracts.conftest import classes_in
 
 KINDS = {

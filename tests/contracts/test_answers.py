@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from edge.events import Request, StepResult, Task
-from edge.protocols import Answer, Opening
-from edge.state import Open
+from edge.core.events import Request, StepResult, Task
+from edge.core.interfaces import Answer, Opening
+from edge.core.state import Open
 
 OPTIONS: dict[str, Any] = {
     "model": "detector",

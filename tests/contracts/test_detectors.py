@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-import drift.detectors
-from drift.detectors.bbsds import Bbsds
+import drift.detection
+from drift.detection.bbsds import Bbsds
 
 
 def every_detector():
-    for info in pkgutil.iter_modules(drift.detectors.__path__, "drift.detectors."):
+    for info in pkgutil.iter_modules(drift.detection.__path__, "drift.detection."):
         module = import_module(info.name)
         for _, kind in inspect.getmembers(module, inspect.isclass):
-            if kind.__module__ == info.name and hasattr(kind, "score"):
+            if kind.__module__ == info.name and hasattr(kind, "score") and not getattr(kind, "_is_protocol", False):
                 yield kind
 
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 
 from edge.answers.ensemble import Ensemble
+from edge.core.events import LaneUp, Request
+from edge.core.loop import run
+from edge.core.scheduler import Scheduler
+from edge.core.simulation import Faults, Virtual
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import LaneUp, Request
-from edge.loop import run
-from edge.policies.complete import complete
-from edge.policies.straggle import Straggle
-from edge.presets import ensemble_of
-from edge.scheduler import Scheduler
-from edge.state import State
-from edge.virtual import Faults, Virtual
-from edge.workload import ALL_FAULTS, MS, models
+from edge.policies.wrappers.default_stack import complete
+from edge.policies.wrappers.straggler_mitigation import Straggle
+from evaluation.presets import ensemble_of
+from evaluation.synthetic import ALL_FAULTS, MS, models
 from tests.contracts.test_policies import made
 
 SERVED = [ensemble_of("photo"), *models()]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from edge.state import Estimator
-from edge.workload import stage
+from edge.core.state import Estimator
+from evaluation.synthetic import stage
 from porting.variant import Stage
 
 PROFILED = stage("graph", 4)

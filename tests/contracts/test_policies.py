@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from edge.core.events import Arrived, Finished, LaneUp, Load, Loaded, Request, Run, StepResult, Task, Woke
+from edge.core.interfaces import Policy
+from edge.core.scheduler import Scheduler
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import Arrived, Finished, LaneUp, Load, Loaded, Request, Run, StepResult, Task, Woke
-from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.protocols import Policy
-from edge.scheduler import Scheduler
-from edge.state import State
-from edge.workload import ALL_FAULTS, ANSWERS, MS, models, simulate
+from edge.policies.wrappers.default_stack import complete
+from evaluation.synthetic import ALL_FAULTS, ANSWERS, MS, models, simulate
 
 
 def made(kind: type) -> Policy:

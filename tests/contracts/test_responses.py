@@ -7,22 +7,22 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-import drift.responses
+import drift.repair
 from benchmarks.drift_world import backbone, draw, forward, night
-from drift.incumbent import Head, Incumbent
-from drift.orders import Candidate
-from drift.responses import Situation
+from drift.commands import Candidate
+from drift.detection.monitor import Alarm
+from drift.repair.deployed import Head, Incumbent
+from drift.repair.response import Situation
 from drift.samples import Labelled, Replay
-from drift.watch import Alarm
 
 CLASSES = 5
 
 
 def every_response():
-    for info in pkgutil.iter_modules(drift.responses.__path__, "drift.responses."):
+    for info in pkgutil.iter_modules(drift.repair.__path__, "drift.repair."):
         module = import_module(info.name)
         for _, kind in inspect.getmembers(module, inspect.isclass):
-            if kind.__module__ == info.name and hasattr(kind, "repair"):
+            if kind.__module__ == info.name and hasattr(kind, "repair") and not getattr(kind, "_is_protocol", False):
                 yield kind
 
 

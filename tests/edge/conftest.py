@@ -6,8 +6,7 @@ from itertools import count
 
 import pytest
 
-from edge.estimators.table import Table
-from edge.events import (
+from edge.core.events import (
     Action,
     Arrived,
     Event,
@@ -22,11 +21,12 @@ from edge.events import (
     StepResult,
     Woke,
 )  # fmt: skip
-from edge.policies.complete import complete
+from edge.core.interfaces import Answer, Policy
+from edge.core.scheduler import Scheduler
+from edge.core.state import State
+from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.protocols import Answer, Policy
-from edge.scheduler import Scheduler
-from edge.state import State
+from edge.policies.wrappers.default_stack import complete
 
 MS = 1_000_000
 

@@ -22,17 +22,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from devices.cpu import Cpu
 from devices.interface import DeviceError, Stopped
-from edge.codecs.result import message
 from edge.config import Config, load
+from edge.core.events import Evict, Reply, Run
+from edge.core.interfaces import Moment
 from edge.daemon import Parts, serve
-from edge.events import Evict, Reply, Run
-from edge.live import Open
-from edge.protocols import Moment
-from edge.sources.frame import Frame
-from edge.sources.outbox import Message
-from edge.sources.wire import send
+from edge.data.frame import Frame
+from edge.data.result import message
+from edge.runtime.world import Open
+from edge.sources.mqtt.outbox import Message
+from edge.sources.mqtt.socket_options import send
 from porting.pipeline import derive, port
-from porting.repository import Repository
+from porting.repository.repository import Repository
 from tests.conftest import eventually
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}

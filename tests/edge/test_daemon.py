@@ -11,10 +11,10 @@ import pytest
 
 from edge.config import load
 from edge.observers.trace import replay
-from edge.policies.complete import complete
+from edge.policies.wrappers.default_stack import complete
 from porting.errors import UserError
-from porting.files import write_json
-from porting.repository import Repository
+from porting.repository.atomic_files import write_json
+from porting.repository.repository import Repository
 from tests.edge.daemon_builder import (
     CASCADE,
     CELL,
@@ -395,7 +395,9 @@ def reference_without_labels(box):
 
 
 def drift_option_that_is_not_there(box):
-    return {"drift": {"models": ["paint"], "responses": [{"use": "drift.responses.head:HeadRetraining", "x": 1}]}}, "x"
+    return {
+        "drift": {"models": ["paint"], "responses": [{"use": "drift.repair.retrain_head:HeadRetraining", "x": 1}]}
+    }, "x"
 
 
 def trace_in_a_file(box):

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from edge.config import load
+from edge.core.events import Combined, Feedback
+from edge.core.interfaces import Moment
 from edge.daemon import Parts, wire
-from edge.events import Combined, Feedback
 from edge.observers.results import Results
 from edge.observers.trace import replay
-from edge.policies.complete import complete
 from edge.policies.fifo import Fifo
-from edge.policies.straggle import Straggle
-from edge.protocols import Moment
-from edge.sources.envelope import Answer
+from edge.policies.wrappers.default_stack import complete
+from edge.policies.wrappers.straggler_mitigation import Straggle
+from edge.sources.mqtt.envelope import Answer
 from porting.errors import UserError
 from porting.pipeline import derive
-from porting.repository import Repository
+from porting.repository.repository import Repository
 from tests.edge.daemon_builder import Daemon, edge, jpeg, swapped, within
 
 VARIANTS = {"paint": ["swapped", "third"]}
@@ -121,7 +121,10 @@ def test_a_cocktail_runs_live_and_can_be_replayed(trio: Path) -> None:
         apps=app("cocktail:Cocktail", interval=5, target=0.6),
         variants=VARIANTS,
         trace="trace.jsonl",
-        policy={"use": "edge.policies.straggle:Straggle", "inner": {"use": "edge.policies.edf:EarliestDeadlineFirst"}},
+        policy={
+            "use": "edge.policies.wrappers.straggler_mitigation:Straggle",
+            "inner": {"use": "edge.policies.edf:EarliestDeadlineFirst"},
+        },
     )
     with Box(config) as daemon:
         (answer,) = (it for name, it in daemon.parts.scheduler.answers.items() if name == "colour")
@@ -181,7 +184,10 @@ def test_a_slip_is_one_line(trio: Path, changes: dict[str, Any], said: str) -> N
 
 
 def test_the_wrapper_stands_around_the_policy_of_the_file(trio: Path) -> None:
-    policy = {"use": "edge.policies.straggle:Straggle", "inner": {"use": "edge.policies.fifo:Fifo", "batch_max": 2}}
+    policy = {
+        "use": "edge.policies.wrappers.straggler_mitigation:Straggle",
+        "inner": {"use": "edge.policies.fifo:Fifo", "batch_max": 2},
+    }
     made = load(edge(trio, policy=policy)).policy.build()
     assert isinstance(made, Straggle)
     assert made == Straggle(Fifo(batch_max=2))

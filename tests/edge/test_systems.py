@@ -10,9 +10,9 @@ from edge.answers.single import Single
 from edge.config import load as load_config
 from edge.daemon import wire
 from edge.estimators.rolling import Rolling
-from edge.plugin import PlugIn
-from edge.policies.complete import complete
+from edge.plugins import PlugIn
 from edge.policies.fifo import Fifo
+from edge.policies.wrappers.default_stack import complete
 from edge.systems import System, load, replaced, system, systems
 from porting.errors import UserError
 from tests.edge.daemon_builder import edge

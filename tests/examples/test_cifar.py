@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 from devices.cpu import Cpu
-from drift.normalisation import norms
+from drift.repair.batch_norm import norms
 from examples.cifar import measure
-from porting.guess import labels_in
+from porting.intake.infer_spec import labels_in
 
 HERE = Path(measure.__file__).parent
 DATA = Path(os.environ.get("LEEWAY_DATA", HERE.parents[2] / "shared" / "data"))

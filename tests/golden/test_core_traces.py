@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
-from edge.workload import ALL_FAULTS, simulate
+from edge.policies.wrappers.default_stack import complete
+from evaluation.synthetic import ALL_FAULTS, simulate
 
 DIGESTS = Path(__file__).parent / "core_traces.json"
 

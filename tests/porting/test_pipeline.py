@@ -10,12 +10,12 @@ import pytest
 from onnx import helper
 from rich.console import Console
 
-from porting.chain import Chain
+from porting.checks.chain import Chain
+from porting.checks.gates import Gates
+from porting.checks.profiler import measure, summary
 from porting.errors import UserError
-from porting.gates import Gates
 from porting.pipeline import derive, port
-from porting.profile import measure, summary
-from porting.repository import Repository
+from porting.repository.repository import Repository
 from porting.samples import Samples, blocks_of
 from porting.variant import InputSpec
 

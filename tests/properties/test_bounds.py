@@ -11,16 +11,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edge.answers.cascade import Cascade
-from edge.bounds import accuracy_of, fairest_bound, floor_bound, goodput_bound, weighted_bound
-from edge.compare import examiner_of
-from edge.events import LaneUp, Request, Served, Task
-from edge.needs import missing
-from edge.packing import edf, jobs_of, most_value
-from edge.priced import priced_bound
-from edge.recorder import Recorder
-from edge.scenario import MS, Scenario, play
-from edge.scores import Scores, score
+from edge.core.events import LaneUp, Request, Served, Task
 from edge.systems import System, systems
+from evaluation.bounds.goodput import accuracy_of, fairest_bound, floor_bound, goodput_bound, weighted_bound
+from evaluation.bounds.lagrangian import priced_bound
+from evaluation.bounds.packing import edf, jobs_of, most_value
+from evaluation.comparison import examiner_of
+from evaluation.metrics.lane_timeline import Recorder
+from evaluation.metrics.scores import Scores, score
+from evaluation.requirements import missing
+from evaluation.scenario import MS, Scenario, play
 from porting.variant import Stage, Variant
 from tests.properties.oracles import Item, best_by_force, best_of_one_model, edf_work, value_density_by_density
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from edge.answers.cascade import Cascade
 from edge.answers.ensemble import Ensemble
-from edge.estimators.rolling import Rolling
-from edge.events import (
+from edge.core.events import (
     Action,
     Arrived,
     Closing,
@@ -34,13 +33,14 @@ from edge.events import (
     Withdrawn,
     Woke,
 )  # fmt: skip
-from edge.policies.complete import complete
+from edge.core.scheduler import Scheduler
+from edge.core.state import State
+from edge.estimators.rolling import Rolling
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
-from edge.policies.straggle import Straggle
-from edge.scheduler import Scheduler
-from edge.state import State
-from edge.workload import ALL_FAULTS, ANSWERS, Simulation, models, promotions, simulate
+from edge.policies.wrappers.default_stack import complete
+from edge.policies.wrappers.straggler_mitigation import Straggle
+from evaluation.synthetic import ALL_FAULTS, ANSWERS, Simulation, models, promotions, simulate
 from porting.variant import Stage
 
 MEMORY = (20_000, 6_000, 4_000, 3_000, 1_500)  # everything fits; less and less does; the teacher never does

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from edge.answers.cocktail import Cocktail, excess
+from edge.core.events import Combined, Event, Feedback, Reply, Request, Served
+from edge.core.interfaces import Moment, Vote
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import Combined, Event, Feedback, Reply, Request, Served
-from edge.protocols import Moment, Vote
-from edge.state import State
-from edge.workload import MS, stage
+from evaluation.synthetic import MS, stage
 from porting.variant import Variant
 
 ACCURACIES = {"a": 0.70, "b": 0.75, "c": 0.80, "d": 0.85, "e": 0.90}

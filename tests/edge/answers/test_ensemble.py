@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from edge.answers.ensemble import Ensemble
-from edge.events import Request
-from edge.protocols import Verdict, Vote
-from edge.state import Open
+from edge.core.events import Request
+from edge.core.interfaces import Verdict, Vote
+from edge.core.state import Open
 
 MEMBERS = ("m/a", "m/b", "m/c", "m/d")
 REQUEST = Request(1, "m", "gate", 0, 100)

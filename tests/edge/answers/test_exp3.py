@@ -7,12 +7,12 @@ import pytest
 
 from edge.answers.exp3 import Exp3, draw
 from edge.answers.exp4 import Exp4
-from edge.chance import chance
+from edge.core.events import Event, Feedback, Reply, Request, Served
+from edge.core.hashing import chance
+from edge.core.interfaces import Moment, Vote
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import Event, Feedback, Reply, Request, Served
-from edge.protocols import Moment, Vote
-from edge.state import State
-from edge.workload import served, stage
+from evaluation.synthetic import served, stage
 
 ARMS = ("m/small", "m/medium", "m/large")
 
@@ -119,7 +119,7 @@ def test_without_names_it_takes_what_is_on_offer() -> None:
     answer = Exp3(model="m")
     assert answer.opened(ask(1))[0].variant == ""
     state = State(Table())
-    from edge.serving import change
+    from edge.core.versions import change
 
     event = Served(small.variant, (*small.stages, *large.stages), (large.variant,))
     change(state, event)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from edge.answers.infaas import ModelLess
-from edge.events import Evict, LaneUp, Plan, Planned, Reply, Request, Run, Served, Task, Woke
-from edge.protocols import Moment
-from edge.workload import MS, stage
+from edge.core.events import Evict, LaneUp, Plan, Planned, Reply, Request, Run, Served, Task, Woke
+from edge.core.interfaces import Moment
+from evaluation.synthetic import MS, stage
 from porting.variant import Variant
 
 VARIANTS = {"small": (2, 0.7), "medium": (5, 0.8), "large": (20, 0.9)}  # ms, accuracy

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.estimators.cores import Cores
-from edge.workload import stage
+from evaluation.synthetic import stage
 
 EYE = stage("eye", 4)
 THREADS = {"one": 1, "two": 2, "four": 4, "eight": 8}

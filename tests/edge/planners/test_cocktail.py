@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from edge.answers.ensemble import Ensemble
+from edge.core.events import LaneUp, Planned, Request
 from edge.estimators.table import Table
-from edge.events import LaneUp, Planned, Request
 from edge.planners.cocktail import Importance, lanes_of, shares_of
-from edge.policies.complete import complete
 from edge.policies.fifo import Fifo
-from edge.scenario import Scenario, play
-from edge.workload import MS, served, stage
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import Scenario, play
+from evaluation.synthetic import MS, served, stage
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.core.events import Arrived, LaneUp, Load, Plan, Planned, Request, Run, Woke
+from edge.core.interfaces import Moment
 from edge.estimators.table import Table
-from edge.events import Arrived, LaneUp, Load, Plan, Planned, Request, Run, Woke
+from edge.meters.history import History
 from edge.observers.trace import Digest
 from edge.planners.forecast import Forecast, first, since
-from edge.planners.history import History
-from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.presets import with_memory
-from edge.protocols import Moment
-from edge.scenario import MS, Scenario, affine, play
-from edge.workload import served, stage
+from edge.policies.wrappers.default_stack import complete
+from evaluation.presets import with_memory
+from evaluation.scenario import MS, Scenario, affine, play
+from evaluation.synthetic import served, stage
 
 MB = 1_000_000
 SEASON_S = 10.0

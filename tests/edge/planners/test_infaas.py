@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from edge.answers.infaas import ModelLess
+from edge.core.events import LaneUp, Planned, Request, Served
 from edge.estimators.table import Table
-from edge.events import LaneUp, Planned, Request, Served
 from edge.planners.infaas import Scale, UpgradeOrReplicate, placed
-from edge.policies.complete import complete
 from edge.policies.fifo import Fifo
-from edge.scenario import Scenario, play
-from edge.workload import MS, stage
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import Scenario, play
+from evaluation.synthetic import MS, stage
 from porting.variant import Variant
 
 Moves = Callable[..., Scale]

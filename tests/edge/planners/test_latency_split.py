@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.core.events import LaneUp, Planned
+from edge.core.interfaces import Moment
+from edge.core.loop import run
+from edge.core.scheduler import Scheduler
+from edge.core.simulation import Virtual
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import LaneUp, Planned
-from edge.loop import run
-from edge.planners.duty_cycles import Session
+from edge.planners.blocks.duty_cycles import Session
 from edge.planners.latency_split import IMPOSSIBLE, LatencySplit, Pipeline, costs, parts, solve
-from edge.policies.complete import complete
 from edge.policies.edf import EarliestDeadlineFirst
-from edge.protocols import Moment
-from edge.scheduler import Scheduler
-from edge.state import State
-from edge.virtual import Virtual
-from edge.workload import ANSWERS, FINDS, MS, cameras, models
+from edge.policies.wrappers.default_stack import complete
+from evaluation.synthetic import ANSWERS, FINDS, MS, cameras, models
 
 COSTS = st.lists(st.floats(0, 10), min_size=7, max_size=7).map(lambda drawn: sorted(drawn, reverse=True))
 

@@ -5,14 +5,14 @@ from itertools import pairwise
 
 import pytest
 
-from edge.arrivals.arrival import Arrival, requests_of
+from edge.core.events import Event, Planned
+from edge.core.interfaces import Moment
 from edge.estimators.table import Table
-from edge.events import Event, Planned
 from edge.planners.proteus import Proteus
 from edge.policies.accscale import AccScale
-from edge.policies.complete import complete
-from edge.protocols import Moment
-from edge.scenario import MS, Scenario, play
+from edge.policies.wrappers.default_stack import complete
+from evaluation.arrivals.request import Arrival, requests_of
+from evaluation.scenario import MS, Scenario, play
 from tests.edge.policies.variants_builder import variants
 
 # In batches of 8, which run in half of 100 ms: 5 ms an item, and 1.25.

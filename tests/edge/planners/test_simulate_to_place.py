@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from edge.arrivals.arrival import Arrival, requests_of
+from edge.core.events import Event, LaneUp, Planned
+from edge.core.interfaces import Moment
 from edge.estimators.table import Table
-from edge.events import Event, LaneUp, Planned
 from edge.planners.simulate_to_place import SimulateToPlace
-from edge.policies.complete import complete
 from edge.policies.first_come import FirstCome
-from edge.protocols import Moment
-from edge.scenario import MS, Scenario, play
-from tests.edge.planners.test_simulated import sized
+from edge.policies.wrappers.default_stack import complete
+from evaluation.arrivals.request import Arrival, requests_of
+from evaluation.scenario import MS, Scenario, play
+from tests.edge.planners.blocks.test_what_if import sized
 
 
 class Watch:

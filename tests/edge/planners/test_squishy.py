@@ -4,17 +4,17 @@ from collections.abc import Iterable
 
 import pytest
 
+from edge.core.events import Arrived, Event, LaneDown, LaneUp, Plan, Planned, Request
+from edge.core.interfaces import Moment, Observer
+from edge.core.scheduler import Scheduler
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import Arrived, Event, LaneDown, LaneUp, Plan, Planned, Request
 from edge.planners.herd import Herd
 from edge.planners.squishy import Squishy
-from edge.policies.complete import complete
 from edge.policies.nexus import Nexus
-from edge.protocols import Moment, Observer
-from edge.scenario import Scenario, affine, play
-from edge.scheduler import Scheduler
-from edge.state import State
-from edge.workload import MS
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import Scenario, affine, play
+from evaluation.synthetic import MS
 
 SECOND = 1000 * MS
 TWO = (LaneUp("sim0", "simulated", 1 << 40), LaneUp("sim1", "simulated", 1 << 40))

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from edge.events import Failed, Plan, Planned, Woke
+from edge.core.events import Failed, Plan, Planned, Woke
+from edge.core.interfaces import Moment
 from edge.policies.accscale import AccScale
-from edge.policies.complete import complete
-from edge.protocols import Moment
-from edge.scenario import affine
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
 from tests.edge.policies.variants_builder import variants
 
 Build = Callable[..., Any]

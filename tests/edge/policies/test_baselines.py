@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
+from edge.core.events import Run
+from edge.core.residency import Residency
+from edge.core.state import Lane, State
 from edge.estimators.table import Table
-from edge.events import Run
-from edge.policies.complete import complete
+from edge.policies.blocks.round_robin_order import Ring
 from edge.policies.fifo import Fifo
 from edge.policies.longest_queue import LongestQueue
-from edge.policies.ring import Ring
 from edge.policies.round_robin import RoundRobin
-from edge.residency import Residency
-from edge.state import Lane, State
-from edge.workload import served, stage
+from edge.policies.wrappers.default_stack import complete
+from evaluation.synthetic import served, stage
 
 MODELS = [served(name, stage(name, 5)) for name in ("a", "b", "c")]  # batches of 1, 2, 4, 8 take 5, 7, 11, 19 ms
 CIRCLE = sorted("abc", key=lambda name: next(it.variant.stages[0] for it in MODELS if it.variant.model == name))

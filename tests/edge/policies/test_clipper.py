@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.events import Failed, Plan, Planned, Woke
-from edge.policies.aimd import Aimd
+from edge.core.events import Failed, Plan, Planned, Woke
+from edge.policies.blocks.aimd import Aimd
+from edge.policies.blocks.quantile_batch import Quantile, fitted, loss
 from edge.policies.clipper import Clipper
-from edge.policies.complete import complete
-from edge.policies.quantile import Quantile, fitted, loss
-from edge.scenario import affine
-from edge.workload import served, stage
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from evaluation.synthetic import served, stage
 
 A = affine("a", 1, 4)  # a batch of b takes b + 4 ms, for every b up to 32
 COARSE = served("a", stage("a", 5))  # takes 1, 2, 4, 8

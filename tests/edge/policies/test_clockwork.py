@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
+from edge.core.events import Evict, LaneUp, Load, Loaded, Request, Run, Served, Stopped, Task
+from edge.core.loop import run
+from edge.core.residency import Residency
+from edge.core.scheduler import Scheduler
+from edge.core.simulation import Virtual
+from edge.core.state import Lane, State
 from edge.estimators.table import Table
-from edge.events import Evict, LaneUp, Load, Loaded, Request, Run, Served, Stopped, Task
-from edge.loop import run
+from edge.policies.blocks.demand_loading import demand, load, unmet_demands
 from edge.policies.clockwork import Clockwork
-from edge.policies.complete import complete
-from edge.policies.demand_loading import demand, load, unmet_demands
-from edge.residency import Residency
-from edge.scenario import affine
-from edge.scheduler import Scheduler
-from edge.state import Lane, State
-from edge.virtual import Virtual
-from edge.workload import MS
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from evaluation.synthetic import MS
 
 Build = Callable[..., Any]
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from edge.events import Failed, Finished, Woke
-from edge.policies.complete import complete
+from edge.core.events import Failed, Finished, Woke
+from edge.core.interfaces import Moment
 from edge.policies.disbatcher import DisBatcher
-from edge.protocols import Moment
-from edge.scenario import affine
-from edge.workload import MS
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from evaluation.synthetic import MS
 from tests.edge.policies.variants_builder import variants
 
 Build = Callable[..., Any]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from edge.events import Evict, Load, Plan, Planned, Served
-from edge.policies.complete import complete
+from edge.core.events import Evict, Load, Plan, Planned, Served
+from edge.policies.blocks.placement_loading import place
 from edge.policies.first_come import FirstCome
-from edge.policies.placing import place
-from edge.scenario import affine
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
 
 Build = Callable[..., Any]
 

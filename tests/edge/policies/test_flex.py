@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
+from edge.core.events import LaneDown, LaneUp, Request, Stop, Stopped
+from edge.core.loop import run
+from edge.core.scheduler import Scheduler
+from edge.core.simulation import Virtual
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import LaneDown, LaneUp, Request, Stop, Stopped
-from edge.loop import run
-from edge.policies.complete import complete
 from edge.policies.flex import Flex
 from edge.policies.largest_feasible import LargestFeasible
-from edge.scenario import affine
-from edge.scheduler import Scheduler
-from edge.state import State
-from edge.virtual import Virtual
-from edge.workload import MS
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from evaluation.synthetic import MS
 
 Build = Callable[..., Any]
 

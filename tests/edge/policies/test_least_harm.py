@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.core.events import Arrived, LaneUp, Load, Loaded, Reply, Request, Run, Served, Task
+from edge.core.interfaces import Moment, Opening
+from edge.core.scheduler import Scheduler
+from edge.core.state import State
 from edge.estimators.table import Table
-from edge.events import Arrived, LaneUp, Load, Loaded, Reply, Request, Run, Served, Task
-from edge.policies.complete import complete
+from edge.policies.blocks.queue_view import Line
 from edge.policies.least_harm import LeastHarm
-from edge.policies.line import Line
-from edge.presets import edge4
-from edge.protocols import Moment, Opening
-from edge.scenario import MS, affine, play
-from edge.scheduler import Scheduler
-from edge.state import State
+from edge.policies.wrappers.default_stack import complete
+from evaluation.presets import edge4
+from evaluation.scenario import MS, affine, play
 from tests.edge.policies.variants_builder import variants
 
 SIZES = (1, 2, 4, 8)

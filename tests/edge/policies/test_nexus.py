@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from edge.events import Plan, Planned, Run
-from edge.policies.complete import complete
+from edge.core.events import Plan, Planned, Run
 from edge.policies.nexus import Nexus
-from edge.scenario import affine
-from edge.workload import ANSWERS, models, served, stage
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from evaluation.synthetic import ANSWERS, models, served, stage
 
 Build = Callable[..., Any]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from edge.policies.complete import complete
 from edge.policies.slackfit import SlackFit
-from edge.scenario import affine
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
 from tests.edge.policies.variants_builder import variants
 
 Build = Callable[..., Any]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from edge.policies.complete import complete
 from edge.policies.sponge import Sponge
-from edge.scenario import affine
-from edge.workload import MS
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from evaluation.synthetic import MS
 from porting.variant import Stage
 
 Build = Callable[..., Any]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edge.policies.complete import complete
 from edge.policies.stability import Stability
-from edge.scenario import affine
-from tests.edge.policies.test_offers import exits
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from tests.edge.policies.blocks.test_variant_options import exits
 from tests.edge.policies.variants_builder import variants
 
 Build = Callable[..., Any]

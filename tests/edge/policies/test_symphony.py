@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from edge.policies.complete import complete
+from edge.policies.blocks.window_drop import window
 from edge.policies.symphony import Symphony
-from edge.policies.window_drop import window
-from edge.scenario import affine
-from edge.workload import MS
-from tests.edge.policies.test_feasible import Idle
+from edge.policies.wrappers.default_stack import complete
+from evaluation.scenario import affine
+from evaluation.synthetic import MS
+from tests.edge.policies.blocks.test_feasibility import Idle
 
 Build = Callable[..., Any]
 EYE = affine("eye", 1, 5)  # a batch of b takes b + 5 ms

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from edge.events import NEVER, Run, Woke
-from edge.policies.complete import complete
+from edge.core.events import NEVER, Run, Woke
 from edge.policies.tf_serving import TensorFlowServing
 from edge.policies.triton import Triton
-from edge.workload import served, stage
+from edge.policies.wrappers.default_stack import complete
+from evaluation.synthetic import served, stage
 
 A = served("a", stage("a", 5))  # batches of 1, 2, 4, 8 take 5, 7, 11, 19 ms
 B = served("b", stage("b", 5))

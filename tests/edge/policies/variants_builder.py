@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from edge.events import Served
-from edge.scenario import affine
+from edge.core.events import Served
+from evaluation.scenario import affine
 
 Cost = tuple[float, float, float]  # ms per item, ms per batch, accuracy
 

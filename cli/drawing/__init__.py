@@ -1,0 +1,1 @@
+"""What every page and every picture shares: colours, canvas, HTML."""

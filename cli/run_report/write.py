@@ -1,0 +1,56 @@
+"""Makes the report of a run folder: report.json first, then report.html beside it, whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+
+from cli.run_report.recording.folder import RunFolder, read_run
+from cli.run_report.recording.matching import Score, score
+from cli.run_report.summary import Json, summarize
+from porting.errors import UserError
+
+
+def report_of(folder: Path) -> Json:
+    """What report.json of this folder holds, without writing it. Raises `UserError` for what is no run folder."""
+    run = read_run(folder)
+    return summarize(run, score(run))
+
+
+def write_report(folder: Path, beside: Path | None = None) -> Json:
+    """Writes `report.json` and `report.html` into the folder; returns the former. `beside`: the same run, frozen.
+
+    Raises `UserError` for what is no run folder, for a full disk, and, after report.json, where matplotlib is missing.
+    """
+    from cli.run_report.page import page
+    from cli.run_report.pictures import Scene
+
+    judged = _judged(folder)
+    report = summarize(*judged)
+    _write(folder / "report.json", json.dumps(report, indent=2) + "\n")
+    _write(folder / "report.html", page(Scene(*judged, beside=_judged(beside) if beside else None), report))
+    return report
+
+
+def write_images(folder: Path, images: Path, beside: Path | None = None) -> list[Path]:
+    """PNGs of a run's accuracy and latency, for a README. Raises `UserError` as above."""
+    from cli.run_report import frame_grid, pictures
+
+    scene = pictures.Scene(*_judged(folder), beside=_judged(beside) if beside else None)
+    return pictures.write_images(scene, images, {**pictures.PICTURES, "frames": frame_grid.frame_grid})
+
+
+def _judged(folder: Path) -> tuple[RunFolder, Score]:
+    run = read_run(folder)
+    return run, score(run)
+
+
+def _write(file: Path, text: str) -> None:
+    draft = file.with_name(file.name + ".new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, file)
+    except OSError as trouble:
+        draft.unlink(missing_ok=True)
+        raise UserError(
+            f"{file}: cannot be written ({trouble.strerror}); free some space or choose another folder"
+        ) from None

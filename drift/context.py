@@ -1,0 +1,162 @@
+"""What an adaptation works with: its memory, its questions, its one job, and the orders not handed out yet."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from drift.commands import Note, Order, Work
+from drift.detection.monitor import Watch
+from drift.detection.thresholds import DAY_S, Channel, Guard, World, calibrate, rate_per_test
+from drift.episode import Episode, labelled
+from drift.evaluation.audit import Finding, centroid, find
+from drift.evaluation.paired_run import trial
+from drift.jobs import Clock, Job, Slices
+from drift.labels import Labels
+from drift.repair.deployed import Incumbent
+from drift.repair.inference import Forward
+from drift.repair.response import Situation
+from drift.samples import Recent, Reference, Replay, Sample
+from drift.settings import MS, DriftSettings, S
+
+STORED_MAX = 3  # earlier variants that can be recalled: the first one and the newest
+
+
+class Bench:
+    """State of one model, and the few moves that its states share. Decides nothing."""
+
+    def __init__(
+        self,
+        model: str,
+        incumbent: Incumbent,
+        reference: Reference,
+        settings: DriftSettings,
+        forward: Forward,
+        clock: Clock,
+        seed: int,
+    ):
+        self.model, self.incumbent, self.settings = model, incumbent, settings
+        self.ported = incumbent  # the variant that the reference tells of: it can be recalled whatever serves
+        self.forward, self.clock = forward, clock
+        self.rng = np.random.default_rng(seed)
+        self.tests, self.ladder, self.rule = settings.tests(), settings.ladder(), settings.rule()
+        self.expected = reference.accuracy  # what an audit compares with
+        self.accuracy_estimate: float | None = None
+        self.prior, self.centroid = reference.prior, centroid(reference.features)
+        self.replay = Replay.of(reference, incumbent.graph, settings.replay, self.rng)
+        held = reference.split()[1]
+        self.old = reference.labelled(np.sort(self.rng.permutation(held)[: settings.old_held_out]))
+        self.first = World(reference.probs, reference.stream, reference.block)
+        self.block_ns = int(settings.block_s * S)
+        self.watch = Watch(settings.window, settings.pooled_window, self.block_ns)
+        self.recent = Recent()
+        timeout_ns = int(settings.label_timeout_s * S)
+        self.labels = Labels(reference.probs.shape[1], settings.label_confidence_min, timeout_ns)
+        self.stored: list[tuple[Incumbent, list[Guard]]] = []
+        self.counts: Counter[str] = Counter()
+        self.job: Job | None = None
+        self.orders: list[Order] = []
+        self.now_ns = 0
+
+    def samples(self, since_ns: int) -> list[Sample]:
+        """Recent answers of the variant that serves."""
+        return [s for s in self.recent.since(since_ns) if s.variant in ("", self.incumbent.name)]
+
+    def replace(self, incumbent: Incumbent) -> None:
+        """Something new serves; what served before can be recalled. A variant that returns knows its worlds."""
+        self.stored.append((self.incumbent, self.watch.guards))
+        if len(self.stored) > STORED_MAX:
+            del self.stored[1]
+        self.incumbent = incumbent
+        known = [guards for stored, guards in self.stored if stored.same_as(incumbent)]
+        self.renew(known[-1] if known else [])
+
+    def begin_with(self, incumbent: Incumbent) -> None:
+        """A variant that we did not make serves: all that can be recalled is the one that was ported."""
+        self.incumbent = incumbent
+        self.stored = [] if incumbent.same_as(self.ported) else [(self.ported, [])]
+        self.renew([])
+
+    def restore(self) -> None:
+        """What served before serves again."""
+        self.incumbent, guards = self.stored.pop()
+        self.renew(guards)
+
+    def renew(self, guards: list[Guard]) -> None:
+        """Another variant serves: its signals start from nothing."""
+        self.watch.clear()
+        self.watch.guards = list(guards)
+
+    def find(self, answers: list[tuple[Any, int]]) -> Finding:
+        s = self.settings
+        right = sum(int(probs.argmax() == label) for probs, label in answers)
+        return find(right, len(answers), self.expected, self.labels.classes, s.teacher_error, s.alpha, s.margin)
+
+    def situation(self, episode: Episode) -> Situation:
+        """As it is now; cheap, for pictures are not copied."""
+        training, _ = self.parts(episode)
+        return Situation(
+            incumbent=self.incumbent,
+            alarm=episode.alarm,
+            fresh=[s.image for s in training],
+            fresh_probs=np.stack([s.probs for s in training]) if training else self.first.probs[:0],
+            labelled=labelled(self.labels.of(training), self.block_ns),
+            replay=self.replay,
+            prior=self.prior,
+            forward=self.forward,
+            stored=[incumbent for incumbent, _ in self.stored],
+            seed=int(self.rng.integers(2**31)),
+        )
+
+    def trial(self, episode: Episode) -> Slices:
+        """The candidate against what serves, on the held-out new and old pictures."""
+        assert episode.candidate is not None
+        held_out = [s for s in self.parts(episode)[1] if s.id not in episode.far]
+        new = labelled(self.labels.of(held_out), self.block_ns)
+        after = self.incumbent.changed("candidate", episode.candidate)
+        return trial(self.incumbent, after, (new, self.old), self.forward)
+
+    def parts(self, episode: Episode) -> tuple[list[Sample], list[Sample]]:
+        return episode.parts(self.recent.since(episode.since_ns), int(self.settings.gap_ms * MS))
+
+    def calibration(self, world: World, streams: int) -> Slices:
+        s = self.settings
+        channels = (Channel("stream", s.window), Channel("pooled", s.pooled_window, max(2, streams)))
+        count = max(1, len(s.models)) * (streams + 1) * len(self.tests)
+        rate = rate_per_test(s.false_alarms_per_day, count, DAY_S / s.test_s)
+        rng = np.random.default_rng(int(self.rng.integers(2**31)))
+        return calibrate(world, self.tests, channels, rate, rng, s.bootstrap_draws)
+
+    def work(self, name: str, slices: Callable[[], Slices]) -> Job | None:
+        """Start a job if none runs; the job once it is done, and then no more."""
+        if self.job is None:
+            self.start(name, slices())
+        return self.finished()
+
+    def start(self, name: str, slices: Slices) -> None:
+        assert self.job is None, "one job at a time"
+        self.job = Job(name, slices, self.clock)
+        self.orders.append(Work(f"{self.model}/{name}", self.job))
+
+    def finished(self) -> Job | None:
+        if self.job is None or not self.job.done:
+            return None
+        job, self.job = self.job, None
+        return job
+
+    def ask(self, samples: list[Sample], purpose: str) -> None:
+        question = self.labels.ask(samples, self.now_ns, purpose)
+        if question is not None:
+            self.orders.append(question)
+
+    def count_and_note(self, kind: str, **fields: Any) -> None:
+        self.counts[kind if kind in ("refused", "given_up", "no_labels") else f"{kind}s"] += 1
+        self.note(kind, **fields)
+
+    def note(self, kind: str, **fields: Any) -> None:
+        self.orders.append(Note(kind, {"model": self.model, "variant_now": self.incumbent.name, **fields}))
+
+
+def spent(job: Job) -> Mapping[str, float]:
+    return {"spent_ms": round(job.spent_ns / MS, 1)}

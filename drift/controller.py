@@ -1,0 +1,206 @@
+"""One model's drift adaptation: watch, suspect, settle. No clock, thread or file in here."""
+
+from typing import Any
+
+from drift.commands import Order
+from drift.context import Bench, spent
+from drift.detection.monitor import TRAIL_MAX, Alarm
+from drift.episode import Episode
+from drift.jobs import Clock, Job
+from drift.repair.deployed import Incumbent
+from drift.repair.inference import Forward
+from drift.samples import Reference, Sample, Stride
+from drift.settings import MS, DriftSettings, S
+from drift.workflow import Course
+
+WIDER = 3  # samples until the next check-in, as a multiple of the last
+COUNTS = (
+    "alarms",
+    "audits",
+    "promotions",
+    "rollbacks",
+    "turned_down",
+    "refused",
+    "given_up",
+    "no_labels",
+    "samples",
+    "stale",
+)
+
+
+class Adaptation:
+    """Drive it from one thread: `observe` answers, `labelled` labels, carry out `orders`; report `promoted`, `refused`,
+    `rolled_back`, `served`. Jobs run wherever there is time; their results are picked up by the next `orders`.
+
+    Signals belong to a variant: samples of any other than the one that serves are ignored.
+
+    A check-in is an audit without an alarm: soon after the start and at growing intervals, so that the guards come to
+    know this site's own frames, more of them each time, and never learn a world that no label vouches for.
+
+    Args:
+        model: its name, for the journal.
+        incumbent: what serves now. reference: the world that it was ported in.
+        forward: runs backbones on the device that jobs run on. clock: nanoseconds, for budgets of jobs only.
+        seed: of every draw in here.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        incumbent: Incumbent,
+        reference: Reference,
+        settings: DriftSettings,
+        forward: Forward,
+        clock: Clock,
+        seed: int = 0,
+    ):
+        self.bench = Bench(model, incumbent, reference, settings, forward, clock, seed)
+        self._stride = Stride(int(settings.stride_ms * MS), settings.per_frame)
+        self._state = "starting"  # starting, watching, settling; or that of the course
+        self._course: Course | None = None
+        self._check_at = settings.world_min if settings.check_in else 0  # samples until the next check-in; 0: none
+        self._tested_ns = self._quiet_until_ns = 0
+        self._world_ns = 0  # since when the world is the one that is known
+
+    @property
+    def state(self) -> str:
+        return self._course.state if self._course is not None else self._state
+
+    @property
+    def incumbent(self) -> Incumbent:
+        return self.bench.incumbent
+
+    # ---- what the world reports
+
+    def wants(self, stream: str, at_ns: int) -> bool:
+        """Whether `observe` would look at a crop of this frame: spares the copy of a picture that nobody wants."""
+        return self._stride.would_take(stream, at_ns)
+
+    def observe(self, sample: Sample) -> None:
+        """Take note of an answer; cheap, bounded. Most are left out: one frame per stream and stride counts."""
+        if sample.variant and sample.variant != self.incumbent.name:
+            self.bench.counts["stale"] += 1
+        elif self._stride.takes(sample.stream, sample.at_ns):
+            self.bench.counts["samples"] += 1
+            self.bench.recent.add(sample)
+            self.bench.watch.observe(sample.stream, sample.at_ns, sample.probs)
+            if self._course is not None:
+                self._course.seen(sample.at_ns)
+
+    def labelled(self, sample_id: int, label: int | None, confidence: float = 1.0) -> None:
+        """An answer to `Ask`. label: index into the model's classes, or None when the teacher cannot say."""
+        self.bench.labels.answer(sample_id, label, confidence)
+
+    def promoted(self, name: str) -> None:
+        """The candidate is stored and serves (or will, once resident) as variant `name`."""
+        assert self._course is not None, "no candidate was handed out"
+        self._course.promoted(name)
+
+    def rolled_back(self) -> None:
+        """The pointer is back at the variant that `Rollback` named."""
+        assert self._course is not None, "no rollback was ordered"
+        self._course.rolled_back()
+
+    def refused(self, reason: str) -> None:
+        """A promotion or rollback could not be carried out; what served goes on serving."""
+        assert self._course is not None, "nothing was ordered that could be refused"
+        self._course.refused(reason)
+
+    def served(self, incumbent: Incumbent) -> None:
+        """Somebody else moved the pointer: begin anew with that variant, and audit it."""
+        bench = self.bench
+        if bench.job is not None:
+            bench.job.cancel()
+        bench.job, self._course = None, None
+        bench.begin_with(incumbent)
+        self._check_at, self._world_ns = bench.settings.world_min, bench.now_ns
+        self._state = "watching"
+
+    def status(self) -> dict[str, Any]:
+        """For statistics and people: state, accuracy estimate 0..1 (None before the first audit), counters."""
+        bench = self.bench
+        estimate = bench.accuracy_estimate
+        return {
+            "state": self.state,
+            "variant": self.incumbent.name,
+            "accuracy_estimate": None if estimate is None else round(estimate, 4),
+            **{kind: bench.counts[kind] for kind in COUNTS},
+            "labels": {kind: getattr(bench.labels, kind) for kind in ("asked", "answered", "unsure", "expired")},
+        }
+
+    # ---- what the world is to do
+
+    def orders(self, now_ns: int) -> list[Order]:
+        """Everything to be done now; call it a few times per second. Cheap: tests of full windows, no inference."""
+        self.bench.now_ns = now_ns
+        for _ in range(4):  # a course may end and the next state begin in one call
+            before = self.state
+            self._advance()
+            if self.state == before:
+                break
+        orders, self.bench.orders = self.bench.orders, []
+        return orders
+
+    def _advance(self) -> None:
+        if self._course is not None:
+            self._course.advance()
+            self._follow(self._course)
+        elif self._state == "starting":
+            self._while_starting()
+        elif self._state == "watching":
+            self._while_watching()
+        else:
+            self._while_settling()
+
+    def _follow(self, course: Course) -> None:
+        if course.end is None:
+            return
+        settings, routine = self.bench.settings, course.episode.purpose == "check_in" and not course.episode.promotions
+        self._course = None
+        self._state = "settling" if course.end == "settle" else "watching"
+        if course.end == "settle" and not routine:
+            self._world_ns = course.since_ns
+            self._check_at = WIDER * settings.world_min if settings.check_in else 0
+        elif course.end == "rest" and not routine:
+            self._quiet_until_ns = self.bench.now_ns + int(settings.refractory_s * S)
+
+    def _while_starting(self) -> None:
+        bench = self.bench
+        job = bench.work("calibrate", lambda: bench.calibration(bench.first, bench.settings.streams))
+        if job is not None:
+            self._learned(job)
+
+    def _while_watching(self) -> None:
+        bench = self.bench
+        if bench.now_ns < self._quiet_until_ns:
+            return
+        if self._check_at and bench.watch.seen(self._world_ns) >= self._check_at:
+            self._check_at = WIDER * self._check_at if WIDER * self._check_at <= TRAIL_MAX else 0
+            times = sorted(sample.at_ns for sample in bench.recent)
+            self._suspect(Alarm("*", "covariate", {}, bench.now_ns, times[len(times) // 2]), "check_in")
+        elif bench.now_ns - self._tested_ns >= bench.settings.test_s * S:
+            self._tested_ns = bench.now_ns
+            alarm = bench.watch.test(bench.now_ns)
+            if alarm is not None:
+                excess = {name: round(value, 3) for name, value in alarm.excess.items()}
+                bench.count_and_note("alarm", stream=alarm.stream, drift=alarm.kind, excess=excess)
+                self._suspect(alarm, "audit")
+
+    def _suspect(self, alarm: Alarm, purpose: str) -> None:
+        self.bench.labels.forget()
+        self._course = Course(self.bench, Episode(alarm, purpose, alarm.since_ns, self.bench.now_ns))
+
+    def _while_settling(self) -> None:
+        """Learn the world as it is now, once enough of it was seen with this variant."""
+        bench = self.bench
+        if bench.job is None and bench.watch.seen(self._world_ns) < bench.settings.world_min:
+            return
+        job = bench.work("calibrate", lambda: bench.calibration(bench.watch.world(self._world_ns), bench.watch.streams))
+        if job is not None:
+            self._learned(job)
+
+    def _learned(self, job: Job) -> None:
+        if job.error is None and job.result is not None:
+            self.bench.watch.know(job.result)
+            self.bench.note("calibrated", worlds=len(self.bench.watch.guards), **spent(job))
+        self._state = "watching"

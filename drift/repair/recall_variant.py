@@ -1,0 +1,38 @@
+"""Recall: the world that came back may be one that an earlier variant was made for. Nothing to train, only to judge."""
+
+from collections.abc import Generator
+
+import numpy as np
+
+from drift.commands import Candidate
+from drift.repair.response import Situation
+
+
+class Recall:
+    """Takes the stored variant that answers most of the labelled training samples right, if that beats what serves."""
+
+    name = "recall"
+
+    def __init__(self, labels_min: int = 20):
+        self.labels_min = labels_min
+
+    def applies(self, situation: Situation) -> str:
+        return "" if situation.stored else "no other variant was ever promoted"
+
+    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+        labelled = situation.labelled
+        right = []
+        for variant in (situation.incumbent, *situation.stored):
+            features = yield from situation.forward.features(variant.graph, labelled.images)
+            right.append(float(np.mean(variant.head.probs(features).argmax(1) == labelled.labels)))
+        best = int(np.argmax(right))
+        if best == 0:
+            return None
+        variant = situation.stored[best - 1]
+        return Candidate(
+            self.name,
+            head=variant.head.arrays(),
+            graph=variant.graph,
+            prior=situation.assumed_by(variant),
+            evidence={"recalled": variant.name, "right": [round(r, 4) for r in right]},
+        )

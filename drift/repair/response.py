@@ -1,0 +1,52 @@
+"""Repairs, cheapest first. One file, one class, one main method; each works in slices, on a copy."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from drift.commands import Candidate
+from drift.detection.monitor import Alarm
+from drift.repair.deployed import Incumbent
+from drift.repair.inference import Forward
+from drift.samples import Labelled, Pictures, Replay
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Situation:
+    """All that a response may know. New frames are the training part only; the judge keeps the others.
+
+    fresh: pictures of the new world, n times uint8 [h, w, 3]; fresh_probs: the incumbent's float32 [n, K] for them.
+    labelled: those with labels. prior: class frequencies of the reference [K]. stored: earlier variants, newest last.
+    """
+
+    incumbent: Incumbent
+    alarm: Alarm
+    fresh: Pictures
+    fresh_probs: Array
+    labelled: Labelled
+    replay: Replay
+    prior: Array
+    forward: Forward
+    stored: Sequence[Incumbent] = ()
+    seed: int = 0
+
+    def assumed_by(self, variant: Incumbent) -> Array:
+        """The class mix [K] that a variant's outputs assume."""
+        return self.prior if variant.prior is None else variant.prior
+
+
+class Response(Protocol):
+    """Built from the config's options."""
+
+    name: str
+    labels_min: int  # labelled training samples that it needs
+
+    def applies(self, situation: Situation) -> str:
+        """Empty, or why it is of no use here. Cheap; asked once, before the labels are in, on the loop thread."""
+
+    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+        """Yields between slices of a few milliseconds; returns a candidate, or None if it found nothing to change."""

@@ -1,0 +1,68 @@
+"""The message that a frame's answer becomes: Frigate's names, times and SLO verdict inside."""
+
+from typing import Any
+
+from edge.core.events import Combined, Reply, Time
+from edge.data.outcome import Found
+from edge.data.votes import spoken
+from edge.runtime.world import Open
+
+
+def objects(opened: Open, reply: Reply) -> list[Found]:
+    """What the request's tasks found; an object that a classifier looked at takes the classifier's word for it."""
+    named = {
+        (job.parent, job.item): job.outcome.found[0]
+        for task in reply.tasks
+        if (job := opened.jobs[task]).parent is not None
+    }
+    found = []
+    for task in reply.tasks:
+        job = opened.jobs[task]
+        if job.parent is None:
+            found += [refined(thing, named.get((task, item))) for item, thing in enumerate(job.outcome.found)]
+    return found
+
+
+def refined(thing: Found, said: Found | None) -> Found:
+    return thing if said is None else Found(thing.kind, said.label, said.score, thing.box)
+
+
+def id_of(opened: Open) -> str:
+    """The name of a frame's result."""
+    assert opened.frame is not None
+    return f"{opened.frame.frame_time:.6f}-{opened.request.id}"
+
+
+def message(
+    opened: Open, reply: Reply, now: Time, published_time: float, dropped_before: int, said: Combined | None = None
+) -> dict[str, Any]:
+    """JSON-ready result of an answered frame. Times in milliseconds; `queue` is all that is not work.
+
+    `said`: the one word of an ensemble, in place of its members'.
+    """
+    frame, request = opened.frame, opened.request
+    assert frame is not None
+    assert request.deadline_ns is not None
+    jobs = [opened.jobs[task] for task in reply.tasks]
+    decode_ns = opened.picture.decode_ns if opened.picture else 0
+    infer_ns, post_ns = sum(job.infer_ns for job in jobs), sum(job.post_ns for job in jobs)
+    total_ns = now - request.arrived_ns
+    spans = {"decode": decode_ns, "infer": infer_ns, "post": post_ns, "total": total_ns}
+    return {
+        "id": id_of(opened),
+        "camera": request.stream,
+        "app": request.app,
+        "models": {job.model: job.variant.name for job in jobs},
+        "frame_time": frame.frame_time,
+        "received_time": frame.received_time,
+        "published_time": published_time,
+        "seq": frame.seq,
+        "objects": [thing.as_json() for thing in (spoken(opened, said) if said else objects(opened, reply))],
+        **({"votes": dict(said.votes)} if said else {}),
+        "timings_ms": {
+            "queue": round(max(0, total_ns - decode_ns - infer_ns - post_ns) / 1e6, 3),
+            **{name: round(span / 1e6, 3) for name, span in spans.items()},
+        },
+        "slo": {"deadline_ms": (request.deadline_ns - request.arrived_ns) / 1e6, "met": now <= request.deadline_ns},
+        "dropped_before": dropped_before,
+    }

@@ -1,0 +1,40 @@
+"""What the members of an ensemble said of a frame, and the one object that is made of it."""
+
+from collections.abc import Sequence
+
+from edge.core.events import Combined, Reply
+from edge.core.interfaces import Combines, Vote
+from edge.data.outcome import Found
+from edge.runtime.lane import Job
+from edge.runtime.world import Open
+
+
+def combined(answer: object, opened: Open, reply: Reply) -> Combined | None:
+    """The members' one word; None where the answer makes none, or nobody said anything that can be voted on."""
+    votes = votes_of([opened.jobs[task] for task in reply.tasks]) if isinstance(answer, Combines) else []
+    if not votes or not isinstance(answer, Combines):
+        return None
+    verdict = answer.combine(opened.request, votes)
+    said = {vote.member: vote.label for vote in votes}
+    return Combined(opened.request.id, verdict.label, verdict.confidence, said)
+
+
+def votes_of(jobs: Sequence[Job]) -> list[Vote]:
+    """One for each classifier that looked at the frame itself."""
+    return [vote for job in jobs if job.parent is None and (vote := vote_of(job)) is not None]
+
+
+def vote_of(job: Job) -> Vote | None:
+    output, outcome = job.variant.output, job.outcome
+    if output is None or outcome.probs is None:
+        return None
+    (found,) = outcome.found
+    scores = dict(zip(output.labels, outcome.probs.tolist(), strict=False))
+    return Vote(f"{job.model}/{job.variant.name}", found.label, found.score, scores)
+
+
+def spoken(opened: Open, said: Combined) -> list[Found]:
+    """The answer as an object, as sure as they agree. Its kind is the members' model; of several models, the app."""
+    models = {member.partition("/")[0] for member in said.votes}
+    kind = models.pop() if len(models) == 1 else opened.request.app
+    return [Found(kind, said.label, said.confidence)] if said.label else []

@@ -1,0 +1,1 @@
+"""What policies and planners measure while they watch: rates, attainment, errors."""

@@ -1,0 +1,104 @@
+"""How often something is asked for: counts in buckets of time, a moving average, and the worst that any window held."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import exp
+
+from edge.core.events import Time
+
+
+@dataclass(slots=True)
+class Series:
+    """The counts of one name: of the open bucket, of the closed ones that were not empty, and their average."""
+
+    bucket: int  # number of the open one
+    began: int  # and of the first
+    open: int = 0
+    average: float = 0.0  # counts in a bucket, exponentially weighted; 0 before the first
+    closed: deque[tuple[int, int]] = field(default_factory=deque)  # (bucket, count), ascending
+
+
+@dataclass
+class RateMeter:
+    """`bucket_ms`: what is counted together. `window_s`: the average forgets with this time constant (Nexus, SOSP
+    2019: 10 s). `kept_s`: how far back `envelope` sees (InferLine, SoCC 2020).
+
+    A name that was never counted has the rate 0, and one that is new had the rate 0 before.
+    """
+
+    bucket_ms: float = 100.0
+    window_s: float = 10.0
+    kept_s: float = 60.0
+    series: dict[str, Series] = field(default_factory=dict, repr=False)
+    began: int | None = field(default=None, repr=False)  # the first bucket of all
+
+    def __post_init__(self) -> None:
+        self.bucket_ns = round(self.bucket_ms * 1e6)
+        self.kept = round(self.kept_s * 1e9) // self.bucket_ns
+        self.fades = exp(-self.bucket_ms / 1e3 / self.window_s)
+
+    def count(self, name: str, now: Time, number: int = 1) -> None:
+        """`now` never goes backwards."""
+        bucket = now // self.bucket_ns
+        if self.began is None:
+            self.began = bucket
+        if (series := self.series.get(name)) is None:
+            series = self.series[name] = Series(bucket, bucket)
+        self._close(series, bucket)
+        series.open += number
+
+    def rate(self, name: str, now: Time) -> float:
+        """Per second, by the buckets that are over; 0 while none is."""
+        return 0.0 if self.began is None else self._rate(name, now, self.began)
+
+    def rate_since_new(self, name: str, now: Time) -> float:
+        """As `rate`, of the time since this name was counted first: it need not have been there before."""
+        return self._rate(name, now, self.series[name].began) if name in self.series else 0.0
+
+    def _rate(self, name: str, now: Time, began: int) -> float:
+        series, bucket = self.series.get(name), now // self.bucket_ns
+        if series is None or bucket <= began:
+            return 0.0
+        self._close(series, bucket)
+        known = 1.0 - self.fades ** (bucket - began)  # the weights so far, which would be 1 after a long time
+        return series.average / known * 1e9 / self.bucket_ns
+
+    def rates(self, now: Time) -> dict[str, float]:
+        """All that were ever counted, by name in the order of names."""
+        return {name: self.rate(name, now) for name in sorted(self.series)}
+
+    def envelope(self, name: str, now: Time, widths_ns: Iterable[Time]) -> dict[Time, int]:
+        """For each width the most that any window as wide has held lately, in whole buckets and rounded up."""
+        series, bucket = self.series.get(name), now // self.bucket_ns
+        if series is None:
+            return dict.fromkeys(widths_ns, 0)
+        self._close(series, bucket)
+        counts = [*self._lately(series, bucket)]
+        return {width: most_within(counts, -(-width // self.bucket_ns)) for width in widths_ns}
+
+    def _close(self, series: Series, bucket: int) -> None:
+        """The open bucket is over, and so are empty ones after it."""
+        over = bucket - series.bucket
+        if over <= 0:
+            return
+        series.average = (series.average * self.fades + series.open * (1 - self.fades)) * self.fades ** (over - 1)
+        if series.open:
+            series.closed.append((series.bucket, series.open))
+        series.bucket, series.open = bucket, 0
+        while series.closed and series.closed[0][0] < bucket - self.kept:
+            series.closed.popleft()
+
+    def _lately(self, series: Series, bucket: int) -> Iterator[int]:
+        """Counts of all buckets since the oldest that is kept, the open one last."""
+        counts = dict(series.closed)
+        oldest = series.closed[0][0] if series.closed else bucket
+        yield from (counts.get(number, 0) for number in range(oldest, bucket))
+        yield series.open
+
+
+def most_within(counts: list[int], width: int) -> int:
+    """The largest sum of `width` neighbours."""
+    sums = [0, *accumulate(counts)]
+    return max(sums[min(end + width, len(counts))] - sums[end] for end in range(len(counts)))

@@ -1,0 +1,35 @@
+"""Works that end, beside what they were expected to take when they began."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from edge.core.events import Finished, Run, Time
+from edge.core.interfaces import Moment
+from edge.core.state import Lane, State
+
+Expect = Callable[[State, Run, Lane], Time]
+
+
+def by_estimate(state: State, order: Run, lane: Lane) -> Time:
+    return sum([state.duration_ns(digest, len(order.tasks), lane) for digest in order.stages])
+
+
+@dataclass
+class Expected:
+    """Keeps what is expected of each work in flight; only of works with a deadline."""
+
+    expect: Expect = by_estimate
+    flying: dict[int, Time] = field(default_factory=dict)  # by work id
+
+    def see(self, moment: Moment) -> Iterator[tuple[Run, Time, Time]]:
+        """Call it with every moment, once: the work that ended in it, what it took and what it was to take."""
+        state, event = moment.state, moment.event
+        if isinstance(event, Finished) and (expected := self.flying.pop(event.work_id, None)) is not None:
+            for lane in state.lanes.values():
+                if lane.ended is not None and lane.ended.work_id == event.work_id:
+                    yield lane.ended, lane.took_ns, expected
+        for action in moment.actions:
+            if isinstance(action, Run) and not action.background and action.lane in state.lanes:
+                self.flying[action.work_id] = self.expect(state, action, state.lanes[action.lane])
+        if len(self.flying) > len(state.lanes):  # works that failed, or whose lane was lost
+            self.flying = {work: expected for work, expected in self.flying.items() if work in state.works}

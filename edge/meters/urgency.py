@@ -1,0 +1,79 @@
+"""How urgent all that waits is at some moment to come: min(cap, exp((waited + ahead) / slo - 1)), added up.
+
+Since a task is due one SLO after it came, the exponent is (moment - due) / slo: 0 at its deadline. It is cut off at
+log(cap) before the exponential is taken, so that nothing overflows however late something is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.events import Task, Time
+from edge.core.state import Entry, Queues
+
+Floats = NDArray[Any]
+
+
+@dataclass(slots=True)
+class Column:
+    """One queue, as arrays. `seen`: as it was when they were made."""
+
+    seen: list[Entry]
+    due_ns: Floats
+    slo_ns: Floats
+    name: NDArray[np.intp]  # of who asks for the task, as a number
+
+    @staticmethod
+    def of(queue: list[Entry], number: Callable[[Task], int]) -> "Column":
+        due = np.array([task.deadline_ns for _, _, task in queue], np.float64)
+        came = np.array([task.arrived_ns for _, _, task in queue], np.float64)
+        return Column(queue[:], due, np.maximum(1.0, due - came), np.array([number(task) for _, _, task in queue]))
+
+
+@dataclass
+class Pressure:
+    """All queues. `follow` them before asking. A queue that has not changed since the last time is not read again.
+
+    `name`: tasks of one name share a weight. `cap`: above 0.
+    """
+
+    name: Callable[[Task], str]
+    cap: float
+    columns: dict[str, Column] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+    weights: Floats | None = None  # by number of the name; None: all count alike
+
+    def follow(self, queues: Queues, weights: Mapping[str, float] | None = None) -> None:
+        """A name that is not among the weights has 1."""
+        self.columns = {
+            digest: column
+            if (column := self.columns.get(digest)) is not None and column.seen == queue
+            else Column.of(queue, self._number)
+            for digest, queue in queues.items()
+        }
+        self.weights = np.array([weights.get(name, 1.0) for name in self.names]) if weights else None
+
+    def after(self, at_ns: Sequence[Time]) -> Floats:
+        """The weighted sum over all that waits, at each of these moments."""
+        columns = [*self.columns.values()]
+        due, slo = (np.concatenate([getattr(column, each) for column in columns]) for each in ("due_ns", "slo_ns"))
+        urgencies = self._urgencies(np.array(at_ns, np.float64)[:, None], due, slo)
+        if self.weights is None:
+            return np.asarray(urgencies.sum(axis=1))
+        return np.asarray(urgencies @ self.weights[np.concatenate([column.name for column in columns])])
+
+    def of(self, digest: str, count: int, at_ns: Time) -> float:
+        """The weighted sum over the first `count` of one queue."""
+        column = self.columns[digest]
+        urgencies = self._urgencies(at_ns, column.due_ns[:count], column.slo_ns[:count])
+        return float(urgencies.sum() if self.weights is None else urgencies @ self.weights[column.name[:count]])
+
+    def _urgencies(self, at_ns: Floats | Time, due_ns: Floats, slo_ns: Floats) -> Floats:
+        return np.exp(np.minimum((at_ns - due_ns) / slo_ns, log(self.cap)))
+
+    def _number(self, task: Task) -> int:
+        return self.names.setdefault(self.name(task), len(self.names))

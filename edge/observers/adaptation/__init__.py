@@ -1,0 +1,1 @@
+"""Between drift adaptation, which decides, and the running daemon, which does."""

@@ -1,0 +1,265 @@
+"""Drift adaptation in the running daemon: hands it the samples that come free, carries out what it orders."""
+
+import logging
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from devices.interface import DeviceError
+from drift.commands import Ask, Candidate, Note, Order, Promote, Rollback, Work
+from drift.repair.deployed import Incumbent
+from drift.samples import Sample
+from edge.core.events import Event, Reply, Served, Time
+from edge.core.interfaces import Moment
+from edge.core.state import State
+from edge.observers.adaptation.labels import Labeller
+from edge.observers.adaptation.watched_model import Watched, incumbent
+from edge.runtime.lane import Job
+from edge.runtime.worker import Worker
+from edge.runtime.world import Live, Open
+from porting.errors import CorruptBlob, UserError
+from porting.images import resize
+from porting.pipeline import derive
+from porting.repository.repository import Repository
+from porting.variant import Stage, Variant
+
+PERIOD_NS = 100_000_000
+STEPS = "adapt/"
+ORIGINS_MAX = 4_000
+Journal = Callable[[str, str, Mapping[str, Any]], None]  # kind, model, evidence
+log = logging.getLogger("leeway")
+
+
+def step_app(model: str) -> str:
+    """Name under which a model's adaptation waits for its time."""
+    return f"{STEPS}{model}"
+
+
+def step_served(model: str, step_ns: int) -> Served:
+    """What the core needs to know of a kind of background step: one at a time, this long at most, no memory."""
+    stage = Stage(kind="step", graph=step_app(model), durations_ns={1: step_ns})
+    return Served(Variant(step_app(model), "step", (stage.digest,)), (stage,))
+
+
+class Adapt:
+    """Observer of the loop and listener of the live world. Runs on the loop thread; steps run on a lane, what writes
+    files in the worker. Whatever goes wrong in a repair, a plug-in's bug included, ends the repair and not the daemon.
+    """
+
+    def __init__(
+        self,
+        world: Live,
+        repository: Repository,
+        labeller: Labeller,
+        watched: dict[str, Watched],
+        journal: Journal,
+        worker: Worker,
+    ):
+        self.world, self.repository, self.labeller = world, repository, labeller
+        self.watched, self.journal, self.worker = watched, journal, worker
+        self.sample_ids = count(1)
+        self.origins: dict[int, dict[str, str]] = {}  # where a sample came from, for the people who label it
+        self.looked_ns: Time = 0
+
+    # ---- what comes free with each result --------------------------------------------------------------------------
+
+    def arrived(self, camera: str) -> None: ...
+
+    def dropped(self, camera: str, app: str, reason: str) -> None: ...
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+        if opened.frame is None or reply.outcome != "ok":
+            return
+        for task in reply.tasks:
+            job = opened.jobs[task]
+            if (watched := self.watched.get(job.model)) is not None and not watched.broken:
+                self._sample(watched, job, opened)
+
+    def _sample(self, watched: Watched, job: Job, opened: Open) -> None:
+        request = opened.request
+        if job.outcome.features is None or not watched.adaptation.wants(request.stream, request.arrived_ns):
+            return
+        assert job.picture is not None
+        assert job.outcome.probs is not None
+        image = np.ascontiguousarray(resize(job.picture.pixels(), watched.input.width, watched.input.height))
+        sample_id = next(self.sample_ids)
+        self._remember(sample_id, opened)
+        watched.adaptation.observe(
+            Sample(
+                sample_id,
+                request.stream,
+                request.arrived_ns,
+                image,
+                job.outcome.probs,
+                job.outcome.features,
+                job.variant.name,
+            )
+        )
+
+    def _remember(self, sample_id: int, opened: Open) -> None:
+        assert opened.frame is not None
+        self.origins[sample_id] = {"camera": opened.frame.camera, "seq": str(opened.frame.seq)}
+        if len(self.origins) > ORIGINS_MAX:
+            self.origins.pop(next(iter(self.origins)))
+
+    # ---- what is ordered -------------------------------------------------------------------------------------------
+
+    def observe(self, moment: Moment) -> tuple[Event, ...]:
+        if isinstance(moment.event, Served):
+            self._served(moment.event.variant)
+        if moment.now - self.looked_ns >= PERIOD_NS and not self.world.draining:
+            self.looked_ns = moment.now
+            for model, watched in self.watched.items():
+                if watched.moved is not None:
+                    self._served(watched.moved)
+                if not watched.broken:
+                    self._undo_what_cannot_load(model, watched, moment.state)
+                    for order in self._orders(model, watched, moment.now):
+                        self._carry_out(model, watched, order)
+        return ()
+
+    def _orders(self, model: str, watched: Watched, now: Time) -> list[Order]:
+        try:
+            return watched.adaptation.orders(now)
+        except Exception as bug:
+            self._broken(model, watched, bug)
+            return []
+
+    def _served(self, variant: Variant) -> None:
+        """Somebody moved the pointer. When it was us, the adaptation knows already, or is about to."""
+        watched = self.watched.get(variant.model)
+        if watched is None:
+            return
+        if watched.adaptation.state in ("promoting", "rolling_back"):
+            watched.moved = variant  # by us or by somebody else: looked at again when ours is done
+            return
+        watched.moved = None
+        if variant.name == watched.adaptation.incumbent.name and not watched.broken:
+            return
+        try:
+            watched.adaptation.served(incumbent(self.repository, variant, watched.adaptation.incumbent.head))
+        except CorruptBlob:
+            return  # it will not serve; what does is watched on
+        except UserError as error:
+            self._broken(variant.model, watched, f"{variant.name} cannot be watched: {error}", variant=variant.name)
+            return
+        watched.broken = None
+        self.journal("served", variant.model, {"variant": variant.name})
+
+    def _undo_what_cannot_load(self, model: str, watched: Watched, state: State) -> None:
+        """The core gave up what we promoted: point back at what it goes on serving; `_served` hears of it."""
+        core, name = state.models.get(model), watched.adaptation.incumbent.name
+        if core is None or core.serving is None or core.given_up != name:
+            return
+        if watched.adaptation.state != "probation" or watched.undone == name:
+            return
+        watched.undone, to, why = name, core.serving.name, {"reason": core.trouble}
+        self._in_background(
+            model, watched, lambda: self.repository.rollback(model, to, why), lambda _: None, lambda _: None
+        )
+
+    def _carry_out(self, model: str, watched: Watched, order: Order) -> None:
+        match order:
+            case Ask(samples=samples):
+                for sample in samples:
+                    self.labeller.ask(model, watched.labels, sample, self.origins.get(sample.id, {}), watched.labelled)
+            case Work(job=job):
+                self._steps(model, watched, job.step)
+            case Promote(candidate=candidate, evidence=evidence):
+                made_for = watched.adaptation.incumbent
+                self._in_background(
+                    model,
+                    watched,
+                    lambda: self._store(model, made_for, candidate, evidence),
+                    watched.adaptation.promoted,
+                    watched.adaptation.refused,
+                )
+            case Rollback(to=to, reason=reason):
+                self._in_background(
+                    model,
+                    watched,
+                    lambda: self.repository.rollback(model, to, {"reason": reason}),
+                    lambda _: watched.adaptation.rolled_back(),
+                    watched.adaptation.refused,
+                )
+            case Note(kind=kind, fields=fields):
+                self.journal(kind, model, fields)
+
+    def _store(self, model: str, made_for: Incumbent, candidate: Candidate, evidence: Mapping[str, Any]) -> str:
+        """Blobs, variant, pointer, in this order: killed in between, what served goes on serving."""
+        parent = self.repository.serving(model)
+        if parent != made_for.name:
+            raise UserError(f"{model}: the repair was made for {made_for.name!r}, but {parent!r} serves by now")
+        prior = made_for.changed("", candidate).prior
+        variant = derive(
+            self.repository,
+            self.repository.variant(model, parent),
+            name=self.repository.free_name(model, candidate.kind),
+            head=candidate.head,
+            graph=candidate.graph,
+            made_by={
+                "response": candidate.kind,
+                "evidence": dict(evidence),
+                **({} if prior is None else {"prior": [float(share) for share in prior]}),
+            },
+        )
+        self.repository.serve(model, variant.name, {"response": candidate.kind, **evidence})
+        return variant.name
+
+    def _in_background(
+        self,
+        model: str,
+        watched: Watched,
+        act: Callable[[], str],
+        done: Callable[[str], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        """File work in the worker, its end told on the loop thread; a full disk is weather."""
+
+        def told(word: Any) -> None:
+            if not isinstance(word, Exception):
+                done(word)
+                return
+            refused(str(word))
+            if not isinstance(word, UserError | OSError):
+                self._broken(model, watched, word)
+
+        self.worker.do(act, told)
+
+    def _steps(self, model: str, watched: Watched, step: Callable[[int], bool]) -> None:
+        bugs: list[Exception] = []
+
+        def guarded(budget_ns: int) -> bool:
+            try:
+                return step(budget_ns)
+            except DeviceError:
+                raise  # weather: the lane tells of it
+            except Exception as bug:
+                bugs.append(bug)
+                return True
+
+        def on_reply(opened: Open, reply: Reply) -> None:
+            if bugs:
+                self._broken(model, watched, bugs[0])
+            elif reply.outcome not in ("ok", "stopped"):
+                self._broken(model, watched, reply.detail or "a step failed")
+
+        self.world.submit(step_app(model), on_reply, step=guarded)
+
+    def _broken(self, model: str, watched: Watched, why: str | Exception, **more: Any) -> None:
+        """Off until the pointer moves; serving goes on. An exception is a bug: it leaves its traceback in the log."""
+        if isinstance(why, Exception):
+            log.error("%s: its adaptation failed and is off; serving goes on", model, exc_info=why)
+            why = f"{type(why).__name__}: {why}"[:200]
+        watched.broken = why
+        self.journal("broken", model, {**more, "reason": why})
+
+    # ---- what is told ----------------------------------------------------------------------------------------------
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        return {
+            model: {**watched.adaptation.status(), **({"state": "broken"} if watched.broken else {})}
+            for model, watched in self.watched.items()
+        }

@@ -1,0 +1,46 @@
+"""One classifier under watch, and how the repository's variants become what drift adapts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from drift.controller import Adaptation
+from drift.repair.deployed import Head, Incumbent
+from porting.errors import UserError
+from porting.repository.repository import Repository
+from porting.variant import InputSpec, Variant
+
+
+@dataclass(slots=True)
+class Watched:
+    """One classifier under watch."""
+
+    adaptation: Adaptation
+    labels: tuple[str, ...]
+    input: InputSpec
+    broken: str | None = None  # why adaptation is off, while serving goes on
+    undone: str | None = None  # the last promotion that could not be loaded
+    moved: Variant | None = None  # what the pointer was moved to while we were about to move it
+
+    def labelled(self, sample_id: int, label: str | None, confidence: float) -> None:
+        index = self.labels.index(label) if label in self.labels else None
+        self.adaptation.labelled(sample_id, index, confidence)
+
+
+def incumbent(repository: Repository, variant: Variant, like: Head) -> Incumbent:
+    """What serves, as drift sees it; its head lies the same way round as another one of the same model."""
+    stages = repository.stages(variant, "")
+    if len(stages) != 2 or stages[1].head is None:
+        raise UserError(f"{variant.model}/{variant.name}: has no head of its own; serves on, without repair")
+    backbone, head = stages[0].graph, stages[1].head
+    arrays = repository.arrays(head)
+    weight = arrays.get(like.names[0], np.zeros(0))
+    bias = arrays.get(like.names[1], like.bias)
+    if weight.shape != (like.weight.T if like.transposed else like.weight).shape:
+        raise UserError(f"{variant.model}/{variant.name}: its head has another shape than the reference's")
+    return Incumbent(
+        variant.name,
+        repository.blob_bytes(backbone),
+        like.with_(weight.T if like.transposed else weight, bias),
+        None if (prior := variant.made_by.get("prior")) is None else np.asarray(prior, np.float64),
+    )

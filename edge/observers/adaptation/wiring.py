@@ -1,0 +1,105 @@
+"""Builds what watches each classifier: its adaptation, from what the repository holds of it."""
+
+from time import monotonic_ns
+from typing import Any
+
+import onnx
+
+from devices.interface import Device, Engine
+from drift.controller import Adaptation
+from drift.repair.deployed import Head, Incumbent
+from drift.repair.inference import Forward
+from drift.samples import Reference
+from drift.settings import DriftSettings
+from edge.answers.single import Single
+from edge.config import Config
+from edge.core.events import Served
+from edge.observers.adaptation.observer import step_app, step_served
+from edge.observers.adaptation.watched_model import Watched, incumbent
+from edge.observers.serving_watch import serving
+from porting.checks.equivalence import load_model
+from porting.errors import UserError
+from porting.repository.repository import Repository
+from porting.variant import Variant
+
+
+def watched_models(config: Config, repository: Repository, device: Device) -> dict[str, Watched]:
+    """Raises `UserError` where a model that is to be watched cannot be."""
+    if config.drift is None:
+        return {}
+    for model in config.drift.models:
+        check_teacher(config.drift, repository, model, bool(teachers(config)))
+    return {model: watched(config.drift, repository, model, device) for model in config.drift.models}
+
+
+def watched(settings: DriftSettings, repository: Repository, model: str, device: Device) -> Watched:
+    variant = serving(repository, model)
+    stages = repository.stages(variant, device.kind)
+    if variant.output is None or variant.output.features is None or len(stages) != 2 or stages[0].input is None:
+        raise UserError(
+            f"drift.models: {model!r} has no head of its own; only a classifier that was cut can be repaired"
+        )
+    arrays = repository.reference(model)
+    if arrays is None:
+        raise UserError(f"drift.models: {model!r} has no reference; port it again with --samples")
+    try:
+        reference = Reference.of(arrays)
+    except ValueError as error:
+        raise UserError(f"drift.models: {model!r}: {error}; port it again with --samples") from None
+
+    def load(graph: bytes) -> Engine:
+        return load_model(device, onnx.load_model_from_string(graph))
+
+    root = list(repository.lineage(variant))[-1]  # the reference is in terms of the variant that was ported
+    first = ported(repository, root, reference)
+    forward = Forward(load, stages[0].input, variant.output.features, monotonic_ns)
+    adaptation = Adaptation(model, first, reference, settings, forward, monotonic_ns)
+    if variant.name != root.name:
+        adaptation.served(incumbent(repository, variant, first.head))
+    return Watched(adaptation, variant.output.labels, stages[0].input)
+
+
+def check_teacher(settings: DriftSettings, repository: Repository, model: str, others_have_one: bool) -> None:
+    """Raises `UserError` for a teacher that could never answer."""
+    teacher = settings.teacher_of(model)
+    if teacher is None:
+        if others_have_one:
+            raise UserError(f"drift.teacher: names none for {model!r}; name one for each model, or none to ask people")
+        return
+    known, wanted = serving(repository, teacher).output, serving(repository, model).output
+    if known is None or known.kind != "classification":
+        raise UserError(f"drift.teacher: {teacher!r} is no classifier; it cannot label for {model!r}")
+    if wanted is not None and (unknown := [label for label in wanted.labels if label not in known.labels]):
+        raise UserError(f"drift.teacher: {teacher!r} does not know {unknown[0]!r}, a label of {model!r}")
+
+
+def ported(repository: Repository, variant: Variant, reference: Reference) -> Incumbent:
+    """Raises `UserError` where the head is no linear layer."""
+    backbone, head = repository.stages(variant, "")
+    assert head.head is not None
+    try:
+        found = Head.of(repository.arrays(head.head), reference.features, reference.probs)
+    except ValueError as error:
+        raise UserError(f"drift.models: {variant.model!r}: {error}") from error
+    return Incumbent(variant.name, repository.blob_bytes(backbone.graph), found)
+
+
+def step_models(config: Config) -> list[Served]:
+    """What the core must know of the background steps of each adaptation."""
+    step_ns = round(config.background.step_ms * 1e6)
+    return [step_served(model, step_ns) for model in (config.drift.models if config.drift else ())]
+
+
+def background_answers(config: Config) -> dict[str, Any]:
+    """Teachers and steps, as apps that only the daemon itself asks for."""
+    if config.drift is None:
+        return {}
+    names = [*teachers(config), *map(step_app, config.drift.models)]
+    return {name: Single(name) for name in names}
+
+
+def teachers(config: Config) -> list[str]:
+    if config.drift is None:
+        return []
+    named = (config.drift.teacher_of(model) for model in config.drift.models)
+    return list(dict.fromkeys(teacher for teacher in named if teacher is not None))

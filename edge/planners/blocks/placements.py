@@ -1,0 +1,70 @@
+"""Which placement serves most of what was asked for: grown model by model, each one tried in a simulation."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from edge.core.interfaces import Policy
+from edge.core.state import Lane, State
+from edge.planners.blocks.what_if import Asked, Judged, Placement, simulate
+
+Scored = tuple[Placement, Judged]
+
+
+def search(state: State, asked: Sequence[Asked], policy: Policy, beam: int) -> Iterator[Placement | None]:
+    """None after each simulation, and in the end the best placement, if any is of use; of equal ones the smallest.
+
+    Grows until nothing more fits, or nothing is missed any more. `beam`: see `SimulateToPlace`. Ends without a word
+    where lanes or models go away meanwhile.
+    """
+    nothing = Judged(0, Counter(each.model for each in asked), {})
+    frontier: list[Scored] = [({}, nothing)]
+    best = frontier[0]
+    while frontier and best[1].good < len(asked):
+        tried: list[Scored] = []
+        for placement in different(candidate for scored in frontier for candidate in grown(state, scored, beam)):
+            if not possible(state, placement):
+                return
+            tried.append((placement, simulate(state, asked, placement, policy)))
+            yield None
+        frontier = sorted(tried, key=lambda scored: (-scored[1].good, repr(scored[0])))[: max(1, beam)]
+        best = max([best, *frontier[:1]], key=lambda scored: scored[1].good)
+    if best[0]:
+        yield best[0]
+
+
+def grown(state: State, scored: Scored, beam: int) -> Iterator[Placement]:
+    """By one model on one lane: all ways that fit, or without a beam the first of them, where most is missed and least
+    is done.
+    """
+    placement, judged = scored
+    lanes = sorted(state.lanes.values(), key=lambda lane: (judged.busy_ns.get(lane.name, 0), lane.name))
+    models = sorted(judged.missed, key=lambda model: (-judged.missed[model], model))
+    for model in models:
+        for lane in lanes:
+            there = placement.get(lane.name, ())
+            if model not in there and fits(state, lane, (*there, model)):
+                yield {**placement, lane.name: tuple(sorted((*there, model)))}
+                if not beam:
+                    return
+
+
+def different(placements: Iterator[Placement]) -> list[Placement]:
+    """Each once: two ways may lead to the same one."""
+    return [*{repr(sorted(placement.items())): placement for placement in placements}.values()]
+
+
+def fits(state: State, lane: Lane, models: Sequence[str]) -> bool:
+    """All of them together in this lane's memory; what they share counts once."""
+    blobs: dict[str, int] = {}
+    for model in models:
+        variant = state.models[model].serving if model in state.models else None
+        if variant is None:
+            return False
+        for digest in variant.stages:
+            blobs.update(state.stages[digest].blobs)
+    return sum(blobs.values()) <= lane.residency.limit_bytes
+
+
+def possible(state: State, placement: Placement) -> bool:
+    """Are all its lanes and models still there?"""
+    return all(name in state.lanes and fits(state, state.lanes[name], models) for name, models in placement.items())

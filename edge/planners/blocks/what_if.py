@@ -1,0 +1,92 @@
+"""What a placement would have been worth to the requests that came last: the same core, in virtual time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from edge.core.events import LaneUp, Plan, Request, Served, Time
+from edge.core.interfaces import Policy
+from edge.core.loop import run
+from edge.core.scheduler import Scheduler
+from edge.core.simulation import LOAD_NS, Virtual
+from edge.core.state import Estimator, State
+from edge.policies.wrappers.default_stack import complete
+from porting.variant import Stage
+
+Placement = Mapping[str, tuple[str, ...]]  # lane -> models, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One task that was asked for: `slo_ns` after it came it is due."""
+
+    model: str
+    came_ns: Time
+    slo_ns: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`missed`: by model, of all that were asked for. `busy_ns`: by lane."""
+
+    good: int
+    missed: Mapping[str, int]
+    busy_ns: Mapping[str, Time]
+
+
+def simulate(state: State, asked: Sequence[Asked], placement: Placement, policy: Policy) -> Judged:
+    """Play the requests of the models that are placed; those of the others are missed. Nothing of `state` changes."""
+    placed = {model for models in placement.values() for model in models}
+    served = [serving(state, model) for model in sorted(placed)]
+    lanes = [LaneUp(lane.name, lane.kind, lane.residency.limit_bytes) for lane in state.lanes.values()]
+    requests = played([each for each in asked if each.model in placed], loaded_ns(served, len(lanes)))
+    known = AsKnown(state.estimator)
+    world = Virtual(0, requests, lanes, served, noise=0.0, profile=known)
+    simulated = State(known, plan=Plan(placement=placement))
+    run(Scheduler(simulated, complete(deepcopy(policy)), {}), world)
+    good = Counter(in_time(world, requests))
+    missed = {model: number - good[model] for model, number in Counter(each.model for each in asked).items()}
+    return Judged(good.total(), missed, known.busy_ns)
+
+
+def serving(state: State, model: str) -> Served:
+    """What serves this model now."""
+    variant = state.models[model].serving
+    assert variant is not None
+    return Served(variant, tuple(state.stages[digest] for digest in variant.stages))
+
+
+def loaded_ns(served: Sequence[Served], lanes: int) -> Time:
+    """By then everything is loaded, on all lanes."""
+    return lanes * sum(LOAD_NS + stage.memory_bytes for each in served for stage in each.stages)
+
+
+def played(asked: Sequence[Asked], begin_ns: Time) -> list[Request]:
+    """As they came; the first of them at `begin_ns`."""
+    requests = []
+    for number, each in enumerate(asked, 1):
+        came_ns = begin_ns + each.came_ns - asked[0].came_ns
+        requests.append(Request(number, each.model, "", came_ns, came_ns + each.slo_ns))
+    return requests
+
+
+def in_time(world: Virtual, requests: Sequence[Request]) -> list[str]:
+    """The model of each request that was."""
+    by_id = {request.id: request for request in requests}
+    answered = [(time_ns, by_id[reply.request_id]) for time_ns, reply in world.replies if reply.outcome == "ok"]
+    return [each.app for time_ns, each in answered if each.deadline_ns is not None and time_ns <= each.deadline_ns]
+
+
+@dataclass(slots=True)
+class AsKnown:
+    """Durations as they are estimated at this moment. A simulation teaches nobody anything; lanes are only timed."""
+
+    estimator: Estimator
+    busy_ns: dict[str, Time] = field(default_factory=dict)  # by lane
+
+    def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        return self.estimator.duration_ns(stage, batch, lane)
+
+    def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        self.busy_ns[lane] = self.busy_ns.get(lane, 0) + took_ns

@@ -1,0 +1,23 @@
+"""Which queues a lane is meant to serve, where the plan has given every model its lanes."""
+
+from edge.core.events import Task
+from edge.core.state import Entry, Lane, State
+from edge.policies.blocks.feasibility import loaded
+
+
+def served_by(state: State, lane: Lane) -> list[tuple[str, list[Entry]]]:
+    """Queues, by stage digest, that this lane may run: loaded here, and not another lane's by plan.
+
+    A model that the plan places nowhere, or on lanes that are gone or lack its stage, belongs to all: a plan that the
+    box has outrun must not leave anybody waiting.
+    """
+    queues = loaded(state, lane)
+    if not state.plan.placement:
+        return queues
+    return [(digest, queue) for digest, queue in queues if belongs(state, lane, digest, queue[0][2])]
+
+
+def belongs(state: State, lane: Lane, digest: str, task: Task) -> bool:
+    placement = state.plan.placement
+    homes = [other for other in state.lanes.values() if task.model in placement.get(other.name, ())]
+    return lane in homes or not any(digest in home.residency.resident for home in homes)

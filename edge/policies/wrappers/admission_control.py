@@ -1,0 +1,112 @@
+"""AlpaServe's admission: whom all that waits already would make late is told so at once, while it can go elsewhere."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from edge.core.events import Action, Event, Reply, Task, Time
+from edge.core.interfaces import About, Moment, Policy
+from edge.core.state import Entry, Lane, State
+from edge.meters.new_requests import Newcomers
+from edge.meters.prediction_error import Expected
+from edge.policies.blocks.feasibility import largest_within
+from edge.policies.blocks.lane_assignment import belongs
+from edge.policies.blocks.variant_options import due_ns, rest_ns
+
+
+@dataclass
+class Admission:
+    """A request with a deadline is refused as it comes if it is predicted to end after it: when the first of its lanes
+    is free, what waits there has run, and `overhead_ms` have passed.
+
+    Durations are estimates times a scale: it begins at 1 and rises by `step`, up to `most`, with every work that took
+    more than `above` times what was expected of it.
+    """
+
+    inner: Policy
+    overhead_ms: float = 4.0
+    above: float = 1.2
+    step: float = 0.03
+    most: float = 1.08
+    batch_max: int = 32
+    _scale: float = field(default=1.0, init=False, repr=False, compare=False)
+
+    about: ClassVar[About] = About(
+        paper="AlpaServe: Li et al., OSDI 2023 (arXiv 2302.11665)",
+        sources={
+            "inner": "ours: any policy may be wrapped",
+            "overhead_ms": "the authors' code: fixed overhead",
+            "above": "the authors' code: correction of its latency scale",
+            "step": "the authors' code: correction of its latency scale",
+            "most": "the authors' code: correction of its latency scale",
+            "batch_max": "ours: what the stages accept decides",
+        },
+        deviations=(
+            "what waits is counted in the largest batches that run within half their SLO; the paper's clocks count "
+            "each request alone",
+            "a model's lanes share what waits for it equally",
+            "only the first task of a request is looked at: nobody knows yet what its answer leads to",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        self.overhead_ns = round(self.overhead_ms * 1e6)
+        self.newcomers = Newcomers()
+        self._expected = Expected()
+
+    def order(self, task: Task) -> tuple[Any, ...]:
+        return self.inner.order(task)
+
+    def decide(self, state: State, now: Time) -> Action | None:
+        for opened in self.newcomers.waiting(state):
+            for task in opened.waiting.values():
+                if self.predicted_ns(state, task, now) > due_ns(task):
+                    return Reply(opened.request.id, "refused", detail="what waits already would make it late")
+        return self.inner.decide(state, now)
+
+    def observe(self, moment: Moment) -> Iterable[Event]:
+        self.newcomers.see(moment)
+        for _, took_ns, expected_ns in self._expected.see(moment):
+            if took_ns > self.above * expected_ns:
+                self._scale = min(self.most, self._scale + self.step)
+        return ()
+
+    def predicted_ns(self, state: State, task: Task, now: Time) -> Time:
+        """When it will have been answered; `now` where no lane holds its stage yet, since nothing is known then."""
+        digest = task.chain[task.at]
+        homes = [lane for lane in state.lanes.values() if home(state, lane, digest, task)]
+        if not homes:
+            return now
+        free_ns = min(self._free_ns(state, lane, now) for lane in homes)
+        work = sum(
+            self._work_ns(state, other, self._ahead(queue, task) if other == digest else queue, homes[0])
+            for other, queue in state.queues.items()
+            if any(home(state, lane, other, queue[0][2]) for lane in homes)
+        )
+        rest = rest_ns(state, task.chain[task.at + 1 :], homes[0])
+        return free_ns + round((work / len(homes) + rest) * self._scale) + self.overhead_ns
+
+    def _free_ns(self, state: State, lane: Lane, now: Time) -> Time:
+        if lane.running is None:
+            return now
+        took = sum(state.duration_ns(digest, len(lane.running.tasks), lane) for digest in lane.running.stages)
+        return max(now, lane.began_ns + round(took * self._scale))
+
+    def _ahead(self, queue: Sequence[Entry], task: Task) -> Sequence[Entry]:
+        """Those that go before it in its own queue, and itself."""
+        entry = (self.order(task), task.id)
+        return [other for other in queue if other[:2] <= entry]
+
+    def _work_ns(self, state: State, digest: str, queue: Sequence[Entry], lane: Lane) -> Time:
+        """Of all these, in batches."""
+        head, number = queue[0][2], len(queue)
+        half_ns = (due_ns(head) - head.arrived_ns) // 2
+        size = max(1, largest_within(state, digest, lane, min(number, self.batch_max), half_ns))
+        full, left = divmod(number, size)
+        took = full * state.duration_ns(digest, size, lane)
+        return took + (state.duration_ns(digest, left, lane) if left else 0)
+
+
+def home(state: State, lane: Lane, digest: str, task: Task) -> bool:
+    """Will this lane run it, by the plan and by what it holds?"""
+    return digest in lane.residency.resident and belongs(state, lane, digest, task)

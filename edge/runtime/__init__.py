@@ -1,0 +1,1 @@
+"""Threads and devices: what carries out the core's actions."""

@@ -1,0 +1,123 @@
+"""Clipper's prediction cache (NSDI 2017, section 4.2): the same picture again is answered without a lane."""
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from edge.core.events import Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Reply, Served, Time
+from edge.core.interfaces import Answer, Combines, Learns, Moment
+from edge.data.outcome import Outcome
+from edge.runtime.lane import Job
+from edge.runtime.world import Open
+
+# What Python takes for them, about: the limit is one of memory, not of payload.
+ENTRY_BYTES, JOB_BYTES, FOUND_BYTES = 512, 512, 384
+SWITCHES = Served | Loaded | LoadFailed | LaneUp | LaneDown | Evicted  # events after which another variant may serve
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer: what its tasks brought, without pictures, and which of them make the result."""
+
+    jobs: Mapping[int, Job]
+    tasks: tuple[int, ...]
+    bytes: int
+
+
+class Cache:
+    """Listener and observer of the live world, which asks it before a frame becomes a request of the core.
+
+    An answer is kept by app, by the content of the frame, and by the stages of every model that the app may ask: a
+    promotion finds nothing. Least recently used leaves first. Kept is what is whole and came of the variants that
+    serve; apps whose answer learns or takes votes are left alone, since a repetition would teach them the same again.
+    """
+
+    def __init__(self, limit_bytes: int, answers: Mapping[str, Answer]):
+        self.limit_bytes = limit_bytes
+        self.models = {
+            app: tuple(answer.models())
+            for app, answer in answers.items()
+            if not isinstance(answer, Learns) and not isinstance(answer, Combines)
+        }
+        self.serving: dict[str, tuple[str, ...]] = {}  # model -> chain
+        self.kept: dict[Hashable, Kept] = {}  # what was used last stands last
+        self.bytes = self.hits = self.misses = 0
+        self.seen: tuple[bytes, bytes] = (b"", b"")  # the payload that was looked at last, and its digest
+        self.asked: dict[int, bytes] = {}  # digests for requests that are not answered yet
+
+    def observe(self, moment: Moment) -> tuple[()]:
+        if isinstance(moment.event, SWITCHES):
+            models = moment.state.models
+            self.serving = {name: model.serving.stages for name, model in models.items() if model.serving}
+        return ()
+
+    # ---- asked by the live world ---------------------------------------------------------------------------------
+
+    def recall(self, opened: Open) -> Reply | None:
+        """The answer to a frame that was answered before; its jobs are put into `opened`."""
+        if opened.frame is None or opened.request.app not in self.models:
+            return None
+        digest = self._digest(opened.frame.payload)
+        key = self._key(opened.request.app, digest)
+        kept = self.kept.pop(key, None)
+        if kept is None:
+            self.misses += 1
+            self.asked[opened.request.id] = digest
+            return None
+        self.hits += 1
+        self.kept[key] = kept
+        opened.jobs.update(kept.jobs)
+        return Reply(opened.request.id, "ok", kept.tasks)
+
+    # ---- told of every frame ---------------------------------------------------------------------------------------
+
+    def arrived(self, camera: str) -> None: ...
+
+    def dropped(self, camera: str, app: str, reason: str) -> None: ...
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+        """Keep the answer, if it is one that a repetition may have."""
+        digest = self.asked.pop(opened.request.id, None)
+        if digest is None or reply.outcome != "ok" or reply.detail:
+            return
+        jobs = {task: opened.jobs[task] for task in reply.tasks}
+        if all(job.variant.stages == self.serving.get(job.model) for job in jobs.values()):
+            kept = Kept({task: bare(job) for task, job in jobs.items()}, reply.tasks, size_of(jobs))
+            self._keep(self._key(opened.request.app, digest), kept)
+
+    def counters(self) -> dict[str, int]:
+        return {"hits": self.hits, "misses": self.misses, "answers": len(self.kept), "bytes": self.bytes}
+
+    def _keep(self, key: Hashable, kept: Kept) -> None:
+        self._forget(key)
+        if kept.bytes > self.limit_bytes:
+            return
+        self.kept[key] = kept
+        self.bytes += kept.bytes
+        while self.bytes > self.limit_bytes:
+            self._forget(next(iter(self.kept)))
+
+    def _forget(self, key: Hashable) -> None:
+        if (gone := self.kept.pop(key, None)) is not None:
+            self.bytes -= gone.bytes
+
+    def _key(self, app: str, digest: bytes) -> Hashable:
+        return app, digest, tuple(self.serving.get(model) for model in self.models[app])
+
+    def _digest(self, payload: bytes) -> bytes:
+        """Of the apps of one camera each asks for the same frame."""
+        if self.seen[0] is not payload:
+            self.seen = (payload, hashlib.blake2b(payload, digest_size=16).digest())
+        return self.seen[1]
+
+
+def bare(job: Job) -> Job:
+    """What a result is made of. No features: a repetition is no new sample for whoever watches for drift."""
+    outcome = Outcome(job.outcome.found, [], job.outcome.probs)
+    return Job(job.model, job.variant, parent=job.parent, item=job.item, outcome=outcome)
+
+
+def size_of(jobs: Mapping[int, Job]) -> int:
+    found = sum(len(job.outcome.found) for job in jobs.values())
+    probs = sum(job.outcome.probs.nbytes for job in jobs.values() if job.outcome.probs is not None)
+    return ENTRY_BYTES + JOB_BYTES * len(jobs) + FOUND_BYTES * found + probs

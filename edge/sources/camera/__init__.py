@@ -1,0 +1,1 @@
+"""A camera made of files: for trials, demonstrations and load."""

@@ -1,0 +1,1 @@
+"""Tensors over HTTP, by the Open Inference Protocol v2."""

@@ -1,0 +1,128 @@
+"""What can be asked for with tensors: each served model by its name, each graph of it by its digest.
+
+A graph is served as a model of its own, `http/<model>/<place in its chain>`, with a chain of that one stage. Where
+that is the stage of the model itself, both wait in one queue and share batches. The place keeps the name when a
+promotion brings another graph, so names do not pile up; those of a chain that became shorter stay.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+
+from edge.answers.single import Single
+from edge.core.events import Event, Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Served
+from edge.core.interfaces import Answer, Moment
+from edge.core.state import Model, State
+from porting.variant import Stage, Variant
+
+PREFIX = "http/"  # of the apps, streams and models that are ours; no model from the repository has a slash in its name
+CHANGES = (Served, Loaded, LoadFailed, Evicted, LaneUp, LaneDown)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One that may be asked for: under which name the core knows it, and the stages it walks."""
+
+    app: str
+    variant: Variant
+    stages: tuple[Stage, ...]
+    ready: bool  # is all of it loaded somewhere?
+
+    @property
+    def bare(self) -> bool:
+        """A graph by itself."""
+        return self.variant.model.startswith(PREFIX)
+
+    @property
+    def head(self) -> str | None:
+        """Blob of arrays: whoever asks for the bare graph sends some along of the same names and shapes."""
+        return self.variant.made_by.get("head") if self.bare else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`versions` by name; the first one serves, and is meant where none is named."""
+
+    name: str
+    stream: str
+    versions: Mapping[str, Version] = field(default_factory=dict)
+
+
+class Catalogue:
+    """Observer. `entries` is replaced as a whole, so any thread may read it.
+
+    A model is asked for as an app of its own name, which the core understands by itself, and so does whoever replays
+    its trace. Versions that do not serve, and models whose name another app has, are apps of ours. They are written
+    into `answers`, the mapping that the scheduler itself looks into: the one place where an observer changes what the
+    core knows other than by an event.
+    """
+
+    def __init__(self, answers: MutableMapping[str, Answer]):
+        self.answers = answers
+        self.taken = {name for name, answer in answers.items() if answer != Single(name)}
+        self.entries: Mapping[str, Entry] = {}
+
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        event = moment.event
+        if isinstance(event, CHANGES):
+            self._look(moment.state)
+        if isinstance(event, Served) and is_ours(event):
+            yield from parts_of(event)
+
+    def _look(self, state: State) -> None:
+        entries: dict[str, Entry] = {}
+        for name, model in state.models.items():
+            if model.serving is not None and state.stages[model.serving.stages[0]].kind == "onnx":
+                entry = entry_of(state, name, model, model.serving, PREFIX + name if name in self.taken else name)
+                entries[entry.name] = entry
+        self._keep_answers(entries, state)
+        self.entries = entries
+
+    def _keep_answers(self, entries: Mapping[str, Entry], state: State) -> None:
+        wanted: dict[str, Answer] = {}
+        for entry in entries.values():
+            serving = next(iter(entry.versions))
+            for name, version in entry.versions.items():
+                if version.app.startswith(PREFIX) and not version.bare:
+                    wanted[version.app] = Single(entry.name, "" if name == serving else name)
+        asked = {opened.request.app for opened in state.requests.values()}
+        for app in [app for app in self.answers if app.startswith(PREFIX) and app not in wanted and app not in asked]:
+            del self.answers[app]
+        self.answers.update(wanted)
+
+
+def is_ours(served: Served) -> bool:
+    """A model of the repository, made of graphs."""
+    return not served.variant.model.startswith(PREFIX) and served.stages[0].kind == "onnx"
+
+
+def parts_of(served: Served) -> Iterator[Served]:
+    """Each graph of the chain as a model of its own."""
+    stages = {stage.digest: stage for stage in served.stages}
+    for place, digest in enumerate(served.variant.stages):
+        stage = stages[digest]
+        bare = without_head(stage)
+        made_by = {"head": stage.head} if stage.head else {}
+        name = f"{PREFIX}{served.variant.model}/{place}"
+        yield Served(Variant(name, stage.graph, (bare.digest,), made_by=made_by), (bare,))
+
+
+def without_head(stage: Stage) -> Stage:
+    """The same graph, for whoever sends a head along: it takes tensors only. Where there is none: the stage itself."""
+    if stage.head is None:
+        return stage
+    blobs = {stage.graph: stage.blobs[stage.graph]} if stage.graph in stage.blobs else dict(stage.blobs)
+    return Stage("onnx", stage.graph, None, None, stage.batches, blobs, stage.durations_ns)
+
+
+def entry_of(state: State, name: str, model: Model, serving: Variant, app: str) -> Entry:
+    """`app`: asks for the version that serves."""
+    if name.startswith(PREFIX):
+        return Entry(serving.name, name, {serving.name: version_of(state, name, serving)})
+    others = [it for it in model.variants.values() if it is not model.pending and it.name != serving.name]
+    versions = {it.name: version_of(state, f"{PREFIX}{name}@{it.name}", it) for it in others}
+    return Entry(name, PREFIX + name, {serving.name: version_of(state, app, serving), **versions})
+
+
+def version_of(state: State, app: str, variant: Variant) -> Version:
+    stages = tuple(state.stages[digest] for digest in variant.stages)
+    return Version(app, variant, stages, all(map(state.held, variant.stages)))

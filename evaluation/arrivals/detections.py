@@ -1,0 +1,78 @@
+"""What a frame finds, the same under every policy: by a hash of the frame, or as it was recorded."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp
+
+from edge.answers.cascade import Cascade
+from edge.core.events import Request, Task
+from edge.core.hashing import chance
+from edge.core.interfaces import Answer
+from edge.core.simulation import Finds
+
+FINDS_MAX = 1_000  # of one kind in one frame
+
+
+@dataclass(frozen=True)
+class Averages:
+    """So many of each kind in the mean, by Poisson. `means`: model -> kind -> items in a frame."""
+
+    means: Mapping[str, Mapping[str, float]]
+    seed: int = 0
+
+    def __call__(self, task: Task) -> Mapping[str, int]:
+        kinds = self.means.get(task.model)
+        if not kinds or task.parent is not None:
+            return {}
+        frame = task.requests[0]
+        return {
+            kind: poisson(chance(self.seed, "finds", frame, task.model, kind), mean) for kind, mean in kinds.items()
+        }
+
+
+@dataclass(frozen=True)
+class AsRecorded:
+    """`found`: request -> model -> kind -> items."""
+
+    found: Mapping[int, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+
+    def __call__(self, task: Task) -> Mapping[str, int]:
+        return self.found.get(task.requests[0], {}).get(task.model, {}) if task.parent is None else {}
+
+
+def poisson(chance: float, mean: float) -> int:
+    """The number whose place in a Poisson distribution of this mean is `chance`; at most FINDS_MAX."""
+    number, term = 0, exp(-mean)
+    below = term
+    while below <= chance and number < FINDS_MAX:
+        number += 1
+        term *= mean / number
+        below += term
+    return number
+
+
+def items_of(answers: Mapping[str, Answer], finds: Finds) -> dict[str, dict[str, float]]:
+    """How often a request of an app asks for each model, in the mean: what a load is counted by."""
+    return {app: dict(asked(answer, finds)) for app, answer in answers.items()}
+
+
+def asked(answer: Answer, finds: Finds) -> dict[str, float]:
+    """Once for each task that a request begins with; of a cascade, beside it, for what its detector finds."""
+    often: dict[str, float] = defaultdict(float)
+    for opening in answer.opened(Request(0, "", "", 0)):
+        often[opening.model] += 1
+    if isinstance(answer, Cascade):
+        for kind, model in answer.classify.items():
+            often[model] += mean_of(finds, answer.detect, kind, answer.items_max)
+    return often
+
+
+def mean_of(finds: Finds, model: str, kind: str, most: int) -> float:
+    """Items of a kind in a frame, as far as it can be said without a run."""
+    if isinstance(finds, Averages):
+        return min(most, finds.means.get(model, {}).get(kind, 0.0))
+    if isinstance(finds, AsRecorded):
+        counts = [min(most, of[model].get(kind, 0)) for of in finds.found.values() if model in of]
+        return sum(counts) / len(counts) if counts else 0.0
+    return finds.get(model, {}).get(kind, 0) / 2 if isinstance(finds, Mapping) else 0.0  # drawn evenly from 0

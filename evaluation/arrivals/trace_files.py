@@ -1,0 +1,145 @@
+"""Reads any trace file that we know: finds out what it is, and says in one line what is wrong with it.
+
+Kinds: our own CSV; the Azure LLM traces; DISB's JSON; the intervals file of Triton's perf_analyzer.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.core.events import Request, Served, Time
+from edge.core.interfaces import Answer
+from evaluation.arrivals import azure_trace, disb_trace, intervals, trace_table
+from evaluation.arrivals.load_scaling import cost_of
+from evaluation.arrivals.request import Arrival, Client, Workload
+from evaluation.arrivals.trace_row import Row
+from porting.errors import UserError
+
+SECOND_NS = 1_000_000_000
+BYTES_MAX = 1 << 30
+KNOWN = "our CSV (arrival_ns,stream,model,slo_ms,size), an Azure LLM CSV, DISB JSON, gaps in µs one a line"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is to be checked. `models`: models and apps that may be asked for; None: any. An arrival that names none is
+    left to who deals it out. `fastest_ns`: by model or app: no deadline may be shorter. `hole_s`: silence that is worth
+    a note.
+    """
+
+    models: Collection[str] | None = None
+    fastest_ns: Mapping[str, Time] | None = None
+    hole_s: float = 10.0
+
+
+def read(
+    path: Path,
+    model: str = "model",
+    slo_ms: float | None = None,
+    seed: int = 0,
+    limits: Limits | None = None,
+) -> Workload:
+    """The workload of a file. Raises `UserError` with file and line.
+
+    `model`, `slo_ms`: for kinds that do not say. DISB's streams have their period for a deadline where `slo_ms` is
+    None; other arrivals are background work then. `seed`: of what DISB leaves to chance.
+    """
+    lines = text_of(path).splitlines()
+    slo_ns = None if slo_ms is None else round(slo_ms * 1e6)
+    rows: Iterable[Row]
+    clients: tuple[Client, ...] = ()
+    notes: tuple[str, ...] = ()
+    match kind_of(path, lines):
+        case "disb":
+            rows, clients, notes = disb_trace.rows(path, "\n".join(lines), slo_ns, seed)
+        case "azure":
+            rows, notes = (
+                azure_trace.rows(path, lines, model, slo_ns),
+                ("token counts are not used: every line is one request",),
+            )
+        case "csv":
+            rows = trace_table.rows(path, lines)
+        case _:
+            rows = intervals.rows(path, lines, model, slo_ns)
+    return checked(path, rows, limits or Limits(), clients, notes)
+
+
+def text_of(path: Path) -> str:
+    """Raises `UserError`."""
+    try:
+        if path.stat().st_size > BYTES_MAX:
+            raise UserError(f"{path}: larger than {BYTES_MAX >> 30} GiB; cut it")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give the path of a trace file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is no UTF-8; expected {KNOWN}") from None
+
+
+def kind_of(path: Path, lines: list[str]) -> str:
+    """ "disb", "azure", "csv" or "intervals". Raises `UserError`."""
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if not first:
+        raise UserError(f"{path}: empty; expected {KNOWN}")
+    if first.startswith('{"now"'):
+        raise UserError(f"{path}: a trace of the daemon, which is more than arrivals; replay it as a recording")
+    if first[0] in "{[":
+        return "disb"
+    if first.upper().startswith("TIMESTAMP,"):
+        return "azure"
+    if "arrival_ns" in first.split(","):
+        return "csv"
+    if "," not in first:
+        return "intervals"
+    raise UserError(f"{path}:1: {first[:60]!r} begins no trace; expected {KNOWN}")
+
+
+def checked(
+    path: Path, rows: Iterable[Row], limits: Limits, clients: tuple[Client, ...], notes: tuple[str, ...]
+) -> Workload:
+    """In order of time, everything about it known to be right. Raises `UserError`."""
+    arrivals: list[Arrival] = []
+    holes: list[str] = []
+    last_ns: Time = 0
+    for row in rows:
+        arrival = row.arrival
+        check(row, last_ns, limits)
+        if arrival.arrived_ns - last_ns > limits.hole_s * SECOND_NS:
+            holes.append(f"{row.where}: nothing for {(arrival.arrived_ns - last_ns) / SECOND_NS:.1f} s before it")
+        last_ns = arrival.arrived_ns
+        arrivals.append(arrival)
+    if not arrivals and not clients:
+        raise UserError(f"{path}: no arrivals in it")
+    return Workload(tuple(arrivals), (*notes, *few(holes)), clients)
+
+
+def few(notes: list[str], most: int = 3) -> list[str]:
+    """The first of them, and how many there are beyond."""
+    return notes if len(notes) <= most else [*notes[:most], f"and {len(notes) - most} more such holes"]
+
+
+def check(row: Row, last_ns: Time, limits: Limits) -> None:
+    """Raises `UserError`."""
+    arrival, where = row.arrival, row.where
+    if arrival.arrived_ns < 0:
+        raise UserError(f"{where}: arrival at {arrival.arrived_ns} ns; times count from 0")
+    if arrival.arrived_ns < last_ns:
+        raise UserError(f"{where}: arrival at {arrival.arrived_ns} ns after one at {last_ns} ns; sort the file by time")
+    if limits.models is not None and arrival.model and arrival.model not in limits.models:
+        known = ", ".join(sorted(limits.models)) or "none"
+        raise UserError(f"{where}: no model is called {arrival.model!r}; there is {known}")
+    fastest_ns = (limits.fastest_ns or {}).get(arrival.model, 0)
+    if arrival.slo_ns is not None and arrival.slo_ns < max(1, fastest_ns):
+        raise UserError(
+            f"{where}: {arrival.model!r} within {arrival.slo_ns / 1e6:g} ms cannot be:"
+            f" alone on an idle lane it takes {fastest_ns / 1e6:g} ms"
+        )
+
+
+def limits_of(served: Iterable[Served], answers: Mapping[str, Answer] | None = None, hole_s: float = 10.0) -> Limits:
+    """The models and apps that there are, and how fast each is alone: a cascade where the detector finds nothing."""
+    fastest_ns = {each.variant.model: min(cost_of(each).durations_ns.values()) for each in served}
+    for app, answer in (answers or {}).items():
+        first = answer.opened(Request(0, app, "", 0))
+        fastest_ns[app] = max(fastest_ns.get(opening.model, 0) for opening in first)
+    return Limits(frozenset(fastest_ns), fastest_ns, hole_s)

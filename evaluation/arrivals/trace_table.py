@@ -1,0 +1,66 @@
+"""Our own CSV: `arrival_ns,stream,model,slo_ms,size`, one arrival a line, in order of time.
+
+An empty `slo_ms` is background work. `stream`, `slo_ms` and `size` may be left out of the header.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from io import StringIO
+from pathlib import Path
+
+from evaluation.arrivals.request import Arrival, by_time
+from evaluation.arrivals.trace_row import Row, number, whole
+from porting.errors import UserError
+
+COLUMNS = ("arrival_ns", "stream", "model", "slo_ms", "size")
+NEEDED = {"arrival_ns", "model"}
+SIZE_MAX = 10_000  # requests at one instant
+
+
+def rows(path: Path, lines: Sequence[str]) -> Iterator[Row]:
+    """Raises `UserError`."""
+    reader = csv.DictReader(lines)
+    header = reader.fieldnames or ()
+    if not NEEDED <= set(header) <= set(COLUMNS):
+        raise UserError(f"{path}:1: columns {', '.join(header)}; expected {','.join(COLUMNS)}")
+    for cells in reader:
+        where = f"{path}:{reader.line_num}"
+        if None in cells or None in cells.values():
+            raise UserError(f"{where}: not as many cells as the header has columns")
+        yield Row(where, arrival_of(cells, where))
+
+
+def arrival_of(cells: Mapping[str, str], where: str) -> Arrival:
+    """Raises `UserError`."""
+    arrived_ns = whole(cells["arrival_ns"], where, "arrival_ns")
+    slo = cells.get("slo_ms", "")
+    slo_ns = round(number(slo, where, "slo_ms", least=1e-6) * 1e6) if slo else None
+    size = whole(cells.get("size") or "1", where, "size", least=1)
+    if size > SIZE_MAX:
+        raise UserError(f"{where}: {size} requests at one instant; at most {SIZE_MAX:,}")
+    return Arrival(arrived_ns, cells.get("stream") or cells["model"], cells["model"], slo_ns, size)
+
+
+def text_of(arrivals: Iterable[Arrival]) -> str:
+    """The file's content: the same arrivals are the same bytes."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for each in by_time(arrivals):
+        slo_ms = "" if each.slo_ns is None else repr(each.slo_ns / 1e6).removesuffix(".0")
+        writer.writerow((each.arrived_ns, each.stream, each.model, slo_ms, each.size))
+    return text.getvalue()
+
+
+def write(path: Path, arrivals: Iterable[Arrival]) -> None:
+    """Raises `UserError`."""
+    try:
+        path.write_text(text_of(arrivals), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def digest(arrivals: Iterable[Arrival]) -> str:
+    """SHA-256 of the file's content: tells whether two results are about the same requests."""
+    return sha256(text_of(arrivals).encode()).hexdigest()

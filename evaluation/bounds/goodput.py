@@ -1,0 +1,139 @@
+"""What no policy can exceed on a scenario, even one that knows all that will come.
+
+Every request that is answered in time takes its least share of a device (`evaluation.bounds.demand`) inside its
+window, and lanes together do no more than so much work at a time. The rest is left out: that batches cannot be
+interrupted, that not everyone can be in the best batch, that models have to be loaded, that nobody knows what comes
+next.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import floor, inf
+
+import numpy as np
+
+from evaluation.bounds.demand import Demand, Way
+from evaluation.bounds.packing import Floats, jobs_of, most_value
+from evaluation.scenario import Scenario
+from porting.variant import Variant
+
+ROUNDING = 1e-3  # requests
+ROUNDS = 40  # of the search for prices: each gives a bound, later ones closer ones
+
+
+def goodput_bound(scenario: Scenario) -> float:
+    """Requests that can be answered in time at most; a whole number."""
+    return floor(float(Bounds(scenario).most().sum()) + ROUNDING)
+
+
+def weighted_bound(scenario: Scenario) -> float:
+    """Sum over requests that are answered in time of their answers' accuracy: at most. See `scores.accuracy`."""
+    return float(Bounds(scenario, accuracy_of).most().sum()) + ROUNDING
+
+
+def fairest_bound(scenario: Scenario, rounds: int = ROUNDS) -> float:
+    """What the worst model's attainment (good / offered) can be at most.
+
+    It is no more than any weighted mean of the models' attainments; searched for are the weights that say most
+    (multiplicative weights: Freund and Schapire, Games and Economic Behavior 1999).
+    """
+    bounds = Bounds(scenario)
+    if not len(bounds.offered):
+        return 0.0
+    shares, lowest = np.full(len(bounds.offered), 1 / len(bounds.offered)), 1.0
+    for turn in range(1, rounds + 1):
+        attainments = bounds.most(shares / bounds.offered) / bounds.offered
+        lowest = min(lowest, float(shares @ attainments))
+        shares = shares * np.exp(-attainments * 4 / np.sqrt(turn))
+        shares = np.maximum(shares, 1e-9) / np.maximum(shares, 1e-9).sum()
+    return min(1.0, lowest + 1e-9)
+
+
+def floor_bound(scenario: Scenario, attainment: float, rounds: int = ROUNDS) -> float:
+    """Requests that can be answered in time at most where every model gets at least this attainment (good / offered);
+    0 where no policy can give all of them that much.
+
+    Each model has a price for every request below its floor. Whatever the prices, what can be earned at them is a
+    bound (weak duality); searched for are the prices at which it is lowest.
+    """
+    bounds = Bounds(scenario)
+    floors = attainment * bounds.offered
+    prices, lowest = np.zeros(len(floors)), inf
+    for turn in range(1, rounds + 1):
+        good = bounds.most(1 + prices)
+        lowest = min(lowest, float((1 + prices) @ good - prices @ floors))
+        prices = np.maximum(0.0, prices - (good - floors) / bounds.offered * 4 / np.sqrt(turn))
+    return 0.0 if lowest + ROUNDING < floors.sum() else floor(lowest + ROUNDING)
+
+
+def accuracy_of(variant: Variant) -> float:
+    return 1.0 if variant.accuracy is None else variant.accuracy
+
+
+def one(variant: Variant) -> float:
+    return 1.0
+
+
+@dataclass
+class Bounds:
+    """`value`: what an answer by this variant is worth."""
+
+    scenario: Scenario
+    value: Callable[[Variant], float] = one
+
+    @cached_property
+    def demand(self) -> Demand:
+        return Demand(self.scenario)
+
+    @cached_property
+    def offered(self) -> Floats:
+        """Requests of each app that can be answered at all."""
+        return np.array([len(app.ids) for app in self.demand.apps], float)
+
+    @cached_property
+    def steps(self) -> list[tuple[Floats, Floats, Floats, Floats, int]]:
+        """Begin, end, work on lanes of speed 1, value for it; and the app."""
+        found, speed = [], self.demand.speed
+        for owner, app in enumerate(self.demand.apps):
+            for work_ns, density in steps(self.demand.ways(app, self.value)):
+                some = work_ns > 0
+                begin, end = app.begin_ns[some].astype(float), app.end_ns[some].astype(float)
+                found.append((begin, end, work_ns[some] / speed, density[some] * speed, owner))
+        return found
+
+    def most(self, weights: Floats | None = None) -> Floats:
+        """By app, what is earned by a choice of requests that earns most. `weights`: by app, how much its value counts
+        in choosing; else 1. Those of the results are 1 in any case.
+        """
+        if not self.steps:
+            return np.zeros(len(self.offered))
+        weights = np.ones(len(self.offered)) if weights is None else weights
+        begin, end, work, density = (np.concatenate(column) for column in list(zip(*self.steps, strict=True))[:4])
+        owner = np.repeat([step[4] for step in self.steps], [len(step[0]) for step in self.steps])
+        value = most_value(jobs_of(begin, end, work, density * weights[owner], owner))
+        return np.pad(value, (0, len(weights) - len(value))) / weights
+
+
+def steps(ways: Sequence[Way]) -> list[tuple[Floats, Floats]]:
+    """More work for more value, each step worth less for its work than the one before: (work, value / work) for each
+    request, 0 where there is none. These are the corners of what mixes of the ways are worth, so that taking the steps
+    of all requests by density is the best choice of ways as well.
+    """
+    values = np.array([way.value for way in ways])
+    works = np.array([way.work_ns for way in ways])
+    spent, gained = np.zeros(works.shape[1]), np.zeros(works.shape[1])
+    found = []
+    for _ in ways:
+        with np.errstate(invalid="ignore"):
+            more, better = works - spent, values - gained
+        useful = np.isfinite(works) & (better > 0) & (more > 0)
+        density = np.where(useful, better / np.where(useful, more, 1.0), 0.0)
+        best = np.argmax(density, axis=0)[None]
+        slope = np.take_along_axis(density, best, axis=0)[0]
+        step = np.where(slope > 0, np.take_along_axis(np.where(useful, more, 0.0), best, axis=0)[0], 0.0)
+        if not step.any():
+            break
+        found.append((step, slope))
+        spent, gained = spent + step, np.where(step > 0, np.take_along_axis(values, best, axis=0)[0], gained)
+    return found

@@ -1,0 +1,1 @@
+"""How many cameras a box holds."""

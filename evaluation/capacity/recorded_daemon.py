@@ -1,0 +1,101 @@
+"""The daemon's own parts at work with every moment kept: frames come from within, or over a network made for them.
+
+What drift orders is left out; samples for it are taken as ever.
+"""
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from time import monotonic_ns, time
+from typing import Protocol
+
+from edge.config import Config
+from edge.core.events import Event, Reply, Time
+from edge.core.interfaces import Moment, Observer
+from edge.core.loop import run
+from edge.daemon import Parts, wire
+from edge.data.frame import Frame
+from edge.observers.adaptation.observer import Adapt
+from edge.observers.ready import Ready
+from edge.observers.trace import line_of
+from edge.runtime.world import Listener, Open
+
+Receive = Callable[[Frame], bool]
+
+
+class Driver(Listener, Protocol):
+    """Brings the frames, and is told what becomes of them."""
+
+    def drive(self, receive: Receive) -> None:
+        """On a thread of its own, once everything is loaded. When it comes back, what is open is answered and the run
+        ends.
+        """
+
+
+class Tape:
+    """Observer: every moment, made into lines only afterwards, when no frame waits for it."""
+
+    def __init__(self) -> None:
+        self.moments: list[Moment] = []
+
+    def observe(self, moment: Moment) -> tuple[Event, ...]:
+        self.moments.append(moment)
+        return ()
+
+    def lines(self) -> Iterator[str]:
+        """As `edge.observers.trace` writes them."""
+        return map(line_of, self.moments)
+
+
+def serve(config: Config, driver: Driver, network: bool = False) -> Tape:
+    """Until the driver is done. `network`: with the connection to the broker that the config names.
+
+    Raises `UserError` where the box cannot serve that.
+    """
+    parts = wire(config)
+    tape, begin = Tape(), parts.served()
+    driving = threading.Thread(target=drive, args=(parts, driver), name="driver", daemon=True)
+
+    def open_the_door() -> None:
+        gc.collect()
+        gc.freeze()  # as the daemon does
+        if network:
+            parts.source.start()
+        driving.start()
+
+    parts.world.listeners.append(driver)  # type: ignore[attr-defined]
+    ready = Ready([served.variant.model for served in begin], open_the_door)
+    observers: list[Observer] = [each for each in parts.observers if not isinstance(each, Adapt)]
+    with ExitStack() as stack:
+        stack.callback(gc.unfreeze)
+        stack.enter_context(parts.world)
+        stack.callback(parts.source.stop)
+        parts.world.start(begin, parts.config.background.share)
+        run(parts.scheduler, parts.world, [*observers, tape, ready])
+    return tape
+
+
+def drive(parts: Parts, driver: Driver) -> None:
+    """A bug of the driver is the loop's to raise."""
+    try:
+        driver.drive(parts.world.receive)
+    except BaseException as bug:
+        parts.world.post(bug)
+    parts.world.ask_to_stop()
+
+
+def frame_now(camera: str, payload: bytes) -> Frame:
+    """As if it had just come over the network."""
+    now = time()
+    return Frame(camera, payload, monotonic_ns(), now, now)
+
+
+class Deaf:
+    """A listener that overhears everything, to be told of one thing only."""
+
+    def arrived(self, camera: str) -> None: ...
+
+    def dropped(self, camera: str, app: str, reason: str) -> None: ...
+
+    def replied(self, opened: Open, reply: Reply, now: Time) -> None: ...

@@ -1,0 +1,312 @@
+"""Can the box cope? So many cameras before the devices of an `edge.yaml`, in virtual time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from random import Random
+from statistics import fmean
+
+from edge.config import Config, load
+from edge.core.events import Event, Finished, LaneUp, Reply, Request, Run, Served, Task, Time
+from edge.core.hashing import chance
+from edge.core.interfaces import Moment
+from edge.core.state import Estimator
+from edge.systems import System
+from evaluation.arrivals.detections import items_of
+from evaluation.arrivals.from_config import START_NS, Cameras, Measured, from_config
+from evaluation.arrivals.load_scaling import load_of
+from evaluation.arrivals.measured_durations import Profiled
+from evaluation.arrivals.request import arrivals_of
+from evaluation.capacity.dry_run import Rehearsed
+from evaluation.scenario import Scenario, play
+from evaluation.validity import check
+from porting.errors import UserError
+from porting.variant import Stage, Variant
+
+HOLDS = 0.99  # share of the worst camera's frames in time from which SLOs are said to hold
+SECOND_NS = 1_000_000_000
+REPAIR, STEPS_MEAN = "repair", 5  # background work of the virtual world: a step is its last with a chance of 1/5
+
+
+@dataclass(frozen=True)
+class Question:
+    """`path`: an edge.yaml. `rehearsed`: what its box, or another one, took; None: the repository's profiles of
+    `device`. The rest changes the box or the work, to see what would help.
+    """
+
+    path: Path
+    rehearsed: Rehearsed | None = None
+    device: str = "this"
+    fps: float = 5.0
+    arrivals: str = "periodic0.1"
+    finds: float | Mapping[str, float] = 1.0  # items of each kind in a frame, where nothing was rehearsed
+    duration_s: float = 20.0
+    seeds: int = 2
+    system: System | None = None  # None: as the config says
+    faster: float = 1.0  # every run takes this part of its time
+    slo: float = 1.0  # every SLO times this
+    more_waiting: int = 0  # frames of a camera that may wait beside those of the config
+    lanes: int = 1  # so many of each lane
+
+    @cached_property
+    def config(self) -> Config:
+        return load(self.path)
+
+    @cached_property
+    def named(self) -> int:
+        """Cameras that the config names."""
+        return sum(name != "*" and stream.enabled for name, stream in self.config.streams.items())
+
+    @cached_property
+    def others(self) -> bool:
+        """May cameras come that it does not name?"""
+        every = self.config.streams.get("*")
+        return every is not None and every.enabled
+
+
+@dataclass(frozen=True)
+class Coping:
+    """What so many cameras get. Shares are 0..1; latencies of what was answered."""
+
+    cameras: int
+    load: float  # of the lanes' time, if every batch had the size that costs least for an item
+    attainment: float
+    worst: str  # the camera with the lowest share in time
+    worst_attainment: float
+    p50_ms: float | None
+    p99_ms: float | None
+    busy: float  # share of the lanes' time, work without deadlines left out
+    first_miss_s: float | None  # when the first frame came that missed its SLO
+    first_miss: str | None  # which camera's
+
+    def holds(self, share: float) -> bool:
+        return self.worst_attainment >= share
+
+
+# ---- the answer ----------------------------------------------------------------------------------------------------
+
+
+def cope(question: Question, cameras: int) -> Coping:
+    """Over all seeds together. Raises `UserError`."""
+    found = attempt(question, cameras, None)
+    assert found is not None
+    return found
+
+
+def attempt(question: Question, cameras: int, holds: float | None) -> Coping | None:
+    """None: some camera gets less than `holds` in time, which shows before the end and saves the rest."""
+    system = question.system or system_of(question.config)
+    lost, share = Counter[str](), None if holds is None else 1 - holds
+    telling_ns = 0 if question.rehearsed is None else question.rehearsed.telling_ns
+    fates = []
+    for seed in range(question.seeds):
+        scenario = scenario_of(question, cameras, seed)
+        fates.append(fate := Fate(scenario, lost, share, question.seeds, telling_ns))
+        answered = replace(scenario, answers=system.make_answers(scenario.answers))
+        try:
+            play(answered, system.make_policy(), system.make_estimator(), (fate, *system.make_planners()))
+        except Enough:
+            return None
+    coping = summed(question, cameras, fates)
+    return coping if holds is None or coping.holds(holds) else None
+
+
+class Enough(Exception):
+    """What was to be found out is known."""
+
+
+@dataclass
+class Fate:
+    """Observer: what became of every frame of one run. `lost`: frames missed by camera, those of the runs before too.
+
+    `share`: of a camera's frames that may be missed in all `runs` together, before it stops; None: it never does.
+    `telling_ns`: what it takes to tell an answer.
+    """
+
+    scenario: Scenario
+    lost: Counter[str]
+    share: float | None
+    runs: int
+    telling_ns: Time
+    missed: list[Request] = field(default_factory=list)
+    latencies_ms: list[float] = field(default_factory=list)
+    busy_ns: Time = 0
+    _began: dict[int, Time] = field(default_factory=dict)  # work -> when
+
+    def __post_init__(self) -> None:
+        self.due = {each.id: each for each in self.scenario.requests if each.deadline_ns is not None}
+        self.offered = Counter(each.stream for each in self.due.values())
+
+    def observe(self, moment: Moment) -> tuple[Event, ...]:
+        for action in moment.actions:
+            if type(action) is Reply and (request := self.due.get(action.request_id)) is not None:
+                self._replied(request, action, moment.now + self.telling_ns)
+            elif type(action) is Run and not action.background:
+                self._began[action.work_id] = moment.now
+        if type(moment.event) is Finished:
+            self.busy_ns += moment.now - self._began.pop(moment.event.work_id, moment.now)
+        return ()
+
+    def _replied(self, request: Request, reply: Reply, now: Time) -> None:
+        assert request.deadline_ns is not None
+        if reply.outcome == "ok":
+            self.latencies_ms.append((now - request.arrived_ns) / 1e6)
+        if reply.outcome != "ok" or now > request.deadline_ns:
+            self.missed.append(request)
+            self.lost[request.stream] += 1
+            # Another run may bring a frame more or less.
+            most = (self.offered[request.stream] + 1) * self.runs
+            if self.share is not None and self.lost[request.stream] > self.share * most:
+                raise Enough
+
+
+def summed(question: Question, cameras: int, fates: Sequence[Fate]) -> Coping:
+    offered = sum((fate.offered for fate in fates), Counter[str]())
+    lost = fates[-1].lost
+    shares = {camera: 1 - lost[camera] / count for camera, count in offered.items()}
+    worst = min(shares, key=lambda camera: (shares[camera], camera))
+    latencies_ms = [ms for fate in fates for ms in fate.latencies_ms]
+    first = min((each for fate in fates for each in fate.missed), key=lambda each: each.arrived_ns, default=None)
+    whole_ns = sum(len(fate.scenario.lanes) for fate in fates) * question.duration_s * SECOND_NS
+    return Coping(
+        cameras=cameras,
+        load=fmean(float(fate.scenario.facts["load"]) for fate in fates),
+        attainment=1 - lost.total() / offered.total(),
+        worst=worst,
+        worst_attainment=shares[worst],
+        p50_ms=quantile(latencies_ms, 0.50),
+        p99_ms=quantile(latencies_ms, 0.99),
+        busy=min(1.0, sum(fate.busy_ns for fate in fates) / whole_ns),
+        first_miss_s=None if first is None else (first.arrived_ns - START_NS) / SECOND_NS,
+        first_miss=None if first is None else first.stream,
+    )
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """By nearest rank, as the daemon's statistics have it."""
+    return sorted(values)[ceil(share * len(values)) - 1] if values else None
+
+
+# ---- the box and what stands before it -----------------------------------------------------------------------------
+
+
+def system_of(config: Config) -> System:
+    """Policy, estimator, planners and answer of the config, as a system."""
+    planners, answer = config.planners, config.answer
+    return System(name="config", policy=config.policy, estimator=config.estimator, planners=planners, answer=answer)
+
+
+def scenario_of(question: Question, cameras: int, seed: int) -> Scenario:
+    """The box as the question has it, `cameras` of them, those included that the config names. Raises `UserError`."""
+    rehearsed = question.rehearsed
+    finds = question.finds if rehearsed is None else rehearsed.means()
+    before = Cameras(cameras - question.named, question.fps, question.arrivals, finds)
+    measured = None if rehearsed is None else Measured(rehearsed.lanes, rehearsed.p99s_ns())
+    made = from_config(question.path, before, seed, question.duration_s, question.device, measured=measured)
+    assert isinstance(made.profile, Profiled)
+    means_ns = made.profile.means_ns() if rehearsed is None else rehearsed.means_ns()
+    load = load_in_the_mean(made, means_ns, question.duration_s) * question.faster / question.lanes
+    made = replace(made, facts={**made.facts, "load": load})
+    made = changed(question, made if rehearsed is None else as_tried(made, rehearsed))
+    check(made)
+    return with_repair(question, made)
+
+
+def as_tried(made: Scenario, rehearsed: Rehearsed) -> Scenario:
+    """Raises `UserError` where other models were tried than serve here."""
+    tried = {graph for graph, _, _ in rehearsed.durations_ns}
+    if not any(stage.graph in tried for each in made.served for stage in each.stages):
+        models = ", ".join(each.variant.model for each in made.served)
+        raise UserError(
+            f"what was tried were other models than {models} as they serve now; try these, and --save again"
+        )
+    finds = Drawn(rehearsed.finds, made.seed) if rehearsed.finds else made.finds
+    return replace(made, profile=rehearsed.profile(), finds=finds)
+
+
+def load_in_the_mean(made: Scenario, means_ns: Mapping[str, Mapping[int, Time]], duration_s: float) -> float:
+    """Of the lanes' time. A profile keeps the p99, since it is for schedulers: by that a load would seem higher."""
+    served = [
+        replace(each, stages=tuple(replace(s, durations_ns=means_ns.get(s.graph, s.durations_ns)) for s in each.stages))
+        for each in made.served
+    ]
+    items, duration_ns = items_of(made.answers, made.finds), round(duration_s * SECOND_NS)
+    return load_of(arrivals_of(made.requests), served, "best", 1.0, duration_ns, items) / len(made.lanes)
+
+
+def changed(question: Question, made: Scenario) -> Scenario:
+    assert made.profile is not None
+    twins = [
+        LaneUp(f"{lane.lane}.{n}", lane.kind, lane.memory_bytes) for lane in made.lanes for n in range(question.lanes)
+    ]
+    requests = made.requests
+    if question.slo != 1:
+        requests = tuple(relaxed(request, question.slo) for request in requests)
+    waiting = {stream: most + question.more_waiting for stream, most in made.waiting_max.items()}
+    profile = Changed(made.profile, question.faster)
+    return replace(made, lanes=tuple(twins), requests=requests, profile=profile, waiting_max=waiting)
+
+
+def relaxed(request: Request, factor: float) -> Request:
+    assert request.deadline_ns is not None
+    slo_ns = request.deadline_ns - request.arrived_ns
+    return replace(request, deadline_ns=request.arrived_ns + round(slo_ns * factor))
+
+
+def with_repair(question: Question, made: Scenario) -> Scenario:
+    """Where the config watches for drift, a repair is going on all the time: SLOs are to hold then, too."""
+    config = question.config
+    if config.drift is None or not config.background.share:
+        return made
+    step_ns = round(config.background.step_ms * 1e6)
+    stage = Stage(kind="step", graph=REPAIR, durations_ns={1: step_ns})
+    steps = question.duration_s * SECOND_NS * config.background.share * len(made.lanes) / step_ns
+    repairs = [Request(number, REPAIR, REPAIR, 1) for number in range(1, 2 + ceil(1.5 * steps / STEPS_MEAN))]
+    frames = [replace(each, id=len(repairs) + each.id) for each in made.requests]
+    served = (*made.served, Served(Variant(REPAIR, "step", (stage.digest,)), (stage,)))
+    return replace(made, served=served, requests=(*repairs, *frames))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a frame finds: what some frame of the rehearsal found, all kinds together as they were; by a hash."""
+
+    found: Mapping[str, Sequence[Mapping[str, int]]]
+    seed: int = 0
+
+    def __call__(self, task: Task) -> Mapping[str, int]:
+        frames = self.found.get(task.model)
+        if not frames or task.parent is not None:
+            return {}
+        return frames[int(chance(self.seed, "frame", task.requests[0], task.model) * len(frames))]
+
+
+@dataclass
+class Changed:
+    """A profile whose lanes have twins ("cpu0.1" is like "cpu0"), all of them faster by a factor."""
+
+    inner: Estimator
+    factor: float = 1.0
+
+    def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        return self._scaled(stage, self.inner.duration_ns(stage, batch, like(lane)))
+
+    def draw_ns(self, stage: Stage, batch: int, lane: str, random: Random) -> int:
+        draw_ns = getattr(self.inner, "draw_ns", None)
+        if draw_ns is None:
+            return self.duration_ns(stage, batch, lane)
+        return self._scaled(stage, draw_ns(stage, batch, like(lane), random))
+
+    def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        """What was measured stays as it is."""
+
+    def _scaled(self, stage: Stage, took_ns: int) -> int:
+        """A step of a repair ends when its time is over, however fast the lane."""
+        return max(1, took_ns if stage.kind == "step" else round(self.factor * took_ns))
+
+
+def like(lane: str) -> str:
+    return lane.rpartition(".")[0]

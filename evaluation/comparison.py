@@ -1,0 +1,157 @@
+"""Every system on every scenario, in a process for each core: the same requests and the same bound for all."""
+
+import hashlib
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from os import cpu_count
+from signal import SIG_IGN, SIGINT, signal
+from typing import Any
+
+from edge.answers.cascade import Cascade
+from edge.core.interfaces import Observer
+from edge.estimators.with_network import WithNetwork
+from edge.plugins import PlugIn
+from edge.systems import System
+from evaluation.accuracy_model import Examiner, Truth
+from evaluation.bounds.goodput import goodput_bound, weighted_bound
+from evaluation.metrics.decision_time import Timed
+from evaluation.metrics.drilldown import Closeup, busiest_second, closeup
+from evaluation.metrics.lane_timeline import Recorder
+from evaluation.metrics.scores import Scores, score
+from evaluation.scenario import Scenario, play
+from porting.variant import Variant
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What no system can exceed: good requests, and the sum of their answers' accuracies where variants have one."""
+
+    good: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One system on one scenario. `near`: with a close-up."""
+
+    index: int  # of the scenario
+    scenario: bytes  # pickled once for all systems
+    system: System
+    estimator: PlugIn | None  # None: each system its own
+    near: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job: scores, or what went wrong in it."""
+
+    system: str
+    index: int  # of the scenario
+    facts: dict[str, Any]  # of the scenario, its seed among them
+    scores: Scores | None = None
+    right: float | None = None  # share of the offered requests answered in time and rightly; None: nobody can tell
+    trouble: str = ""
+    closeup: Closeup | None = None
+
+
+def outcomes(
+    scenarios: Sequence[Scenario],
+    systems: Sequence[System],
+    estimator: PlugIn | None = None,
+    workers: int | None = None,
+    near: Iterable[int] = (),
+) -> Iterator[Outcome]:
+    """All of them, as they end. `near`: indices of the scenarios to have a close look at.
+
+    A run that fails, by a rule of the core or by any error of a system's own code, is an outcome with `trouble`; the
+    others go on.
+    """
+    close = set(near)
+    jobs = [
+        Job(index, packed, system, estimator, index in close)
+        for index, packed in enumerate(map(pickle.dumps, scenarios))
+        for system in systems
+    ]
+    if workers == 1:
+        yield from map(outcome, jobs)
+        return
+    with pool(workers or cpu_count() or 1) as processes:
+        waiting = [processes.submit(outcome, job) for job in jobs]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            processes.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[Executor]:
+    """Fresh ones: a fork would inherit the threads of whoever draws the progress. They leave Ctrl-C to us."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=signal, initargs=(SIGINT, SIG_IGN)) as made:
+        yield made
+
+
+@lru_cache(maxsize=2)
+def unpacked(scenario: bytes) -> Scenario:
+    made: Scenario = pickle.loads(scenario)
+    return made
+
+
+@lru_cache(maxsize=2)
+def bounds_of(packed: bytes) -> Bounds:
+    """Once in each process that meets the scenario: cheaper than to wait for it."""
+    scenario = unpacked(packed)
+    accurate = any(variant.accuracy is not None for variant in variants(scenario))
+    return Bounds(goodput_bound(scenario), weighted_bound(scenario) if accurate else None)
+
+
+def outcome(job: Job) -> Outcome:
+    facts = dict(unpacked(job.scenario).facts)
+    try:
+        scores, right, near = scored(job)
+    except Exception as error:  # whoever wrote the policy may have raised it: no reason to lose what others did
+        return Outcome(job.system.name, job.index, facts, trouble=f"{type(error).__name__}: {error}")
+    return Outcome(job.system.name, job.index, facts, scores, right, closeup=near)
+
+
+def scored(job: Job) -> tuple[Scores, float | None, Closeup | None]:
+    """`right`: share of the offered requests that were answered in time and rightly, where answers can be wrong."""
+    scenario, system = unpacked(job.scenario), job.system
+    models = [served.variant.model for served in scenario.served]
+    scenario = replace(scenario, answers=system.make_answers(scenario.answers, models))
+    recorder, policy, examiner = Recorder(), Timed(system.make_policy()), examiner_of(scenario)
+    estimator = job.estimator.build() if job.estimator else system.make_estimator()
+    if isinstance(scenario.profile, WithNetwork):
+        estimator = scenario.profile.around(estimator)
+    observers: list[Observer] = [recorder, *system.make_planners(), *([examiner] if examiner else [])]
+    world = play(scenario, policy, estimator, tuple(observers))
+    bounds, thought_ns = bounds_of(job.scenario), policy.per_event_ns
+    scores = score(scenario, world, recorder, bounds.good, bounds.accuracy, thought_ns, system.name)
+    right = sum(mark.good for mark in examiner.marks) / scores.offered if examiner else None
+    near = closeup(world, recorder.works, busiest_second(scenario.requests)) if job.near else None
+    return scores, right, near
+
+
+def examiner_of(scenario: Scenario) -> Examiner | None:
+    """Who knows which answers are right, where variants say how often they are, and tells some of it."""
+    known = {f"{each.model}/{each.name}": each.accuracy for each in variants(scenario) if each.accuracy is not None}
+    if not known or any(isinstance(answer, Cascade) for answer in scenario.answers.values()):
+        return None  # whether a cascade is right depends on boxes, of which nothing is known here
+    return Examiner(Truth(scenario.seed, ((0, known),)), scenario.answers, labelled=scenario.facts.get("labels", 0.0))
+
+
+def variants(scenario: Scenario) -> Iterator[Variant]:
+    for served in scenario.served:
+        yield from (served.variant, *served.others)
+
+
+def digest(scenario: Scenario) -> str:
+    """SHA-256 over what every system is asked, to tell whether two comparisons are of the same requests."""
+    asked = ((r.app, r.stream, r.arrived_ns, r.deadline_ns, r.priority) for r in scenario.requests)
+    lines = "\n".join(" ".join(map(str, request)) for request in asked)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""What a comparison says: one row for a system under a load, over its seeds, beside the baseline on the same seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from evaluation.comparison import Outcome
+from evaluation.metrics.bootstrap import Interval, mean_interval
+from evaluation.metrics.scores import Scores
+
+COMPARED = ("goodput", "attainment", "attainment_min", "p99_ms", "accuracy", "right")  # paired with the baseline's
+SHARED = ("load", "arrivals")  # facts of the scenarios of one row, whatever their seeds
+Group = tuple[tuple[str, Any], ...]
+DRAWS = 2_000  # of the bootstrap, for each number of each row
+# Fields of `Scores` that hold one number, and what is told beside them.
+METRICS = (*(field.name for field in fields(Scores) if field.type in (int, float, float | None)), "right")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Mean over seeds of every number in `Scores`; None where a seed has no such number (nothing was answered)."""
+
+    system: str
+    facts: Mapping[str, Any]  # load, arrivals: what the scenarios of all seeds share
+    seeds: tuple[int, ...]
+    numbers: Mapping[str, Interval | None]
+    by_seed: Mapping[str, tuple[float | None, ...]]
+    attainment_of: Mapping[str, float]  # by model
+    versus: Mapping[str, Interval]  # this less the baseline on the same requests, of COMPARED; empty for the baseline
+
+    def __getitem__(self, metric: str) -> float | None:
+        found = self.numbers[metric]
+        return found.mean if found else None
+
+
+def rows(outcomes: Iterable[Outcome], baseline: str = "") -> list[Row]:
+    """Groups in the order of the scenarios, in each the most goodput first. What went wrong is left out."""
+    groups: dict[Group, dict[str, dict[int, Outcome]]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: (outcome.index, outcome.system)):
+        if outcome.scores is not None:
+            of_system = groups.setdefault(group(outcome.facts), {}).setdefault(outcome.system, {})
+            of_system[outcome.facts.get("seed", 0)] = outcome
+    return [row for facts, found in groups.items() for row in ranked(facts, found, baseline)]
+
+
+def group(facts: Mapping[str, Any]) -> Group:
+    return tuple((key, facts[key]) for key in SHARED if key in facts)
+
+
+def ranked(facts: Group, found: Mapping[str, Mapping[int, Outcome]], baseline: str) -> list[Row]:
+    made = [row(name, dict(facts), scores, found.get(baseline, {}), name == baseline) for name, scores in found.items()]
+    return sorted(made, key=lambda row: (-(row["goodput"] or 0.0), row.system))
+
+
+def row(
+    name: str, facts: Mapping[str, Any], found: Mapping[int, Outcome], base: Mapping[int, Outcome], is_base: bool
+) -> Row:
+    seeds = tuple(sorted(found))
+    by_seed = {metric: tuple(number(found[seed], metric) for seed in seeds) for metric in METRICS}
+    return Row(
+        name,
+        facts,
+        seeds,
+        {metric: interval(values) for metric, values in by_seed.items()},
+        by_seed,
+        attainments([each.scores for each in found.values() if each.scores is not None]),
+        {} if is_base else differences(found, base),
+    )
+
+
+def number(outcome: Outcome, metric: str) -> float | None:
+    value: float | None = outcome.right if metric == "right" else getattr(outcome.scores, metric)
+    return value
+
+
+def interval(values: Sequence[float | None]) -> Interval | None:
+    """None where a value is missing: a mean over the rest of the seeds would be one over the easier ones."""
+    known = [value for value in values if value is not None]
+    return mean_interval(known, draws=DRAWS) if known and len(known) == len(values) else None
+
+
+def attainments(scores: Sequence[Scores]) -> dict[str, float]:
+    models = sorted({model for one in scores for model in one.per_model})
+    return {model: sum(one.per_model[model].attainment for one in scores) / len(scores) for model in models}
+
+
+def differences(found: Mapping[int, Outcome], base: Mapping[int, Outcome]) -> dict[str, Interval]:
+    """Over the seeds that both have."""
+    seeds = sorted(set(found) & set(base))
+    told = {metric: interval([less(found[seed], base[seed], metric) for seed in seeds]) for metric in COMPARED}
+    return {metric: difference for metric, difference in told.items() if difference is not None}
+
+
+def less(one: Outcome, other: Outcome, metric: str) -> float | None:
+    a, b = number(one, metric), number(other, metric)
+    return None if a is None or b is None else a - b
+
+
+def kept_to_one(outcomes: Iterable[Outcome]) -> list[str]:
+    """Systems whose good answers came from one variant of each model, where somebody else's came from several."""
+    used: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.scores is not None:
+            used.setdefault(outcome.system, set()).update(outcome.scores.answered_by)
+    several = {
+        name for name, variants in used.items() if len({one.rsplit("/", 1)[0] for one in variants}) < len(variants)
+    }
+    return sorted(set(used) - several) if several else []

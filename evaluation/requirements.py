@@ -1,0 +1,65 @@
+"""What a system needs and a scenario has: a comparison that makes no sense is refused in one line."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from edge.answers.single import Single
+from edge.core.interfaces import NEEDS
+from edge.systems import System
+from evaluation.scenario import Scenario
+from porting.variant import Stage
+
+# need -> what a scenario without it is like
+LACKS: Mapping[str, str] = {
+    "variants": "has one variant a model",
+    "lanes": "has one lane",
+    "remote": "has no remote lane",
+    "labels": "tells nobody which answers were right",
+    "ensemble": "has no model of three variants that could vote",
+    "preemption": "has a lane that cannot be stopped halfway",
+    "memory": "has memory for all its models",
+}
+assert set(LACKS) == NEEDS
+STOPPABLE = {"simulated", "cpu"}  # kinds of device whose runs `Stop` ends
+
+
+def offered(scenario: Scenario) -> frozenset[str]:
+    """Which of `NEEDS` it has."""
+    variants = [1 + len(served.others) for served in scenario.served]
+    memory = sum({blob: size for stage in stages(scenario) for blob, size in stage.blobs.items()}.values())
+    has = {
+        "variants": max(variants, default=0) > 1,
+        "ensemble": max(variants, default=0) > 2,
+        "lanes": len(scenario.lanes) > 1,
+        "remote": any(lane.kind == "remote" for lane in scenario.lanes),
+        "preemption": all(lane.kind in STOPPABLE for lane in scenario.lanes),
+        "memory": any(lane.memory_bytes < memory for lane in scenario.lanes),
+        "labels": bool(scenario.facts.get("labels")),
+    }
+    return frozenset(need for need, there in has.items() if there)
+
+
+def missing(system: System, scenario: Scenario) -> frozenset[str]:
+    """What it needs and does not find; empty: it may run."""
+    return system.needs() - offered(scenario)
+
+
+def refusal(names: Sequence[str], needs: Iterable[str], scenario: Scenario) -> str:
+    """Why systems that miss these needs have no business with this scenario, in one line."""
+    wanted = sorted(needs)
+    lacks = " and ".join(LACKS[need] for need in wanted)
+    verb = "needs" if len(names) == 1 else "need"
+    return f"{', '.join(names)} {verb} {' and '.join(wanted)}: {scenario.name} {lacks}"
+
+
+def ignored(system: System, scenario: Scenario) -> tuple[str, ...]:
+    """What of the system plays no part in this scenario."""
+    notes = []
+    kept = sorted(app for app, answer in scenario.answers.items() if not isinstance(answer, Single))
+    if system.answer is not None and kept:
+        notes.append(f"{system.name}: its answer is for apps of one model; {', '.join(kept)} kept their own")
+    return tuple(notes)
+
+
+def stages(scenario: Scenario) -> Iterator[Stage]:
+    for served in scenario.served:
+        yield from served.stages

@@ -1,0 +1,1 @@
+"""What a port has to pass: equivalence, speed, accuracy."""

@@ -1,0 +1,86 @@
+"""A variant's stages loaded and run one after the other, off line: for comparing, judging and references."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from devices.interface import Array, Device, Engine, Tensors
+from porting.errors import UserError
+from porting.formats.tensors import softmax
+from porting.images import Image, prepare
+from porting.repository.repository import Repository
+from porting.variant import InputSpec, Stage, Variant
+
+BATCH = 16  # pictures at a time where the graph takes any number
+
+
+@dataclass(slots=True)
+class Answers:
+    """What a classifier said about pictures, row by row."""
+
+    logits: Array  # float32 [n, K]
+    features: Array | None  # float32 [n, D], where the model is cut there
+
+    @property
+    def probs(self) -> Array:
+        return softmax(self.logits)
+
+    def accuracy(self, labels: Array) -> float:
+        """Share of rows whose largest logit is the label, 0..1."""
+        return float((self.logits.argmax(axis=1) == labels).mean())
+
+
+class Chain:
+    """Engines with the constant inputs that each takes. Use it as a context: it closes them."""
+
+    def __init__(self, links: Sequence[tuple[Engine, Tensors]]):
+        self.links = tuple(links)
+
+    @classmethod
+    def of(cls, repository: Repository, variant: Variant, device: Device) -> "Chain":
+        """Load a stored variant. Raises `DeviceError`, `CorruptBlob`."""
+        return cls([_link(repository, stage, device) for stage in repository.stages(variant, device.kind)])
+
+    def __enter__(self) -> "Chain":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for engine, _given in self.links:
+            engine.close()
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        """Through all stages; the outputs of every one."""
+        found: dict[str, Array] = {}
+        for engine, given in self.links:
+            pool = {**tensors, **found, **given}
+            found |= engine.run({spec.name: pool[spec.name] for spec in engine.inputs})
+        return found
+
+    def classify(
+        self,
+        images: Sequence[Image],
+        spec: InputSpec,
+        output: str,
+        features: str | None = None,
+        *,
+        batch: int = BATCH,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Answers:
+        """Prepare and run pictures of any size. Raises `DeviceError`."""
+        if not images:
+            raise UserError("no pictures to classify")
+        logits, vectors = [], []
+        for start in range(0, len(images), batch):
+            rows = np.stack([prepare(image, spec) for image in images[start : start + batch]])
+            found = self.run({spec.name: rows})
+            logits.append(found[output])
+            if features is not None:
+                vectors.append(found[features])
+            progress(min(1.0, (start + batch) / len(images)))
+        return Answers(np.concatenate(logits), np.concatenate(vectors) if vectors else None)
+
+
+def _link(repository: Repository, stage: Stage, device: Device) -> tuple[Engine, Tensors]:
+    given = repository.arrays(stage.head) if stage.head else {}
+    return device.load(repository.blob(stage.graph), ()), given

@@ -1,0 +1,44 @@
+"""A model that porting has taken in: the graph, and what had to be done to it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from porting.graph import edit
+
+CHANNELS = (1, 3)
+
+
+@dataclass(slots=True)
+class Taken:
+    """A model that the rest of porting can rely on, and what had to be done to it."""
+
+    model: onnx.ModelProto
+    path: Path
+    repairs: list[str] = field(default_factory=list)  # what was changed; outputs stayed the same
+    notes: list[str] = field(default_factory=list)  # what the user should know
+    batches: tuple[int, ...] = (1,)  # (): any
+
+    @property
+    def input(self) -> onnx.ValueInfoProto:
+        info: onnx.ValueInfoProto = self.model.graph.input[0]
+        return info
+
+    @property
+    def output(self) -> onnx.ValueInfoProto:
+        info: onnx.ValueInfoProto = self.model.graph.output[0]
+        return info
+
+    @property
+    def layout(self) -> str:
+        """NCHW or NHWC, by where the one or three channels are."""
+        return "NCHW" if (edit.shape_of(self.input) or ())[1] in CHANNELS else "NHWC"
+
+    def sample(self, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """Random input of the declared shape."""
+        shape = edit.shape_of(self.input)
+        assert shape is not None
+        sizes = [batch, *(dim or 1 for dim in shape[1:])]
+        return {self.input.name: edit.random_input(edit.dtype_of(self.input), sizes, seed)}

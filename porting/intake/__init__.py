@@ -1,0 +1,1 @@
+"""From somebody's ONNX file to one that can be ported."""

@@ -1,0 +1,133 @@
+"""What a user did not say about a model's input and output: read off its shapes, or tried out on labelled samples."""
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import onnx
+
+from porting.errors import UserError
+from porting.graph import edit
+from porting.graph.imported_model import Taken
+from porting.variant import InputSpec, OutputSpec
+
+# How exporters' training scripts scale pictures, commonest first. Values per channel, on x in 0..255.
+SCALINGS: dict[str, dict[str, Any]] = {
+    "x / 255": {"scale": 1 / 255, "mean": (0.0,), "std": (1.0,)},
+    "ImageNet mean and std": {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    "x / 127.5 - 1": {"scale": 1 / 127.5, "mean": (1.0,), "std": (1.0,)},
+    "0..255 as it is": {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
+    "CIFAR-10 mean and std": {"scale": 1 / 255, "mean": (0.4914, 0.4822, 0.4465), "std": (0.247, 0.2435, 0.2616)},
+}
+
+
+def input_spec(taken: Taken, given: Mapping[str, Any]) -> InputSpec:
+    """From the input's shape, with what the user gave on top. Raises `UserError` for what does not fit the model."""
+    shape = edit.shape_of(taken.input)
+    assert shape is not None
+    layout = given.get("layout") or taken.layout
+    channels, height, width = shape[1:] if layout == "NCHW" else (shape[3], shape[1], shape[2])
+    if channels not in (1, 3) or height is None or width is None:
+        raise UserError(f"{taken.path}: layout {layout} does not fit the input's shape {list(shape)}")
+    color = "gray" if channels == 1 else "rgb"
+    dtype = edit.dtype_of(taken.input)
+    spec = InputSpec(taken.input.name, width, height, layout, color, dtype=dtype)  # type: ignore[arg-type]
+    spec = replace(spec, **{key: value for key, value in given.items() if value is not None})
+    if (spec.color == "gray") != (channels == 1):
+        raise UserError(f"{taken.path}: colour {spec.color!r} does not fit {channels} channels")
+    return spec
+
+
+def check_given(given: Mapping[str, Any]) -> None:
+    """Raises `UserError` for a key that an input does not have."""
+    known = [field.name for field in fields(InputSpec) if field.name not in ("name", "dtype")]
+    if unknown := sorted(set(given) - set(known)):
+        raise UserError(f"input: unknown key {unknown[0]!r}; expected one of {', '.join(known)}")
+
+
+def best_scaling(spec: InputSpec, accuracy: Callable[[InputSpec], float], margin: float = 0.0) -> tuple[InputSpec, str]:
+    """The scaling under which the model does best on labelled samples, and a note that says so.
+
+    Only called when the user gave none and the input is not integer. A rarer one must be better than a commoner one by
+    more than the margin: what chance does on few samples is no evidence.
+    """
+    usable = {name: s for name, s in SCALINGS.items() if spec.color != "gray" or len(s["mean"]) == 1}
+    found = {name: accuracy(replace(spec, **scaling)) for name, scaling in usable.items()}
+    best = next(iter(found))
+    for name, value in found.items():
+        best = name if value > found[best] + margin else best
+    others = ", ".join(f"{name}: {value:.3f}" for name, value in found.items() if name != best)
+    note = f"input scaling was not given: tried out, '{best}' is taken (accuracy {found[best]:.3f}; {others})"
+    return replace(spec, **SCALINGS[best]), note
+
+
+def kind_of(taken: Taken) -> str:
+    """Classification for [N, K] (or [N, K, 1, 1]), detection for [N, rows, M]. Raises `UserError` for other shapes."""
+    shape = edit.shape_of(taken.output)
+    rank = len(shape or ())
+    if rank == 2 or (rank == 4 and shape is not None and shape[2:] == (1, 1)):
+        return "classification"
+    if rank == 3:
+        return "detection"
+    shown = "none" if shape is None else list(shape)
+    raise UserError(
+        f"{taken.path}: output shape {shown} is neither a classifier's [N, K] nor a detector's [N, 4 + K, M]"
+    )
+
+
+def settle_output(taken: Taken, kind: str, labels: Sequence[str] | None) -> OutputSpec:
+    """Bring the output into the form that we read, in place: [N, K] or [N, 4 + K, M]. Raises `UserError`."""
+    labels = tuple(labels) if labels else None
+    if kind == "classification":
+        _settle_rows(taken)
+        count = (edit.shape_of(taken.output) or (None,))[-1]
+    else:
+        rows = _settle_boxes(taken, labels)
+        count = None if rows is None else rows - 4
+    if count is None and not labels:
+        raise UserError(f"{taken.path}: the number of labels cannot be read off the output; give --labels")
+    labels = labels or tuple(str(k) for k in range(count or 0))
+    if count is not None and count != len(labels):
+        raise UserError(f"{taken.path}: the model has {count} classes, {len(labels)} labels were given")
+    return OutputSpec("detection" if kind == "detection" else "classification", labels, taken.output.name)
+
+
+def _settle_rows(taken: Taken) -> None:
+    shape = edit.shape_of(taken.output)
+    if shape is None or len(shape) not in (2, 4):
+        raise UserError(f"{taken.path}: a classifier gives [N, K], this output has {len(shape or ())} axes")
+    if len(shape) == 4:
+        edit.append(taken.model, "Flatten", [shape[0] or "N", shape[1]])
+        taken.repairs.append(f"output of 4 axes flattened to [N, {shape[1]}]")
+
+
+def _settle_boxes(taken: Taken, labels: tuple[str, ...] | None) -> int | None:
+    shape = edit.shape_of(taken.output)
+    if shape is None or len(shape) != 3:
+        raise UserError(f"{taken.path}: a detector gives [N, 4 + K, M], this output has {len(shape or ())} axes")
+    batch, rows, columns = shape
+    if labels:
+        turned = columns == 4 + len(labels) and rows != columns
+    else:  # boxes by the hundred, labels by the dozen
+        turned = rows is not None and columns is not None and rows > columns
+    if turned:
+        edit.append(taken.model, "Transpose", [batch or "N", columns, rows], perm=[0, 2, 1])
+        taken.repairs.append(f"output [N, {rows}, {columns}] transposed to [N, {columns}, {rows}]")
+        return columns
+    return rows
+
+
+def labels_in(model: onnx.ModelProto) -> tuple[str, ...] | None:
+    """Labels that the exporter wrote into the file's metadata (`names` or `labels`, a list or {number: name})."""
+    for entry in model.metadata_props:
+        if entry.key in ("names", "labels", "classes"):
+            try:
+                value = ast.literal_eval(entry.value)
+            except (ValueError, SyntaxError):
+                continue
+            if isinstance(value, dict):
+                return tuple(str(value[key]) for key in sorted(value))
+            if isinstance(value, list | tuple):
+                return tuple(str(name) for name in value)
+    return None

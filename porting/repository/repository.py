@@ -1,0 +1,344 @@
+"""Models on disk: immutable blobs named by their SHA-256, variants that name blobs, one pointer that says what serves.
+
+Every file is written beside its place, synced, and renamed into it: a reader sees the old or the new one, never a half.
+`sha256sum` verifies it, `cat` reads it. Killed at any moment, it still serves what it served.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from porting.errors import CorruptBlob as CorruptBlob
+from porting.errors import UserError
+from porting.repository.atomic_files import (
+    arrays_in,
+    check_blob,
+    digest_of_file,
+    lock,
+    npz_bytes,
+    read_json,
+    understood,
+    write_durably,
+    write_json,
+)
+from porting.repository.garbage_collection import KEEP, YOUNG_S, Pruned, prune
+from porting.variant import Stage, Variant, stage_from_json, variant_from_json
+
+Arrays = Mapping[str, NDArray[Any]]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_CHAIN_MAX = 1000  # parents that are followed at most
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong on disk, found by `Repository.verify`."""
+
+    path: str
+    what: str
+
+
+class Repository:
+    """A folder of models. Many may read while one writes; writers of one model wait for each other."""
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+        self._verified: set[str] = set()  # blobs whose content this process has checked
+
+    # ---- blobs
+
+    def add_blob(self, content: Path | bytes) -> str:
+        """Store a file or bytes; returns its SHA-256. Storing the same content again costs a check only."""
+        data = content if isinstance(content, bytes) else Path(content).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.blob_path(digest)
+        if path.exists() and digest_of_file(path) == digest:  # a damaged blob is healed by storing it again
+            with suppress(OSError):
+                os.utime(path)  # wanted again: `prune` spares what is young
+        else:
+            write_durably(path, data)
+        self._verified.add(digest)
+        return digest
+
+    def add_arrays(self, arrays: Arrays) -> str:
+        """Store arrays as an `.npz` blob; equal arrays give an equal digest."""
+        return self.add_blob(npz_bytes(arrays))
+
+    def blob_path(self, digest: str) -> Path:
+        """Where a blob lies or would lie; nothing is checked."""
+        return self.root / "blobs" / "sha256" / digest[:2] / digest
+
+    def blob(self, digest: str) -> Path:
+        """A blob's file. Its content is checked the first time this process asks. Raises `CorruptBlob`."""
+        path = self.blob_path(digest)
+        if digest not in self._verified:
+            check_blob(path, digest)
+            self._verified.add(digest)
+        return path
+
+    def blob_bytes(self, digest: str) -> bytes:
+        """A blob's content, checked. Raises `CorruptBlob`."""
+        return self.blob(digest).read_bytes()
+
+    def arrays(self, digest: str) -> dict[str, NDArray[Any]]:
+        """The arrays of an `.npz` blob, e.g. a head's `head.weight` and `head.bias`."""
+        return arrays_in(self.blob_bytes(digest), self.blob_path(digest))
+
+    # ---- variants
+
+    def add_variant(self, variant: Variant, stages: Sequence[Stage]) -> None:
+        """Describe a variant whose blobs are stored already. A name is taken once; the same content again is well."""
+        assert tuple(s.digest for s in stages) == variant.stages, "stages do not fit the variant's chain"
+        path = self.variant_path(variant.model, variant.name)
+        content = {**asdict(variant), "stages": [_stage_table(stage) for stage in stages]}
+        with lock(self._folder(variant.model)):
+            if path.exists() and read_json(path) != json.loads(json.dumps(content)):
+                raise UserError(f"{path}: variant {variant.name!r} of {variant.model!r} exists with other content")
+            write_json(path, content)
+
+    def variant(self, model: str, name: str) -> Variant:
+        """Raises `UserError` when there is none of that name, with the names that there are."""
+        with understood(self.variant_path(model, name)):
+            return variant_from_json(self._described(model, name))
+
+    def free_name(self, model: str, kind: str) -> str:
+        """`kind-<n>` with an n beyond those of all variants that this model has, or had in its history."""
+        names = {*self.variants(model), *(entry["variant"] for entry in self.history(model))}
+        numbers = [int(end) for name in names if (end := name.rpartition("-")[2]).isdecimal()]
+        return f"{kind}-{max([*numbers, len(names) - 1]) + 1}"
+
+    def variants(self, model: str) -> list[str]:
+        """Names of a model's variants, oldest first."""
+        files = sorted(self._folder(model).glob("variants/*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+        return [path.stem for path in files]
+
+    def stages(self, variant: Variant, device_kind: str) -> tuple[Stage, ...]:
+        """The stages of a variant with the durations measured on that device (kind or name).
+
+        A variant without a profile takes the durations of the nearest ancestor that has one: a graph's own where the
+        graph is the same, else those of the stage in the same place. Nothing measured: durations are empty.
+        """
+        with understood(self.variant_path(variant.model, variant.name)):
+            stages = [stage_from_json(table) for table in self._described(variant.model, variant.name)["stages"]]
+        by_graph, by_place = self._durations(variant, device_kind)
+        return tuple(
+            replace(stage, durations_ns=by_graph.get(stage.graph) or (by_place[i] if i < len(by_place) else {}))
+            for i, stage in enumerate(stages)
+        )
+
+    def _durations(self, variant: Variant, device: str) -> tuple[dict[str, dict[int, int]], list[dict[int, int]]]:
+        for ancestor in self.lineage(variant):
+            profile = self.profile(variant.model, ancestor.name, device)
+            if profile is not None:
+                by_graph = {graph: _p99_by_batch(table) for graph, table in profile["graphs"].items()}
+                chain = self._described(variant.model, ancestor.name)["stages"]
+                return by_graph, [by_graph.get(table["graph"], {}) for table in chain]
+        return {}, []
+
+    def lineage(self, variant: Variant) -> Iterator[Variant]:
+        """The variant, its parent, its parent's parent, …"""
+        for _ in range(_CHAIN_MAX):
+            yield variant
+            if variant.parent is None:
+                return
+            variant = self.variant(variant.model, variant.parent)
+
+    # ---- profiles
+
+    def add_profile(self, model: str, variant: str, device_name: str, profile: Mapping[str, Any]) -> None:
+        """Keep what was measured on a device: {"graphs": {blob digest: {"batches": {"1": {"p99_ns": …}, …}}}, …}."""
+        assert "graphs" in profile, "a profile says what each graph took"
+        with lock(self._folder(model)):
+            write_json(self._profile_path(model, variant, device_name), profile)
+
+    def profile(self, model: str, variant: str, device_name: str) -> dict[str, Any] | None:
+        """What was measured, or None."""
+        path = self._profile_path(model, variant, device_name)
+        return read_json(path) if path.exists() else None
+
+    def profiles(self, model: str, variant: str) -> dict[str, dict[str, Any]]:
+        """All that was measured of a variant, by device."""
+        return {path.stem.partition("@")[2]: read_json(path) for path in self.profile_paths(model, variant)}
+
+    def profile_paths(self, model: str, variant: str) -> list[Path]:
+        return sorted(self._folder(model).glob(f"profiles/{glob.escape(variant)}@*.json"))
+
+    # ---- what serves
+
+    def serve(self, model: str, name: str, why: Mapping[str, Any] | None = None) -> None:
+        """Let a variant serve from now on, atomically. Every blob of it is read and checked first.
+
+        Raises:
+            UserError: no such variant. CorruptBlob: a damaged blob. RepositoryFull. What served, serves on.
+        """
+        self._point(model, name, "serve", why)
+
+    def rollback(self, model: str, to: str | None = None, why: Mapping[str, Any] | None = None) -> str:
+        """Back to what served before, or to a variant by name; returns its name. Again: to the one before that."""
+        name = to if to is not None else self._previous(model)
+        self._point(model, name, "rollback", why)
+        return name
+
+    def serving(self, model: str) -> str | None:
+        """Name of the variant that serves, or None."""
+        pointer = self.pointer(model)
+        return None if pointer is None else str(pointer["variant"])
+
+    def pointer(self, model: str) -> dict[str, Any] | None:
+        """The whole of `serving.json`: variant, since, number, action, why."""
+        path = self._folder(model) / "serving.json"
+        if not path.exists():
+            return None
+        pointer = read_json(path)
+        if not (isinstance(pointer.get("variant"), str) and isinstance(pointer.get("number"), int)):
+            raise UserError(f"{path}: says no variant and number; copy the newest file of history/ over it")
+        return pointer
+
+    def history(self, model: str) -> list[dict[str, Any]]:
+        """Every pointer there was, oldest first; the last one serves."""
+        last = (self.pointer(model) or {"number": 0})["number"]
+        # An entry beyond the pointer was written by somebody who died before the pointer moved: it never served.
+        return [read_json(path) for n in range(1, last + 1) if (path := self._history_path(model, n)).exists()]
+
+    def _point(self, model: str, name: str, action: str, why: Mapping[str, Any] | None) -> None:
+        self.check(model, name)
+        with lock(self._folder(model)):
+            number = (self.pointer(model) or {"number": 0})["number"] + 1
+            since = datetime.now(UTC).isoformat(timespec="milliseconds")
+            entry = {"variant": name, "since": since, "number": number, "action": action, "why": dict(why or {})}
+            write_json(self._history_path(model, number), entry)
+            write_json(self._folder(model) / "serving.json", entry)
+
+    def _previous(self, model: str) -> str:
+        before: list[str] = []  # what a chain of rollbacks would walk back through
+        for entry in self.history(model):
+            name = entry["variant"]
+            if not self.variant_path(model, name).exists():
+                continue  # pruned
+            if entry["action"] == "rollback" and name in before:
+                del before[before.index(name) :]
+            if not before or before[-1] != name:
+                before.append(name)
+        if len(before) < 2:
+            raise UserError(f"{model}: nothing served before {before[0] if before else 'now'!r}; there is no way back")
+        return before[-2]
+
+    # ---- the whole
+
+    def models(self) -> list[str]:
+        """Names of the models that have at least one variant."""
+        return sorted(p.parent.name for p in self.root.glob("*/variants") if any(p.glob("*.json")))
+
+    def check(self, model: str, name: str) -> None:
+        """Read every blob of a variant. Raises `UserError` or `CorruptBlob` at the first that is wrong."""
+        for digest in self.blobs(model, name):
+            check_blob(self.blob_path(digest), digest)
+
+    def verify(self) -> list[Problem]:
+        """Read everything; what is wrong, by file. An empty list: all is well."""
+        return [*self._wrong_blobs(), *(p for model in self.models() for p in self._wrong_tables(model))]
+
+    def _wrong_blobs(self) -> Iterator[Problem]:
+        for path in sorted(self.root.glob("blobs/sha256/??/*")):
+            if not path.name.startswith(".") and digest_of_file(path) != path.name:
+                yield Problem(str(path), "content does not fit its name (SHA-256)")
+
+    def _wrong_tables(self, model: str) -> Iterator[Problem]:
+        for name in self.variants(model):
+            try:
+                missing = [d for d in self.blobs(model, name) if not self.blob_path(d).exists()]
+                yield from (Problem(str(self.blob_path(d)), f"missing; {model}/{name} needs it") for d in missing)
+            except UserError as error:
+                yield Problem(str(self.variant_path(model, name)), str(error))
+        try:
+            serving = self.serving(model)
+            if serving is not None and serving not in self.variants(model):
+                yield Problem(
+                    str(self._folder(model) / "serving.json"), f"names variant {serving!r}, which is not there"
+                )
+        except UserError as error:
+            yield Problem(str(self._folder(model) / "serving.json"), str(error))
+        for path in sorted((self._folder(model) / "history").glob("*.json")):
+            try:
+                read_json(path)
+            except UserError as error:
+                yield Problem(str(path), str(error))
+
+    def prune(self, keep: int = KEEP, dry_run: bool = False, young_s: float = YOUNG_S) -> Pruned:
+        """Delete what nothing can serve any more; see `porting.repository.garbage_collection`."""
+        return prune(self, keep, dry_run, young_s)
+
+    # ---- the drift reference
+
+    def save_reference(self, model: str, arrays: Arrays) -> None:
+        """Keep the labelled samples that drift is measured against (images, labels, probs, features, stream, block)."""
+        with lock(self._folder(model)):
+            write_durably(self._folder(model) / "reference.npz", npz_bytes(arrays))
+
+    def reference(self, model: str) -> dict[str, NDArray[Any]] | None:
+        """The arrays of `save_reference`, or None. Raises `UserError` when the file is damaged."""
+        path = self._folder(model) / "reference.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except Exception as error:  # zipfile, zlib, ValueError, EOFError: numpy promises none of them
+            raise UserError(f"{path}: damaged ({error}); port the model again with its samples") from None
+
+    # ---- where things lie
+
+    def _folder(self, model: str) -> Path:
+        if not _NAME.fullmatch(model) or model == "blobs":
+            raise UserError(f"{model!r} is no name for a model: letters, digits and . _ + - only, and not 'blobs'")
+        return self.root / model
+
+    def variant_path(self, model: str, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"{name!r} is no name for a variant: letters, digits and . _ + - only")
+        return self._folder(model) / "variants" / f"{name}.json"
+
+    def _profile_path(self, model: str, variant: str, device: str) -> Path:
+        return self._folder(model) / "profiles" / f"{variant}@{device}.json"
+
+    def _history_path(self, model: str, number: int) -> Path:
+        return self._folder(model) / "history" / f"{number:04}.json"
+
+    def blobs(self, model: str, name: str) -> list[str]:
+        """Digests that a variant needs: graphs and heads, each once. Raises `UserError`."""
+        with understood(self.variant_path(model, name)):
+            return blobs_of(self._described(model, name))
+
+    def _described(self, model: str, name: str) -> dict[str, Any]:
+        path = self.variant_path(model, name)
+        if path.exists():
+            return read_json(path)
+        if model not in self.models():
+            raise UserError(f"{self.root}: no model {model!r}; there is {', '.join(self.models()) or 'none yet'}")
+        raise UserError(f"{model}: no variant {name!r}; there is {', '.join(self.variants(model))}")
+
+
+def blobs_of(described: Mapping[str, Any]) -> list[str]:
+    """Digests that a stored variant needs, graphs and heads, each once, in order."""
+    wanted = [stage[part] for stage in described["stages"] for part in ("graph", "head") if stage["kind"] == "onnx"]
+    return list(dict.fromkeys(digest for digest in wanted if digest))
+
+
+def _stage_table(stage: Stage) -> dict[str, Any]:
+    table = asdict(stage)
+    del table["durations_ns"]  # belongs to a device: it is in the profiles
+    return table
+
+
+def _p99_by_batch(table: Mapping[str, Any]) -> dict[int, int]:
+    return {int(batch): int(row["p99_ns"]) for batch, row in table["batches"].items()}
