@@ -10,13 +10,13 @@ from time import perf_counter, perf_counter_ns, process_time
 from edge.core.events import Action, Arrived, Event, Finished, LaneUp, Load, Loaded, Request, Run, StepResult
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.core.state import State
 from edge.estimators.rolling import Rolling
 from edge.observers.trace import Digest
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
-from evaluation.synthetic import ANSWERS, FINDS, MS, cameras, models
+from evaluation.synthetic import ANSWERS, DETECTIONS, MS, cameras, models
 
 WAITING = 100
 REPEATS = 7
@@ -46,7 +46,7 @@ class Crowd:
         return actions
 
 
-def crowd() -> Crowd:
+def generator() -> Crowd:
     scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), ANSWERS)
     made = Crowd(scheduler, count(1))
     for event in (LaneUp("cpu0", "cpu", 10**9), *models()):
@@ -59,7 +59,7 @@ def crowd() -> Crowd:
 def event_us(events: int = 2000) -> tuple[float, float]:
     """Median time of `handle` while the crowd stays as it is: over all events, and over the ends of works alone, which
     are the ones that choose and begin the next work."""
-    made = crowd()
+    made = generator()
     state = made.scheduler.state
     lane = state.lanes["cpu0"]
     took: dict[type[Event], list[int]] = {Arrived: [], Finished: []}
@@ -85,7 +85,7 @@ def virtual_per_s(traced: bool, requests: int = 2000) -> tuple[float, float]:
     """
     arrivals = list(cameras(7, requests, fps=12))
     ups = [LaneUp("sim0", "simulated", 10**9)]
-    world = Virtual(7, arrivals, ups, models(), FINDS)
+    world = SimulatedWorld(7, arrivals, ups, models(), DETECTIONS)
     scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), ANSWERS)
     begun, cpu_begun = perf_counter(), process_time()
     run(scheduler, world, [Digest()] if traced else [])

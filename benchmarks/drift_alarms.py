@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from drift.detection.monitor import Alarm, Watch
-from drift.detection.thresholds import DAY_S, Channel, World, calibrate, rate_per_test
+from drift.detection.monitor import Alarm, DriftMonitor
+from drift.detection.thresholds import DAY_S, Channel, ReferenceWorld, calibrate, rate_per_test
 from drift.settings import DriftSettings
 from porting.formats.tensors import softmax
 
@@ -42,7 +42,7 @@ class Answers:
         return softmax(logits)
 
 
-def world(seconds: float, seed: int, streams: int = 4, stride_s: float = 0.4) -> World:
+def world(seconds: float, seed: int, streams: int = 4, stride_s: float = 0.4) -> ReferenceWorld:
     """What an undrifted day leaves behind: the reference of a guard."""
     rows = []
     for stream in range(streams):
@@ -50,11 +50,11 @@ def world(seconds: float, seed: int, streams: int = 4, stride_s: float = 0.4) ->
         for at_s in np.arange(0, seconds, stride_s):
             rows += [(probs, stream, int(at_s // 2)) for probs in answers.frame(at_s)]
     probs, stream_of, block = zip(*rows, strict=True)
-    return World(np.stack(probs), np.asarray(stream_of), np.asarray(block))
+    return ReferenceWorld(np.stack(probs), np.asarray(stream_of), np.asarray(block))
 
 
-def guarded(settings: DriftSettings, reference: World, streams: int = 4, seed: int = 0) -> Watch:
-    watch = Watch(settings.window, settings.pooled_window, int(settings.block_s * S))
+def guarded(settings: DriftSettings, reference: ReferenceWorld, streams: int = 4, seed: int = 0) -> DriftMonitor:
+    watch = DriftMonitor(settings.window, settings.pooled_window, int(settings.block_s * S))
     channels = (Channel("stream", settings.window), Channel("pooled", settings.pooled_window, streams))
     tests = settings.tests()
     rate = rate_per_test(settings.false_alarms_per_day, (streams + 1) * len(tests), DAY_S / settings.test_s)
@@ -68,7 +68,7 @@ def guarded(settings: DriftSettings, reference: World, streams: int = 4, seed: i
 
 
 def alarms(
-    watch: Watch,
+    watch: DriftMonitor,
     settings: DriftSettings,
     seconds: float,
     seed: int,

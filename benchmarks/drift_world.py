@@ -1,4 +1,4 @@
-"""A small world with cameras, tracks and drifts, a CNN that knows it, a driver for `Adaptation`; seeded, no clock."""
+"""A small world with cameras, tracks and drifts, a CNN that knows it, a driver for `AdaptationController`."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,11 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from devices.cpu import Cpu
 from devices.interface import Engine
-from drift.commands import Ask, Note, Promote, Rollback, Work
-from drift.controller import Adaptation
+from drift.commands import Ask, Note, Promote, Rollback, RunJob
+from drift.controller import AdaptationController
 from drift.repair.batch_norm import folded, probed
-from drift.repair.deployed import Head, Incumbent
-from drift.repair.inference import Forward
+from drift.repair.deployed import DeployedModel, LinearHead
+from drift.repair.inference import BackboneRunner
 from drift.repair.realign_statistics import Realign
 from drift.repair.retrain_head import HeadRetraining
 from drift.samples import Reference, Sample
@@ -94,8 +94,8 @@ def load(graph: bytes) -> Engine:
         return Cpu().load(path, ())
 
 
-def forward(clock: Callable[[], int] = lambda: 0) -> Forward:
-    return Forward(load, SPEC, "features", clock)
+def forward(clock: Callable[[], int] = lambda: 0) -> BackboneRunner:
+    return BackboneRunner(load, SPEC, "features", clock)
 
 
 def result(slices: Iterator[None]) -> Any:
@@ -137,19 +137,19 @@ def backbone(seed: int = 0, widths: tuple[int, ...] = (16, 40)) -> bytes:
 
 
 @cache
-def trained() -> tuple[Incumbent, Reference]:
+def trained() -> tuple[DeployedModel, Reference]:
     """The model, fitted to the day by the code that repairs it, and its reference (other objects and cameras)."""
     images, labels, _, _ = scene(8, seconds=80, seed=100, every_s=0.4, stay_s=0.8)
     probe = probed(backbone())
     graph = folded(backbone(), result(Realign(n0=0).measure(probe, images[:400], forward())))
     features = result(forward().features(graph, images))
-    blank = Head(np.zeros((CLASSES, features.shape[1]), np.float32), np.zeros(CLASSES, np.float32))
+    blank = LinearHead(np.zeros((CLASSES, features.shape[1]), np.float32), np.zeros(CLASSES, np.float32))
     trainer = HeadRetraining(steps=1500, rate=0.02, pull=1e-4, smoothing=0.05)
     half = len(images) // 2
     head = result(trainer.train(blank, (features[:half], labels[:half]), (features[half:], labels[half:]), 0))
     images, labels, stream, block = scene(4, seconds=60, seed=200, every_s=0.4)
     features = result(forward().features(graph, images))
-    return Incumbent("fp32", graph, head), Reference(images, labels, head.probs(features), features, stream, block)
+    return DeployedModel("fp32", graph, head), Reference(images, labels, head.probs(features), features, stream, block)
 
 
 def scene(
@@ -179,12 +179,12 @@ class Drive:
         condition: Callable[[float], Condition] = lambda at_s: day,
         mix: Callable[[float], Array | None] = lambda at_s: None,
         teacher: Callable[[int, np.random.Generator], int | None] = lambda label, rng: label,
-        start: Adaptation | None = None,
+        start: AdaptationController | None = None,
         crops: int = 2,
     ):
         self.incumbent, self.reference = trained()
         self.rng = np.random.default_rng(seed)
-        self.adaptation = start or Adaptation(
+        self.adaptation = start or AdaptationController(
             "vehicles", self.incumbent, self.reference, settings, forward(), clock=self._tick, seed=seed
         )
         self.cameras = cameras(count, seed, crops=crops)
@@ -255,7 +255,7 @@ class Drive:
             case Ask(samples):
                 if self.teach:  # 5 ms each, in half of the time
                     self.asked += [(at_s + 0.01 * i, sample.id) for i, sample in enumerate(samples)]
-            case Work(_, job):
+            case RunJob(_, job):
                 self.jobs.append(job)
             case Note():
                 self.notes.append((at_s, order))

@@ -17,8 +17,8 @@ from devices.simulated import Simulated
 from edge.config import Config, load
 from evaluation.arrivals.registry import process, streams
 from evaluation.arrivals.request import Arrival, by_time
-from evaluation.capacity.dry_run import Rehearsed, rehearse
-from evaluation.capacity.search import Question, scenario_of
+from evaluation.capacity.dry_run import DryRun, dry_run
+from evaluation.capacity.search import CapacityQuestion, scenario_of
 from evaluation.presets import EDGE4, Profile, capacity_rps
 from porting.pipeline import port
 from porting.repository.repository import Repository
@@ -43,11 +43,11 @@ class Box:
     rates: Mapping[str, float]
     cameras: int
     shots: Sequence[bytes]
-    rehearsed: Rehearsed
+    dry_run: DryRun
 
-    def rehearsed_again(self) -> "Box":
+    def tried_again(self) -> "Box":
         """Machines that do other things as well are not the same from minute to minute."""
-        return replace(self, rehearsed=rehearse(self.config, self.shots, REHEARSAL_S, network=False))
+        return replace(self, dry_run=dry_run(self.config, self.shots, REHEARSAL_S, network=False))
 
     @property
     def config(self) -> Config:
@@ -83,7 +83,7 @@ def simulated(folder: Path, system: str) -> Box:
     })  # fmt: skip
     rates = {model: p.share * capacity_rps(profiles) for model, p in profiles.items()}
     shots = [simplejpeg.encode_jpeg(np.full((16, 16, 3), 5 * n, np.uint8), 90, "RGB", "444") for n in range(50)]
-    return Box("simulated", path, rates, CAMERAS, shots, rehearse(load(path), shots, REHEARSAL_S, network=False))
+    return Box("simulated", path, rates, CAMERAS, shots, dry_run(load(path), shots, REHEARSAL_S, network=False))
 
 
 def stretched(p: Profile) -> Profile:
@@ -116,10 +116,10 @@ def cpu(folder: Path, system: str) -> Box:
         written(folder, {key: value for key, value in table.items() if value is not None}),
         pictures("junction"),
     )
-    rehearsed = rehearse(load(path), shots, REHEARSAL_S, network=False)
-    one = scenario_of(Question(path, rehearsed, fps=1.0), 1, 0)
+    tried = dry_run(load(path), shots, REHEARSAL_S, network=False)
+    one = scenario_of(CapacityQuestion(path, tried, fps=1.0), 1, 0)
     cameras = [f"camera-{number}" for number in range(8)]
-    return Box("cpu", path, dict.fromkeys(cameras, 1 / one.facts["load"] / len(cameras)), 1, shots, rehearsed)
+    return Box("cpu", path, dict.fromkeys(cameras, 1 / one.facts["load"] / len(cameras)), 1, shots, tried)
 
 
 def written(folder: Path, table: Mapping[str, Any]) -> Path:

@@ -20,7 +20,7 @@ from benchmarks import live_boxes
 from benchmarks.live_boxes import Box
 from edge.core.events import Event, Reply, Time
 from edge.core.interfaces import Moment
-from edge.runtime.world import Open
+from edge.data.job import InFlightRequest
 from evaluation.arrivals.measured_durations import Recorded
 from evaluation.arrivals.recording import Recording, recording_of, scenario_from
 from evaluation.arrivals.request import Arrival
@@ -39,7 +39,7 @@ POINTS_MAX, P99_MAX = 2.0, 0.10  # aims: points of attainment; share of the p99
 
 
 @dataclass
-class Player(recorded_daemon.Deaf):
+class Player(recorded_daemon.NoLabels):
     """Brings each frame at its time, whatever becomes of the ones before, and waits for all answers."""
 
     arrivals: Sequence[Arrival]
@@ -59,7 +59,7 @@ class Player(recorded_daemon.Deaf):
     def dropped(self, camera: str, app: str, reason: str) -> None:
         self.lost.append(reason)
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         request = opened.request
         assert request.deadline_ns is not None
         self.told.append((reply, now - request.arrived_ns, now - request.deadline_ns))
@@ -86,10 +86,10 @@ class Got:
 def live(box: Box, arrivals: Sequence[Arrival]) -> tuple[Got, Recording, Time]:
     """What was had, what the works took, and what telling an answer took in the median."""
     player = Player(arrivals, box.shots)
-    tape = recorded_daemon.serve(box.config, player)
+    recorded = recorded_daemon.serve(box.config, player)
     assert not player.lost, f"frames that never became requests: {player.lost[:3]}"
-    recording = recording_of(tape.lines(), "live", by_events=True)
-    return Got.of(player.told), recording, telling_of(tape, player.answered_ns)
+    recording = recording_of(recorded.lines(), "live", by_events=True)
+    return Got.of(player.told), recording, telling_of(recorded, player.answered_ns)
 
 
 # ---- virtual -------------------------------------------------------------------------------------------------------
@@ -150,8 +150,8 @@ def run(box: Box, kind: str, load: float, seed: int, seconds: float) -> Run:
     scenario = scenario_from(recording, Path(box.name), answers, seed, waiting_max=waiting)
     own = AsThen({key: tuple(took) for key, took in recording.took_ns.items()}, ended_ns=recording.ended_ns)
     explained = virtual(box, replace(scenario, profile=own), telling_ns)
-    rehearsed = box.rehearsed
-    predicted = virtual(box, replace(scenario, profile=rehearsed.profile()), rehearsed.telling_ns)
+    dry_run = box.dry_run
+    predicted = virtual(box, replace(scenario, profile=dry_run.profile()), dry_run.telling_ns)
     return Run(got, explained, predicted, len(arrivals))
 
 
@@ -164,7 +164,7 @@ def measure(kind: str, system: str, seconds: float, seeds: int, say: Callable[[s
         for arrivals in ARRIVALS:
             for load in LOADS:
                 say(f"{arrivals}, load {load:g}")
-                box = box.rehearsed_again()
+                box = box.tried_again()
                 runs = [run(box, arrivals, load, seed, seconds) for seed in range(seeds)]
                 found.append({"arrivals": arrivals, "load": load, "runs": [asdict(each) for each in runs]})
     return {"box": kind, "system": system, "seconds": seconds, "capacity_rps": sum(box.rates.values()), "found": found}

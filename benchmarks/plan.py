@@ -24,9 +24,9 @@ from benchmarks.rig import LOOPBACK, NODE, PATH, Asked, daemon_process, mosquitt
 from cli.planning.run import BEYOND, pictures
 from edge.config import load
 from evaluation.arrivals.registry import process, streams
-from evaluation.capacity.dry_run import rehearse
+from evaluation.capacity.dry_run import dry_run
 from evaluation.capacity.headroom import most
-from evaluation.capacity.search import Question, cope, quantile
+from evaluation.capacity.search import CapacityQuestion, cope, quantile
 
 SECOND_NS = 1_000_000_000
 JUNCTION = Path(__file__).parent.parent / "examples" / "junction"
@@ -127,7 +127,7 @@ def measure(
         table, rows = load(path).model_dump(mode="json"), []
         for repeat in range(repeats):
             say(f"repeat {repeat + 1}: trying the box, looking ahead")
-            question = Question(path, rehearse(load(path), shots), fps=FPS, arrivals=ARRIVALS)
+            question = CapacityQuestion(path, dry_run(load(path), shots), fps=FPS, arrivals=ARRIVALS)
             best, held = most(question, 1, 128)
             numbers = numbers or (best, round(BEYOND * best))
             for count in numbers:

@@ -226,14 +226,14 @@ def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str
     rows since the last time; ("call", function, *args) anything, on the asking thread.
     """
     from edge.config import Config
-    from edge.daemon import Parts, serve
+    from edge.daemon import WiredDaemon, serve
 
-    def ready(parts: Parts) -> None:
+    def ready(parts: WiredDaemon) -> None:
         probe = Probe()
         parts.world.listeners.append(probe)  # type: ignore[attr-defined]
         threading.Thread(target=answer, args=(parts, probe), daemon=True).start()
 
-    def answer(parts: Parts, probe: Probe) -> None:
+    def answer(parts: WiredDaemon, probe: Probe) -> None:
         assert parts.source.wait_connected(20)  # it opens its door once the models are loaded
         for thread in threading.enumerate():
             for prefix, cores in (pins or {}).items():

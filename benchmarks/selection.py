@@ -14,7 +14,7 @@ from edge.answers.ensemble import Ensemble
 from edge.answers.exp3 import Exp3
 from edge.answers.exp4 import Exp4
 from edge.answers.single import Single
-from edge.core.interfaces import Answer
+from edge.core.interfaces import AnswerRule
 from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
@@ -22,7 +22,7 @@ from edge.policies.wrappers.straggler_mitigation import Straggle
 from evaluation.accuracy_model import Examiner, Mark, Truth
 from evaluation.arrivals.registry import process
 from evaluation.arrivals.request import Arrival, requests_of, stream_rng
-from evaluation.metrics.lane_timeline import Recorder
+from evaluation.metrics.lane_timeline import LaneTimeline
 from evaluation.presets import MEMBERS, ensemble_of
 from evaluation.scenario import Scenario, play
 
@@ -32,7 +32,7 @@ AFTER = {"photo/narrow": 0.66, "photo/medium": 0.62, "photo/dense": 0.68, "photo
 LABELLED = 1 / 3
 SLO_NS = 100_000_000
 
-ANSWERS: Mapping[str, Callable[[], Answer]] = {
+ANSWERS: Mapping[str, Callable[[], AnswerRule]] = {
     **{f"{name} alone": lambda name=name: Single("photo", name) for name in MEMBERS},
     "Exp3": lambda: Exp3("photo"),
     "ensemble of all": lambda: Ensemble("photo"),
@@ -52,13 +52,13 @@ class Part:
     busy: float  # share of the lane's time
 
 
-def measured(answer: Answer, rate: float, alike: float, half_s: float, seed: int) -> tuple[Part, Part]:
+def measured(answer: AnswerRule, rate: float, alike: float, half_s: float, seed: int) -> tuple[Part, Part]:
     times_ns = process("poisson").times(stream_rng("selection", "photo", seed), rate, round(2 * half_s * SECOND_NS))
     requests = requests_of([Arrival(time_ns, "gate", "photo", SLO_NS) for time_ns in times_ns.tolist()])
     drift_ns = round(half_s * SECOND_NS)
     truth = Truth(seed, ((0, BEFORE), (drift_ns, AFTER)), alike=alike, skew=0.5)
     scenario = Scenario("selection", (ensemble_of("photo"),), requests, {"photo": answer}, seed=seed)
-    examiner, recorder = Examiner(truth, scenario.answers, LABELLED, delay_ms=1000), Recorder()
+    examiner, recorder = Examiner(truth, scenario.answers, LABELLED, delay_ms=1000), LaneTimeline()
     play(scenario, complete(Straggle(EarliestDeadlineFirst(32))), Table(margin=1.06), (examiner, recorder))
 
     def part(begin_ns: int, end_ns: int) -> Part:

@@ -13,8 +13,8 @@ from cli.output import complain, console
 
 if TYPE_CHECKING:
     from cli.comparison.options import Comparison
-    from evaluation.comparison import Outcome
-    from evaluation.metrics.summary import Row
+    from evaluation.metrics.summary import SummaryRow
+    from evaluation.outcome import RunOutcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 
@@ -136,7 +136,7 @@ def check_place(file: Path | None) -> None:
         raise UserError(f"{file}: cannot be written; name a file in a folder that exists")
 
 
-def verdict(outcomes: Sequence["Outcome"], whole: bool) -> int:
+def verdict(outcomes: Sequence["RunOutcome"], whole: bool) -> int:
     """Says once for each system what went wrong; the exit code."""
     in_order = sorted(outcomes, key=lambda one: (one.index, one.system))  # processes end in any
     troubles = {one.system: one for one in reversed(in_order) if one.trouble}
@@ -148,14 +148,14 @@ def verdict(outcomes: Sequence["Outcome"], whole: bool) -> int:
     return INTERRUPTED if not whole else TROUBLE if troubles else 0
 
 
-def run(compared: "Comparison", workers: int | None, near: bool) -> tuple[list["Outcome"], bool]:
+def run(compared: "Comparison", workers: int | None, near: bool) -> tuple[list["RunOutcome"], bool]:
     """What came of every run that ended, and whether all did: Ctrl-C leaves the rest out."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from evaluation.comparison import outcomes
 
-    found: list[Outcome] = []
+    found: list[RunOutcome] = []
     total = len(compared.scenarios) * len(compared.systems)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = Console(stderr=True)
@@ -171,15 +171,18 @@ def run(compared: "Comparison", workers: int | None, near: bool) -> tuple[list["
     return found, True
 
 
-def page(compared: "Comparison", rows: Sequence["Row"], outcomes: Sequence["Outcome"], told: Mapping[str, Any]) -> str:
+def page(
+    compared: "Comparison", rows: Sequence["SummaryRow"], outcomes: Sequence["RunOutcome"], told: Mapping[str, Any]
+) -> str:
     from cli.comparison_report import page
+    from cli.comparison_report.comparison_data import ComparisonData
 
     near: dict[str, dict[str, Any]] = {}
     for one in outcomes:
-        if one.closeup is not None:
-            near.setdefault(one.facts["arrivals"], {})[one.system] = one.closeup
+        if one.drilldown is not None:
+            near.setdefault(one.facts["arrivals"], {})[one.system] = one.drilldown
     near = {name: near[name] for name in dict.fromkeys(row.facts["arrivals"] for row in rows) if name in near}
-    return page.page(page.Bench(rows, compared.baseline, near, told))
+    return page.page(ComparisonData(rows, compared.baseline, near, told))
 
 
 def print_cards(found: list[dict[str, Any]], json: str | None) -> None:

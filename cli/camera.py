@@ -12,7 +12,7 @@ from cli.output import AsJson, complain, emit, table
 from porting.errors import UserError
 
 if TYPE_CHECKING:
-    from edge.sources.camera.publisher import Publisher
+    from edge.sources.camera.publisher import CameraPublisher
     from edge.sources.mqtt.connection import Link
     from edge.sources.mqtt.settings import MqttSettings
 
@@ -137,9 +137,9 @@ def _publisher(
     fps: float,
     loop: bool,
     options: dict[str, Any],
-) -> "Publisher":
+) -> "CameraPublisher":
     from edge.sources.camera.frames import opened
-    from edge.sources.camera.publisher import Publisher
+    from edge.sources.camera.publisher import CameraPublisher
 
     topics, name = link.settings.topics, names[number]
     pictures = opened(source, loop=loop, camera=number, cameras=len(names), fps=fps, options=options)
@@ -150,10 +150,10 @@ def _publisher(
     if topic and ("+" in topic or "#" in topic):
         raise UserError(f"--topic {topic}: + and # are for subscribers; a camera needs one topic")
     offset_s = number / (fps * len(names))
-    return Publisher(link, name, pictures, frame, truth, fps, offset_s=offset_s)
+    return CameraPublisher(link, name, pictures, frame, truth, fps, offset_s=offset_s)
 
 
-def _tell(publishers: "list[Publisher]", link: "Link", as_json: bool) -> None:
+def _tell(publishers: "list[CameraPublisher]", link: "Link", as_json: bool) -> None:
     counts = {one.camera: one.counters() for one in publishers}
     columns = ["camera", *(f">{column}" for column in next(iter(counts.values())))]
     shown = table(columns, [(name, *row.values()) for name, row in counts.items()])

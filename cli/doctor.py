@@ -14,7 +14,7 @@ from cli.output import AsJson, console, emit, table
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from devices.probe import Finding
+    from devices.probe import DoctorFinding
 
 PYTHON_MIN = (3, 11)
 DISK_FREE_MIN_GB = 1.0  # a repository of small models, a few runs of the demo and their reports
@@ -43,41 +43,43 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if ready else 1)
 
 
-def row(finding: "Finding") -> tuple["Text", str, str, str]:
+def row(finding: "DoctorFinding") -> tuple["Text", str, str, str]:
     from rich.text import Text
 
     mark, style = ("✓", "green") if finding.state == "ok" else ("✗", "red") if finding.needed else ("·", "yellow")
     return Text(mark, style), finding.name, finding.detail, finding.remedy
 
 
-def python() -> "Finding":
-    from devices.probe import Finding
+def python() -> "DoctorFinding":
+    from devices.probe import DoctorFinding
 
     fits = sys.version_info >= PYTHON_MIN
     wanted = ".".join(map(str, PYTHON_MIN))
     remedy = "" if fits else f"install Python {wanted} or newer, then: make PYTHON=python{wanted} setup"
-    return Finding("Python", "ok" if fits else "broken", platform.python_version(), remedy, needed=True)
+    return DoctorFinding("Python", "ok" if fits else "broken", platform.python_version(), remedy, needed=True)
 
 
-def disk(folder: Path) -> "Finding":
+def disk(folder: Path) -> "DoctorFinding":
     """Room where the command was typed: repositories and run folders are made there unless told otherwise."""
-    from devices.probe import Finding
+    from devices.probe import DoctorFinding
 
     free_gb = shutil.disk_usage(folder).free / 1e9
     found = f"{free_gb:.1f} GB free at {folder}"
     if free_gb >= DISK_FREE_MIN_GB:
-        return Finding("disk", "ok", found, needed=True)
-    return Finding("disk", "missing", found, f"free some: it wants {DISK_FREE_MIN_GB:g} GB", needed=True)
+        return DoctorFinding("disk", "ok", found, needed=True)
+    return DoctorFinding("disk", "missing", found, f"free some: it wants {DISK_FREE_MIN_GB:g} GB", needed=True)
 
 
-def terminal() -> "Finding":
-    from devices.probe import Finding
+def terminal() -> "DoctorFinding":
+    from devices.probe import DoctorFinding
 
     if not sys.stdout.isatty():
-        return Finding("terminal", "missing", "output goes to a file or pipe", "the live view of a demo needs one")
+        return DoctorFinding(
+            "terminal", "missing", "output goes to a file or pipe", "the live view of a demo needs one"
+        )
     columns = os.get_terminal_size().columns
     wide = columns >= COLUMNS_MIN
-    return Finding(
+    return DoctorFinding(
         "terminal",
         "ok" if wide else "missing",
         f"{columns} columns",

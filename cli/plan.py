@@ -29,7 +29,7 @@ def plan(
         str, typer.Option(help="Pictures to try it with: a folder, zip, video, or the drawn junction.")
     ] = "junction",
     seconds: Annotated[float, typer.Option(min=2, max=3600, help="How long to try it here.")] = 10.0,
-    finds: Annotated[
+    detections: Annotated[
         float, typer.Option(min=0, help="Items of each kind in a frame, where only profiles are known.")
     ] = 1.0,
     holds: Annotated[
@@ -65,16 +65,18 @@ def plan(
     from cli.planning.run import known, look
     from cli.planning.tables import progress, said, shown
     from edge.systems import system as system_of
-    from evaluation.capacity.search import Question
+    from evaluation.capacity.search import CapacityQuestion
 
     chosen = None if system is None else system_of(system)
-    asked = Question(config, fps=fps, arrivals=arrivals, finds=finds, duration_s=duration, system=chosen)
+    asked = CapacityQuestion(
+        config, fps=fps, arrivals=arrivals, detections=detections, duration_s=duration, system=chosen
+    )
     wanted = wanted_of(cameras, asked)
     check_save(save, device)
     with progress(as_json) as tell:
         asked = known(asked, device, source, seconds, tell)
-        if save is not None and asked.rehearsed is not None:
-            asked.rehearsed.save(save)
+        if save is not None and asked.dry_run is not None:
+            asked.dry_run.save(save)
         found = look(asked, wanted, holds, helping, tell)
     emit(said(found, wanted, asked, holds), shown(found, wanted, asked, holds), as_json)
     if not found.holds:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from devices.interface import DeviceError, Stopped, Tensors, TensorSpec
+from devices.interface import DeviceError, RunStopped, Tensors, TensorSpec
 
 try:
     import onnxruntime as ort
@@ -109,7 +109,7 @@ class Cpu:
             os.sched_setaffinity(0, before)
 
 
-class _Call:
+class _RunInFlight:
     """One run in flight. The flag is ours, since the text of the runtime's exception is no interface."""
 
     __slots__ = ("options", "stopped")
@@ -128,18 +128,18 @@ class CpuEngine:
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
         self._session: Any = session
-        self._call: _Call | None = None
+        self._call: _RunInFlight | None = None
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """All outputs by name. Raises `Stopped` after `stop`, `DeviceError` when the run fails or gives NaN or Inf."""
+        """Returns the outputs by name. Raises `RunStopped` after `stop`, `DeviceError` where it fails or gives NaN."""
         session = self._session  # held here: a session that is released while it runs takes the process with it
         if session is None:
             raise DeviceError("the engine is closed")
-        call = self._call = _Call()
+        call = self._call = _RunInFlight()
         try:
             arrays = session.run(self._names, inputs, call.options)
         except Exception as error:
-            raise Stopped("stopped") if call.stopped else DeviceError(one_line(error)) from None
+            raise RunStopped("stopped") if call.stopped else DeviceError(one_line(error)) from None
         finally:
             self._call = None
         outputs = dict(zip(self._names, arrays, strict=True))

@@ -16,7 +16,7 @@ class DeviceError(Exception):
     """Weather on a device: a load or a run failed. Becomes a `LoadFailed` or `Failed` event, never a traceback."""
 
 
-class Stopped(DeviceError):
+class RunStopped(DeviceError):
     """The run was ended by `Engine.stop`."""
 
 
@@ -47,7 +47,7 @@ class Engine(Protocol):
     outputs: tuple[TensorSpec, ...]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """All outputs by name. Raises `Stopped` after `stop`, `DeviceError` when the runtime fails."""
+        """All outputs by name. Raises `RunStopped` after `stop`, `DeviceError` when the runtime fails."""
 
     def stop(self) -> None:
         """From another thread: ask the call in flight to end at the next operator. None in flight: nothing happens."""

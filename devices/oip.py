@@ -34,7 +34,7 @@ class WireError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WireMessage:
     """A body, and how much of it is JSON; None: all of it."""
 
     body: bytes
@@ -51,7 +51,7 @@ class Message:
 
 def packed(
     head: Mapping[str, Any], kind: Kind, tensors: Mapping[str, Array], binary: Collection[str] | None = None
-) -> Message:
+) -> WireMessage:
     """`head` with these tensors under the key `kind`. `binary`: names of those that go as bytes; None: all of them."""
     tables, tail = [], []
     for name, array in tensors.items():
@@ -63,7 +63,7 @@ def packed(
             table["data"] = numbers_of(array)
         tables.append(table)
     text = json.dumps({**head, kind: tables}, separators=(",", ":")).encode()
-    return Message(b"".join([text, *tail]), len(text) if tail else None)
+    return WireMessage(b"".join([text, *tail]), len(text) if tail else None)
 
 
 def datatype_of(array: Array) -> str:

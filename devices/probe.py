@@ -13,7 +13,7 @@ from devices.cpu import installed_runtimes
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One line of the doctor's report."""
 
     name: str
@@ -23,7 +23,7 @@ class Finding:
     needed: bool = False  # False: something works without it
 
 
-def probe() -> list[Finding]:
+def probe() -> list[DoctorFinding]:
     """Look at this machine; takes well under a second, starts nothing, changes nothing."""
     return [
         _cpu(),
@@ -77,57 +77,57 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cpu() -> Finding:
-    return Finding("processor", "ok", f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable", needed=True)
+def _cpu() -> DoctorFinding:
+    return DoctorFinding("processor", "ok", f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable", needed=True)
 
 
-def _memory() -> Finding:
+def _memory() -> DoctorFinding:
     table = _meminfo()
     total, free = table.get("MemTotal", 0), table.get("MemAvailable", 0)
-    return Finding("memory", "ok", f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB available", needed=True)
+    return DoctorFinding("memory", "ok", f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB available", needed=True)
 
 
-def _batch_class() -> Finding:
+def _batch_class() -> DoctorFinding:
     if hasattr(os, "SCHED_BATCH"):
-        return Finding("batch class", "ok", "background work runs in SCHED_BATCH")
-    return Finding("batch class", "missing", "background work shares the normal class", "run on Linux")
+        return DoctorFinding("batch class", "ok", "background work runs in SCHED_BATCH")
+    return DoctorFinding("batch class", "missing", "background work shares the normal class", "run on Linux")
 
 
-def _runtime() -> Finding:
+def _runtime() -> DoctorFinding:
     found = installed_runtimes()
     if len(found) > 1:
         remedy = f"pip uninstall -y {' '.join(found)} && pip install onnxruntime"
-        return Finding("onnxruntime", "broken", f"{' and '.join(found)} break each other", remedy, needed=True)
+        return DoctorFinding("onnxruntime", "broken", f"{' and '.join(found)} break each other", remedy, needed=True)
     if not found:
-        return Finding("onnxruntime", "missing", "runs models on the CPU", "pip install onnxruntime", needed=True)
-    return Finding("onnxruntime", "ok", f"{found[0]} {_version(found[0])}", needed=True)
+        return DoctorFinding("onnxruntime", "missing", "runs models on the CPU", "pip install onnxruntime", needed=True)
+    return DoctorFinding("onnxruntime", "ok", f"{found[0]} {_version(found[0])}", needed=True)
 
 
-def _package(name: str, purpose: str, remedy: str, needed: bool) -> Finding:
+def _package(name: str, purpose: str, remedy: str, needed: bool) -> DoctorFinding:
     version = _version(name)
     if version is None:
-        return Finding(name, "missing", purpose, remedy, needed)
-    return Finding(name, "ok", f"{version}, {purpose}", needed=needed)
+        return DoctorFinding(name, "missing", purpose, remedy, needed)
+    return DoctorFinding(name, "ok", f"{version}, {purpose}", needed=needed)
 
 
-def _program(name: str, purpose: str, remedy: str) -> Finding:
+def _program(name: str, purpose: str, remedy: str) -> DoctorFinding:
     # Debian puts daemons where an ordinary user's PATH does not look.
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
-    return Finding(name, "ok", f"{path}, {purpose}") if path else Finding(name, "missing", purpose, remedy)
+    return DoctorFinding(name, "ok", f"{path}, {purpose}") if path else DoctorFinding(name, "missing", purpose, remedy)
 
 
-def _gpu() -> Finding:
+def _gpu() -> DoctorFinding:
     remedy = "install the NVIDIA driver if this machine has such a GPU"
     if not (tool := shutil.which("nvidia-smi")):
-        return Finding("NVIDIA GPU", "missing", "nvidia-smi not found", remedy)
+        return DoctorFinding("NVIDIA GPU", "missing", "nvidia-smi not found", remedy)
     query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("NVIDIA GPU", "broken", f"nvidia-smi: {error}", remedy)
+        return DoctorFinding("NVIDIA GPU", "broken", f"nvidia-smi: {error}", remedy)
     if said.returncode != 0:
-        return Finding("NVIDIA GPU", "broken", " ".join((said.stderr or said.stdout).split())[:200], remedy)
-    return Finding("NVIDIA GPU", "ok", "; ".join(said.stdout.strip().splitlines()))
+        return DoctorFinding("NVIDIA GPU", "broken", " ".join((said.stderr or said.stdout).split())[:200], remedy)
+    return DoctorFinding("NVIDIA GPU", "ok", "; ".join(said.stdout.strip().splitlines()))
 
 
 def _version(distribution: str) -> str | None:

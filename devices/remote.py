@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from devices.interface import DeviceError, DeviceLost, Stopped, Tensors, TensorSpec
-from devices.oip import LENGTH_HEADER, Message, WireError, packed, spec_of, unpacked
+from devices.interface import DeviceError, DeviceLost, RunStopped, Tensors, TensorSpec
+from devices.oip import LENGTH_HEADER, WireError, WireMessage, packed, spec_of, unpacked
 
 PEERS_SHARE = 0.9  # of the time limit: what the peer has for it, so that it says itself that it was late
 CHUNK_BYTES = 1 << 20
@@ -73,7 +73,7 @@ class Remote:
         except OSError as error:
             raise DeviceError(f"{self.name}: {graph}: {error.strerror}") from None
         try:
-            table = loads(self._answer(_Call(), "GET", f"/v2/models/{digest}").body)
+            table = loads(self._answer(_RemoteCall(), "GET", f"/v2/models/{digest}").body)
             inputs, outputs = (tuple(map(spec_of, table[key])) for key in ("inputs", "outputs"))
         except (ValueError, KeyError, TypeError) as error:
             raise DeviceError(f"{self.name}: {self.url} describes {digest[:12]} wrongly: {error}") from None
@@ -85,13 +85,13 @@ class Remote:
     def back(self) -> bool:
         """Does the peer answer, and is it ready?"""
         try:
-            self._answer(_Call(), "GET", "/v2/health/ready")
+            self._answer(_RemoteCall(), "GET", "/v2/health/ready")
         except DeviceError:
             return False
         return True
 
-    def infer(self, call: "_Call", digest: str, inputs: Tensors) -> dict[str, np.ndarray]:
-        """All outputs. Raises `Stopped`, `DeviceError`, `DeviceLost`."""
+    def infer(self, call: "_RemoteCall", digest: str, inputs: Tensors) -> dict[str, np.ndarray]:
+        """All outputs. Raises `RunStopped`, `DeviceError`, `DeviceLost`."""
         limits = {"timeout": round(self.timeout_s * PEERS_SHARE * 1e6), "binary_data_output": True}
         message = packed({"parameters": limits}, "inputs", inputs)
         answer = self._answer(call, "POST", f"/v2/models/{digest}/infer", message)
@@ -102,7 +102,7 @@ class Remote:
 
     # ---- one call ----------------------------------------------------------------------------------------------
 
-    def _answer(self, call: "_Call", verb: str, path: str, message: Message | None = None) -> Message:
+    def _answer(self, call: "_RemoteCall", verb: str, path: str, message: WireMessage | None = None) -> WireMessage:
         """The body of a good answer. A connection that was idle may be stale: then once more, on another one."""
         until = monotonic() + self.timeout_s
         try:
@@ -115,13 +115,19 @@ class Remote:
             return self._ask(call, self._kind(*self._address), until, verb, path, message)
         except (OSError, HTTPException) as error:
             if call.stopped:
-                raise Stopped("stopped") from None
+                raise RunStopped("stopped") from None
             said = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             raise DeviceLost(f"{self.name}: {self.url}: {said}", self.back) from None
 
     def _ask(
-        self, call: "_Call", connection: HTTPConnection, until: float, verb: str, path: str, message: Message | None
-    ) -> Message:
+        self,
+        call: "_RemoteCall",
+        connection: HTTPConnection,
+        until: float,
+        verb: str,
+        path: str,
+        message: WireMessage | None,
+    ) -> WireMessage:
         kept = False
         try:
             connection.timeout = left_s(until)
@@ -142,10 +148,10 @@ class Remote:
         if response.status != 200:
             raise DeviceError(f"{self.name}: {self.url} says {response.status}: {error_of(got)}")
         length = response.getheader(LENGTH_HEADER)
-        return Message(got, int(length) if length and length.isdecimal() else None)
+        return WireMessage(got, int(length) if length and length.isdecimal() else None)
 
 
-class _Call:
+class _RemoteCall:
     """One call on its way. What stops it may come from another thread, at any moment of it or after it."""
 
     __slots__ = ("connection", "lock", "stopped")
@@ -156,10 +162,10 @@ class _Call:
         self.connection: HTTPConnection | None = None
 
     def begin(self, connection: HTTPConnection) -> None:
-        """From here on `stop` cuts this connection. Raises `Stopped` where it came before."""
+        """From here on `stop` cuts this connection. Raises `RunStopped` where it came before."""
         with self.lock:
             if self.stopped:
-                raise Stopped("stopped")
+                raise RunStopped("stopped")
             connection.sock.settimeout(connection.timeout)
             self.connection = connection
 
@@ -185,14 +191,14 @@ class RemoteEngine:
     def __init__(self, device: Remote, digest: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]):
         self.inputs, self.outputs = inputs, outputs
         self._device, self._digest = device, digest
-        self._call: _Call | None = None
+        self._call: _RemoteCall | None = None
         self._closed = False
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """Raises `Stopped` after `stop`, `DeviceError` where the peer refuses, `DeviceLost` where there is none."""
+        """Raises `RunStopped` after `stop`, `DeviceError` where the peer refuses, `DeviceLost` where there is none."""
         if self._closed:
             raise DeviceError("the engine is closed")
-        call = self._call = _Call()
+        call = self._call = _RemoteCall()
         try:
             found = self._device.infer(call, self._digest, inputs)
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from devices.interface import DeviceError, Stopped, Tensors, TensorSpec
+from devices.interface import DeviceError, RunStopped, Tensors, TensorSpec
 
 Table = list[tuple[int, float]]  # batch size, ms; ascending
 
@@ -98,7 +98,7 @@ class SimulatedEngine:
         self._running = self._closed = False
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """Waits as long as the table says. Raises `Stopped`, or `DeviceError` when an input is missing or misshapen."""
+        """Waits as long as the table says. Raises `RunStopped`; `DeviceError`: an input is missing or misshapen."""
         if self._closed:
             raise DeviceError("the engine is closed")
         batch = self._check(inputs)
@@ -106,7 +106,7 @@ class SimulatedEngine:
         self._running = True
         try:
             if self._stop.wait(self._device.duration_ms(batch, self.table) / 1e3):
-                raise Stopped("stopped")
+                raise RunStopped("stopped")
         finally:
             self._running = False
         return {spec.name: self._made(spec, batch) for spec in self.outputs}

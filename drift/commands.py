@@ -6,14 +6,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from drift.jobs import Job
+from drift.jobs import BackgroundJob
 from drift.samples import Sample
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class RepairCandidate:
     """A repaired model. `None` means: as it serves now.
 
     kind: name of the response that made it. head: the head stage's arrays by graph input name. graph: ONNX bytes of the
@@ -36,18 +36,18 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Work:
+class RunJob:
     """Run `job.step(budget_ns)` as background steps of one lane until it says True (or its error is set)."""
 
     name: str
-    job: Job
+    job: BackgroundJob
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Promote:
     """Store and serve. Answer with `Adaptation.promoted(name)` or `Adaptation.refused(reason)`."""
 
-    candidate: Candidate
+    candidate: RepairCandidate
     evidence: Mapping[str, Any]
 
 
@@ -67,4 +67,4 @@ class Note:
     fields: Mapping[str, Any]
 
 
-Order = Ask | Work | Promote | Rollback | Note
+Command = Ask | RunJob | Promote | Rollback | Note

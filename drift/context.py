@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from drift.commands import Note, Order, Work
-from drift.detection.monitor import Watch
-from drift.detection.thresholds import DAY_S, Channel, Guard, World, calibrate, rate_per_test
+from drift.commands import Command, Note, RunJob
+from drift.detection.monitor import DriftMonitor
+from drift.detection.thresholds import DAY_S, CalibratedDetector, Channel, ReferenceWorld, calibrate, rate_per_test
 from drift.episode import Episode, labelled
-from drift.evaluation.audit import Finding, centroid, find
+from drift.evaluation.audit import AuditFinding, centroid, find
 from drift.evaluation.paired_run import trial
-from drift.jobs import Clock, Job, Slices
+from drift.jobs import BackgroundJob, Clock, Slices
 from drift.labels import Labels
-from drift.repair.deployed import Incumbent
-from drift.repair.inference import Forward
+from drift.repair.deployed import DeployedModel
+from drift.repair.inference import BackboneRunner
 from drift.repair.response import Situation
 from drift.samples import Recent, Reference, Replay, Sample
 from drift.settings import MS, DriftSettings, S
@@ -23,16 +23,16 @@ from drift.settings import MS, DriftSettings, S
 STORED_MAX = 3  # earlier variants that can be recalled: the first one and the newest
 
 
-class Bench:
+class AdaptationContext:
     """State of one model, and the few moves that its states share. Decides nothing."""
 
     def __init__(
         self,
         model: str,
-        incumbent: Incumbent,
+        incumbent: DeployedModel,
         reference: Reference,
         settings: DriftSettings,
-        forward: Forward,
+        forward: BackboneRunner,
         clock: Clock,
         seed: int,
     ):
@@ -47,23 +47,23 @@ class Bench:
         self.replay = Replay.of(reference, incumbent.graph, settings.replay, self.rng)
         held = reference.split()[1]
         self.old = reference.labelled(np.sort(self.rng.permutation(held)[: settings.old_held_out]))
-        self.first = World(reference.probs, reference.stream, reference.block)
+        self.first = ReferenceWorld(reference.probs, reference.stream, reference.block)
         self.block_ns = int(settings.block_s * S)
-        self.watch = Watch(settings.window, settings.pooled_window, self.block_ns)
+        self.watch = DriftMonitor(settings.window, settings.pooled_window, self.block_ns)
         self.recent = Recent()
         timeout_ns = int(settings.label_timeout_s * S)
         self.labels = Labels(reference.probs.shape[1], settings.label_confidence_min, timeout_ns)
-        self.stored: list[tuple[Incumbent, list[Guard]]] = []
+        self.stored: list[tuple[DeployedModel, list[CalibratedDetector]]] = []
         self.counts: Counter[str] = Counter()
-        self.job: Job | None = None
-        self.orders: list[Order] = []
+        self.job: BackgroundJob | None = None
+        self.orders: list[Command] = []
         self.now_ns = 0
 
     def samples(self, since_ns: int) -> list[Sample]:
         """Recent answers of the variant that serves."""
         return [s for s in self.recent.since(since_ns) if s.variant in ("", self.incumbent.name)]
 
-    def replace(self, incumbent: Incumbent) -> None:
+    def replace(self, incumbent: DeployedModel) -> None:
         """Something new serves; what served before can be recalled. A variant that returns knows its worlds."""
         self.stored.append((self.incumbent, self.watch.guards))
         if len(self.stored) > STORED_MAX:
@@ -72,7 +72,7 @@ class Bench:
         known = [guards for stored, guards in self.stored if stored.same_as(incumbent)]
         self.renew(known[-1] if known else [])
 
-    def begin_with(self, incumbent: Incumbent) -> None:
+    def begin_with(self, incumbent: DeployedModel) -> None:
         """A variant that we did not make serves: all that can be recalled is the one that was ported."""
         self.incumbent = incumbent
         self.stored = [] if incumbent.same_as(self.ported) else [(self.ported, [])]
@@ -83,12 +83,12 @@ class Bench:
         self.incumbent, guards = self.stored.pop()
         self.renew(guards)
 
-    def renew(self, guards: list[Guard]) -> None:
+    def renew(self, guards: list[CalibratedDetector]) -> None:
         """Another variant serves: its signals start from nothing."""
         self.watch.clear()
         self.watch.guards = list(guards)
 
-    def find(self, answers: list[tuple[Any, int]]) -> Finding:
+    def find(self, answers: list[tuple[Any, int]]) -> AuditFinding:
         s = self.settings
         right = sum(int(probs.argmax() == label) for probs, label in answers)
         return find(right, len(answers), self.expected, self.labels.classes, s.teacher_error, s.alpha, s.margin)
@@ -120,7 +120,7 @@ class Bench:
     def parts(self, episode: Episode) -> tuple[list[Sample], list[Sample]]:
         return episode.parts(self.recent.since(episode.since_ns), int(self.settings.gap_ms * MS))
 
-    def calibration(self, world: World, streams: int) -> Slices:
+    def calibration(self, world: ReferenceWorld, streams: int) -> Slices:
         s = self.settings
         channels = (Channel("stream", s.window), Channel("pooled", s.pooled_window, max(2, streams)))
         count = max(1, len(s.models)) * (streams + 1) * len(self.tests)
@@ -128,7 +128,7 @@ class Bench:
         rng = np.random.default_rng(int(self.rng.integers(2**31)))
         return calibrate(world, self.tests, channels, rate, rng, s.bootstrap_draws)
 
-    def work(self, name: str, slices: Callable[[], Slices]) -> Job | None:
+    def work(self, name: str, slices: Callable[[], Slices]) -> BackgroundJob | None:
         """Start a job if none runs; the job once it is done, and then no more."""
         if self.job is None:
             self.start(name, slices())
@@ -136,10 +136,10 @@ class Bench:
 
     def start(self, name: str, slices: Slices) -> None:
         assert self.job is None, "one job at a time"
-        self.job = Job(name, slices, self.clock)
-        self.orders.append(Work(f"{self.model}/{name}", self.job))
+        self.job = BackgroundJob(name, slices, self.clock)
+        self.orders.append(RunJob(f"{self.model}/{name}", self.job))
 
-    def finished(self) -> Job | None:
+    def finished(self) -> BackgroundJob | None:
         if self.job is None or not self.job.done:
             return None
         job, self.job = self.job, None
@@ -158,5 +158,5 @@ class Bench:
         self.orders.append(Note(kind, {"model": self.model, "variant_now": self.incumbent.name, **fields}))
 
 
-def spent(job: Job) -> Mapping[str, float]:
+def spent(job: BackgroundJob) -> Mapping[str, float]:
     return {"spent_ms": round(job.spent_ns / MS, 1)}

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from drift.commands import Order
-from drift.context import Bench, spent
+from drift.commands import Command
+from drift.context import AdaptationContext, spent
 from drift.detection.monitor import TRAIL_MAX, Alarm
 from drift.episode import Episode
-from drift.jobs import Clock, Job
-from drift.repair.deployed import Incumbent
-from drift.repair.inference import Forward
+from drift.jobs import BackgroundJob, Clock
+from drift.repair.deployed import DeployedModel
+from drift.repair.inference import BackboneRunner
 from drift.samples import Reference, Sample, Stride
 from drift.settings import MS, DriftSettings, S
-from drift.workflow import Course
+from drift.workflow import Workflow
 
 WIDER = 3  # samples until the next check-in, as a multiple of the last
 COUNTS = (
@@ -28,7 +28,7 @@ COUNTS = (
 )
 
 
-class Adaptation:
+class AdaptationController:
     """Drive it from one thread: `observe` answers, `labelled` labels, carry out `orders`; report `promoted`, `refused`,
     `rolled_back`, `served`. Jobs run wherever there is time; their results are picked up by the next `orders`.
 
@@ -47,17 +47,17 @@ class Adaptation:
     def __init__(
         self,
         model: str,
-        incumbent: Incumbent,
+        incumbent: DeployedModel,
         reference: Reference,
         settings: DriftSettings,
-        forward: Forward,
+        forward: BackboneRunner,
         clock: Clock,
         seed: int = 0,
     ):
-        self.bench = Bench(model, incumbent, reference, settings, forward, clock, seed)
+        self.bench = AdaptationContext(model, incumbent, reference, settings, forward, clock, seed)
         self._stride = Stride(int(settings.stride_ms * MS), settings.per_frame)
         self._state = "starting"  # starting, watching, settling; or that of the course
-        self._course: Course | None = None
+        self._course: Workflow | None = None
         self._check_at = settings.world_min if settings.check_in else 0  # samples until the next check-in; 0: none
         self._tested_ns = self._quiet_until_ns = 0
         self._world_ns = 0  # since when the world is the one that is known
@@ -67,7 +67,7 @@ class Adaptation:
         return self._course.state if self._course is not None else self._state
 
     @property
-    def incumbent(self) -> Incumbent:
+    def incumbent(self) -> DeployedModel:
         return self.bench.incumbent
 
     # ---- what the world reports
@@ -106,7 +106,7 @@ class Adaptation:
         assert self._course is not None, "nothing was ordered that could be refused"
         self._course.refused(reason)
 
-    def served(self, incumbent: Incumbent) -> None:
+    def served(self, incumbent: DeployedModel) -> None:
         """Somebody else moved the pointer: begin anew with that variant, and audit it."""
         bench = self.bench
         if bench.job is not None:
@@ -130,7 +130,7 @@ class Adaptation:
 
     # ---- what the world is to do
 
-    def orders(self, now_ns: int) -> list[Order]:
+    def orders(self, now_ns: int) -> list[Command]:
         """Everything to be done now; call it a few times per second. Cheap: tests of full windows, no inference."""
         self.bench.now_ns = now_ns
         for _ in range(4):  # a course may end and the next state begin in one call
@@ -152,7 +152,7 @@ class Adaptation:
         else:
             self._while_settling()
 
-    def _follow(self, course: Course) -> None:
+    def _follow(self, course: Workflow) -> None:
         if course.end is None:
             return
         settings, routine = self.bench.settings, course.episode.purpose == "check_in" and not course.episode.promotions
@@ -188,7 +188,7 @@ class Adaptation:
 
     def _suspect(self, alarm: Alarm, purpose: str) -> None:
         self.bench.labels.forget()
-        self._course = Course(self.bench, Episode(alarm, purpose, alarm.since_ns, self.bench.now_ns))
+        self._course = Workflow(self.bench, Episode(alarm, purpose, alarm.since_ns, self.bench.now_ns))
 
     def _while_settling(self) -> None:
         """Learn the world as it is now, once enough of it was seen with this variant."""
@@ -199,7 +199,7 @@ class Adaptation:
         if job is not None:
             self._learned(job)
 
-    def _learned(self, job: Job) -> None:
+    def _learned(self, job: BackgroundJob) -> None:
         if job.error is None and job.result is not None:
             self.bench.watch.know(job.result)
             self.bench.note("calibrated", worlds=len(self.bench.watch.guards), **spent(job))

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from drift.commands import Candidate
+from drift.commands import RepairCandidate
 from drift.detection.monitor import Alarm
-from drift.evaluation.audit import Finding
+from drift.evaluation.audit import AuditFinding
 from drift.samples import Labelled, Sample
 
 
@@ -24,10 +24,10 @@ class Episode:
         default_factory=set
     )  # ids of those chosen because they are far: to learn from, not to judge by
     rounds: int = 0
-    finding: Finding | None = None
+    finding: AuditFinding | None = None
     split_ns: int = 0  # training samples are older than this
     rung: int = 0
-    candidate: Candidate | None = None
+    candidate: RepairCandidate | None = None
     promotions: int = 0
 
     def parts(self, samples: Sequence[Sample], gap_ns: int) -> tuple[list[Sample], list[Sample]]:

@@ -9,7 +9,7 @@ Clock = Callable[[], int]  # nanoseconds, monotonic
 Slices = Generator[None, None, Any]  # yields between slices of a few milliseconds; returns its result
 
 
-class Job:
+class BackgroundJob:
     """One piece of background work. `step` runs in a lane's thread; `result` and `error` are read once it is done."""
 
     def __init__(self, name: str, slices: Slices, clock: Clock):

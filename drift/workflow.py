@@ -3,23 +3,23 @@
 import numpy as np
 
 from drift.commands import Promote, Rollback
-from drift.context import Bench, spent
+from drift.context import AdaptationContext, spent
 from drift.episode import Episode, labelled, split_time
-from drift.evaluation.audit import Finding, choose
+from drift.evaluation.audit import AuditFinding, choose
 from drift.evaluation.judge import Verdict, judge, worse
 from drift.evaluation.paired_run import trial
-from drift.jobs import Job
-from drift.repair.deployed import Incumbent
+from drift.jobs import BackgroundJob
+from drift.repair.deployed import DeployedModel
 from drift.repair.response import Response
 from drift.samples import Sample
 from drift.settings import S
 
 
-class Course:
+class Workflow:
     """A state machine over a bench. `end` is None until it is over: then "settle" (learn the world as it is since
     `since_ns`) or "rest" (no alarm for a while, or the same one would come at once)."""
 
-    def __init__(self, bench: Bench, episode: Episode):
+    def __init__(self, bench: AdaptationContext, episode: Episode):
         self.bench, self.episode = bench, episode
         self.state = "auditing"
         self.end: str | None = None
@@ -102,7 +102,7 @@ class Course:
             episode.far = {samples[i].id for i in far}
         self.bench.ask([samples[i] for i in (*chance, *(far if first else ()))], episode.purpose)
 
-    def _audited(self, episode: Episode, finding: Finding) -> None:
+    def _audited(self, episode: Episode, finding: AuditFinding) -> None:
         self.bench.accuracy_estimate = finding.accuracy
         self.bench.count_and_note("audit", purpose=episode.purpose, rounds=episode.rounds, **finding.fields())
         if finding.verdict == "harmful":
@@ -230,7 +230,7 @@ class Course:
         if job is not None:
             self._compared(episode, previous, job)
 
-    def _compared(self, episode: Episode, previous: Incumbent, job: Job) -> None:
+    def _compared(self, episode: Episode, previous: DeployedModel, job: BackgroundJob) -> None:
         if job.error:
             self.bench.note("probation", outcome="failed", reason=job.error)
             self.settle(self.since_ns)

@@ -21,7 +21,7 @@ SECRET = re.compile(r"\{(LEEWAY_[A-Z0-9_]+)\}")  # "{LEEWAY_MQTT_PASSWORD}" in a
 Table = TypeVar("Table", bound=BaseModel)
 
 
-class App(PlugIn):
+class AppSettings(PlugIn):
     """What a frame asks for: an answer plug-in, its options, and the time it may take."""
 
     slo_ms: float = Field(gt=0, description="deadline of a frame, counted from its arrival at the daemon, ms")
@@ -31,7 +31,7 @@ class App(PlugIn):
         return build({**self.model_dump(exclude={"slo_ms", "priority"}), **more})
 
 
-class Stream(Strict):
+class StreamSettings(Strict):
     """One camera, or `*` for every camera that has no entry of its own."""
 
     apps: tuple[str, ...] = Field(min_length=1, description="names of `apps` that each frame goes through")
@@ -41,7 +41,7 @@ class Stream(Strict):
     enabled: bool = True
 
 
-class Background(Strict):
+class BackgroundSettings(Strict):
     """Time for work without a deadline: audits, labelling, retraining."""
 
     share: float = Field(0.5, ge=0, le=1, description="largest share of each lane's time")
@@ -71,14 +71,14 @@ class Config(Strict):
         None,
         description="takes the place of every app that asks one model (`edge.answers.single:Single`); gets `model`",
     )
-    apps: dict[str, App] = Field(min_length=1)
+    apps: dict[str, AppSettings] = Field(min_length=1)
     variants: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="model -> names of its variants in the repository that may be asked beside the one that serves, "
         "by answers and policies that choose between them or ask several; loaded like it",
     )
-    streams: dict[str, Stream] = Field(min_length=1)
-    background: Background = Field(default_factory=lambda: Background.model_validate({}))
+    streams: dict[str, StreamSettings] = Field(min_length=1)
+    background: BackgroundSettings = Field(default_factory=lambda: BackgroundSettings.model_validate({}))
     transition: Transition = Field(
         "auto",
         description="how a version gives way to the next: availability (the old one serves until the new one is "
@@ -92,7 +92,7 @@ class Config(Strict):
     journal: Path | None = Field(None, description="write alarms, audits, promotions as JSON lines to this file")
     stats_period_s: float = Field(1.0, gt=0, description="how often statistics are published")
 
-    def stream(self, name: str) -> Stream | None:
+    def stream(self, name: str) -> StreamSettings | None:
         return self.streams.get(name) or self.streams.get("*")
 
 

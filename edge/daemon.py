@@ -19,27 +19,29 @@ from edge.core.interfaces import Combines, Learns, Observer
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
 from edge.core.state import Estimator, State
+from edge.data.job import Listener
 from edge.estimators.with_network import WithNetwork
 from edge.observers.adaptation.labels import Labeller, People, Teacher
-from edge.observers.adaptation.observer import STEPS, Adapt
+from edge.observers.adaptation.observer import STEPS, AdaptationObserver
 from edge.observers.adaptation.wiring import background_answers, step_models, teachers, watched_models
-from edge.observers.delayed_feedback import Hindsight
+from edge.observers.delayed_feedback import DelayedFeedback
 from edge.observers.journal import Journal
 from edge.observers.metrics import Metrics
 from edge.observers.ready import Ready
 from edge.observers.results import Results
-from edge.observers.serving_watch import Watch, served
+from edge.observers.serving_watch import ServingWatch, served
 from edge.observers.stats import Stats
 from edge.observers.trace import Trace
 from edge.policies.wrappers.default_stack import complete
 from edge.runtime.lane import LaneThreads
-from edge.runtime.prediction_cache import Cache
+from edge.runtime.prediction_cache import PredictionCache
 from edge.runtime.signals import stopped_by_signals
 from edge.runtime.worker import Worker
-from edge.runtime.world import Listener, Live
+from edge.runtime.world import LiveWorld
 from edge.sources.http.catalogue import PREFIX, Catalogue
 from edge.sources.http.server import HttpSource
-from edge.sources.mqtt.source import Answer, MqttSource
+from edge.sources.mqtt.envelope import LabelAnswer
+from edge.sources.mqtt.source import MqttSource
 from edge.systems import replaced
 from porting.errors import UserError
 from porting.repository.repository import Repository
@@ -48,12 +50,12 @@ log = logging.getLogger("leeway")
 
 
 @dataclass(slots=True)
-class Parts:
+class WiredDaemon:
     """The wired daemon."""
 
     config: Config
     repository: Repository
-    world: Live
+    world: LiveWorld
     scheduler: Scheduler
     source: MqttSource
     metrics: Metrics
@@ -79,7 +81,7 @@ class Parts:
 
 
 def serve(
-    config: Config, duration_s: float | None = None, on_ready: Callable[[Parts], None] = lambda _: None
+    config: Config, duration_s: float | None = None, on_ready: Callable[[WiredDaemon], None] = lambda _: None
 ) -> dict[str, Any]:
     """Run until told to stop; returns the last statistics. Raises `UserError` where the box cannot serve that."""
     parts = wire(config)
@@ -113,27 +115,27 @@ def serve(
     return last
 
 
-def wire(config: Config) -> Parts:
+def wire(config: Config) -> WiredDaemon:
     """Every part, made and connected; nothing runs yet."""
     repository = Repository(config.models)
     devices: dict[str, Device] = {name: table.build(name=name) for name, table in config.devices.items()}
     main = nearest(devices)
     listeners: list[Listener] = []
     lanes: dict[str, LaneThreads] = {}
-    world = Live(config, lanes, listeners)
+    world = LiveWorld(config, lanes, listeners)
     step_ns = round(config.background.step_ms * 1e6)
     lanes.update({name: LaneThreads(device, repository, world.post, step_ns) for name, device in devices.items()})
 
     worker = Worker(world.call, lambda: main.enter(background=True))
     people = People(worker) if config.drift is not None and not teachers(config) else None
     asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
-    hindsight = Hindsight(world.post) if any(isinstance(answer, Learns) for answer in asked.values()) else None
+    hindsight = DelayedFeedback(world.post) if any(isinstance(answer, Learns) for answer in asked.values()) else None
     source = MqttSource(config.mqtt, world.receive, hears(world, people, hindsight))
     journal = Journal(source, time, config.journal, log.warning)
     if people is not None:
         people.ask_label = source.ask_label
     labeller: Labeller = people or Teacher(world, config.drift.teacher_of if config.drift else lambda model: None)
-    adapt = Adapt(world, repository, labeller, watched_models(config, repository, main), journal, worker)
+    adapt = AdaptationObserver(world, repository, labeller, watched_models(config, repository, main), journal, worker)
 
     prices = {name: device.price_per_request for name, device in devices.items() if isinstance(device, Remote)}
     metrics = Metrics(frozenset(teachers(config)), frozenset(config.streams), prices)
@@ -141,7 +143,7 @@ def wire(config: Config) -> Parts:
     listeners += [metrics, Results(source, answers, world.post), adapt, *([hindsight] if hindsight else [])]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
     scheduler = Scheduler(State(estimator_of(config, devices), transition=config.transition), policy, answers)
-    cache = Cache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
+    cache = PredictionCache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
     if cache is not None:
         listeners.append(cache)
         world.recall = cache.recall
@@ -154,7 +156,7 @@ def wire(config: Config) -> Parts:
         period_ns=round(config.stats_period_s * 1e9),
         cache=cache.counters if cache else dict,
     )
-    watch = Watch(
+    watch = ServingWatch(
         repository,
         models_of(answers),
         main.kind,
@@ -167,7 +169,7 @@ def wire(config: Config) -> Parts:
     http = HttpSource(config.http, repository, catalogue, world, limits_of(config, asked)) if config.http else None
     others: list[Observer] = [*([cache] if cache else []), *([catalogue] if http else [])]
     observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *others, *traces]
-    return Parts(config, repository, world, scheduler, source, metrics, stats, observers, traces, http)
+    return WiredDaemon(config, repository, world, scheduler, source, metrics, stats, observers, traces, http)
 
 
 def nearest(devices: Mapping[str, Device]) -> Device:
@@ -186,11 +188,13 @@ def tell(source: MqttSource, table: Mapping[str, Any]) -> None:
     source.publish("stats", table, retain=True, qos=1 if table["final"] else 0)
 
 
-def hears(world: Live, people: People | None, hindsight: Hindsight | None) -> Callable[[Answer], None] | None:
+def hears(
+    world: LiveWorld, people: People | None, hindsight: DelayedFeedback | None
+) -> Callable[[LabelAnswer], None] | None:
     """What people answer comes on the network thread and belongs on the loop's. None: nobody wants to know."""
     wanted = [each.answered for each in (people, hindsight) if each is not None]
 
-    def tell_all(answer: Answer) -> None:
+    def tell_all(answer: LabelAnswer) -> None:
         for answered in wanted:
             answered(answer.id, answer.label)
 
@@ -255,7 +259,7 @@ def check_accuracy(app: str, answer: ModelLess, found: Served) -> None:
         )
 
 
-def model_tables(state: State, adapt: Adapt) -> dict[str, dict[str, Any]]:
+def model_tables(state: State, adapt: AdaptationObserver) -> dict[str, dict[str, Any]]:
     """Per model: which variant serves, and how its adaptation stands."""
     tables = adapt.tables()
     return {

@@ -12,8 +12,8 @@ from math import sqrt
 from statistics import NormalDist
 
 from edge.core.events import Arrived, Combined, Event, Feedback, Reply, Request, Run, Time
-from edge.core.hashing import chance
-from edge.core.interfaces import Answer, Combines, Moment, Verdict, Vote
+from edge.core.hashing import hash_uniform
+from edge.core.interfaces import AnswerRule, Combines, EnsembleVerdict, Moment, Vote
 from edge.core.state import State
 
 NORMAL = NormalDist()
@@ -36,7 +36,7 @@ class Truth:
 
     def label(self, request: Request) -> str:
         """What is to be seen there."""
-        return self.labels[int(chance(self.seed, "label", request.id) * len(self.labels))]
+        return self.labels[int(hash_uniform(self.seed, "label", request.id) * len(self.labels))]
 
     def vote(self, request: Request, member: str) -> Vote:
         """What this member says, and how sure it is: the surer, the further it is from changing its mind."""
@@ -46,8 +46,12 @@ class Truth:
 
     def _mistake(self, request: Request, member: str, label: str) -> str:
         wrong = [other for other in self.labels if other != label]
-        traps = chance(self.seed, "falls", request.id, member) < self.trap
-        drawn = chance(self.seed, "trap", request.id) if traps else chance(self.seed, "wrong", request.id, member)
+        traps = hash_uniform(self.seed, "falls", request.id, member) < self.trap
+        drawn = (
+            hash_uniform(self.seed, "trap", request.id)
+            if traps
+            else hash_uniform(self.seed, "wrong", request.id, member)
+        )
         return wrong[int(drawn * len(wrong))]
 
     def accuracy(self, request: Request, member: str) -> float:
@@ -61,11 +65,11 @@ class Truth:
     def _skill(self, request: Request, member: str, label: str) -> float:
         """In standard deviations of difficulty; its mean over labels fits the member's accuracy."""
         skill = quantile(self.accuracy(request, member)) * sqrt(1 + self.skew**2)
-        return skill + self.skew * quantile(chance(self.seed, "skill", member, label)) if self.skew else skill
+        return skill + self.skew * quantile(hash_uniform(self.seed, "skill", member, label)) if self.skew else skill
 
     def _difficulty(self, request: Request, member: str) -> float:
-        shared = quantile(chance(self.seed, "difficulty", request.id))
-        own = quantile(chance(self.seed, "own", request.id, member))
+        shared = quantile(hash_uniform(self.seed, "difficulty", request.id))
+        own = quantile(hash_uniform(self.seed, "own", request.id, member))
         return sqrt(self.alike) * shared + sqrt(1 - self.alike) * own
 
 
@@ -97,7 +101,7 @@ class Examiner:
     """
 
     truth: Truth
-    answers: Mapping[str, Answer]
+    answers: Mapping[str, AnswerRule]
     labelled: float = 1.0
     delay_ms: float = 100.0
     marks: list[Mark] = field(default_factory=list, repr=False)
@@ -135,14 +139,14 @@ class Examiner:
             verdict = answer.combine(request, votes)
             yield Combined(request.id, verdict.label, verdict.confidence, {vote.member: vote.label for vote in votes})
         else:
-            verdict = Verdict(votes[0].label, 1.0)
+            verdict = EnsembleVerdict(votes[0].label, 1.0)
         self._mark(request, now, verdict, votes)
 
-    def _mark(self, request: Request, now: Time, verdict: Verdict, votes: Sequence[Vote]) -> None:
+    def _mark(self, request: Request, now: Time, verdict: EnsembleVerdict, votes: Sequence[Vote]) -> None:
         label = self.truth.label(request)
         members = tuple(vote.member for vote in votes)
         self.marks.append(Mark(request, now, verdict.label == label, verdict.confidence, members))
-        if chance(self.truth.seed, "labelled", request.id) < self.labelled:
+        if hash_uniform(self.truth.seed, "labelled", request.id) < self.labelled:
             losses = {vote.member: float(vote.label != label) for vote in votes}
             self.waiting.append((now + round(self.delay_ms * 1e6), Feedback(request.id, losses)))
 

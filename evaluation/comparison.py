@@ -10,7 +10,6 @@ from functools import lru_cache
 from multiprocessing import get_context
 from os import cpu_count
 from signal import SIG_IGN, SIGINT, signal
-from typing import Any
 
 from edge.answers.cascade import Cascade
 from edge.core.interfaces import Observer
@@ -20,15 +19,16 @@ from edge.systems import System
 from evaluation.accuracy_model import Examiner, Truth
 from evaluation.bounds.goodput import goodput_bound, weighted_bound
 from evaluation.metrics.decision_time import Timed
-from evaluation.metrics.drilldown import Closeup, busiest_second, closeup
-from evaluation.metrics.lane_timeline import Recorder
+from evaluation.metrics.drilldown import Drilldown, busiest_second, drilldown
+from evaluation.metrics.lane_timeline import LaneTimeline
 from evaluation.metrics.scores import Scores, score
+from evaluation.outcome import RunOutcome
 from evaluation.scenario import Scenario, play
 from porting.variant import Variant
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ScenarioBounds:
     """What no system can exceed: good requests, and the sum of their answers' accuracies where variants have one."""
 
     good: float
@@ -36,7 +36,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Job:
+class ComparisonJob:
     """One system on one scenario. `near`: with a close-up."""
 
     index: int  # of the scenario
@@ -46,26 +46,13 @@ class Job:
     near: bool = False
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a job: scores, or what went wrong in it."""
-
-    system: str
-    index: int  # of the scenario
-    facts: dict[str, Any]  # of the scenario, its seed among them
-    scores: Scores | None = None
-    right: float | None = None  # share of the offered requests answered in time and rightly; None: nobody can tell
-    trouble: str = ""
-    closeup: Closeup | None = None
-
-
 def outcomes(
     scenarios: Sequence[Scenario],
     systems: Sequence[System],
     estimator: PlugIn | None = None,
     workers: int | None = None,
     near: Iterable[int] = (),
-) -> Iterator[Outcome]:
+) -> Iterator[RunOutcome]:
     """All of them, as they end. `near`: indices of the scenarios to have a close look at.
 
     A run that fails, by a rule of the core or by any error of a system's own code, is an outcome with `trouble`; the
@@ -73,7 +60,7 @@ def outcomes(
     """
     close = set(near)
     jobs = [
-        Job(index, packed, system, estimator, index in close)
+        ComparisonJob(index, packed, system, estimator, index in close)
         for index, packed in enumerate(map(pickle.dumps, scenarios))
         for system in systems
     ]
@@ -103,28 +90,28 @@ def unpacked(scenario: bytes) -> Scenario:
 
 
 @lru_cache(maxsize=2)
-def bounds_of(packed: bytes) -> Bounds:
+def bounds_of(packed: bytes) -> ScenarioBounds:
     """Once in each process that meets the scenario: cheaper than to wait for it."""
     scenario = unpacked(packed)
     accurate = any(variant.accuracy is not None for variant in variants(scenario))
-    return Bounds(goodput_bound(scenario), weighted_bound(scenario) if accurate else None)
+    return ScenarioBounds(goodput_bound(scenario), weighted_bound(scenario) if accurate else None)
 
 
-def outcome(job: Job) -> Outcome:
+def outcome(job: ComparisonJob) -> RunOutcome:
     facts = dict(unpacked(job.scenario).facts)
     try:
         scores, right, near = scored(job)
     except Exception as error:  # whoever wrote the policy may have raised it: no reason to lose what others did
-        return Outcome(job.system.name, job.index, facts, trouble=f"{type(error).__name__}: {error}")
-    return Outcome(job.system.name, job.index, facts, scores, right, closeup=near)
+        return RunOutcome(job.system.name, job.index, facts, trouble=f"{type(error).__name__}: {error}")
+    return RunOutcome(job.system.name, job.index, facts, scores, right, drilldown=near)
 
 
-def scored(job: Job) -> tuple[Scores, float | None, Closeup | None]:
+def scored(job: ComparisonJob) -> tuple[Scores, float | None, Drilldown | None]:
     """`right`: share of the offered requests that were answered in time and rightly, where answers can be wrong."""
     scenario, system = unpacked(job.scenario), job.system
     models = [served.variant.model for served in scenario.served]
     scenario = replace(scenario, answers=system.make_answers(scenario.answers, models))
-    recorder, policy, examiner = Recorder(), Timed(system.make_policy()), examiner_of(scenario)
+    recorder, policy, examiner = LaneTimeline(), Timed(system.make_policy()), examiner_of(scenario)
     estimator = job.estimator.build() if job.estimator else system.make_estimator()
     if isinstance(scenario.profile, WithNetwork):
         estimator = scenario.profile.around(estimator)
@@ -133,7 +120,7 @@ def scored(job: Job) -> tuple[Scores, float | None, Closeup | None]:
     bounds, thought_ns = bounds_of(job.scenario), policy.per_event_ns
     scores = score(scenario, world, recorder, bounds.good, bounds.accuracy, thought_ns, system.name)
     right = sum(mark.good for mark in examiner.marks) / scores.offered if examiner else None
-    near = closeup(world, recorder.works, busiest_second(scenario.requests)) if job.near else None
+    near = drilldown(world, recorder.works, busiest_second(scenario.requests)) if job.near else None
     return scores, right, near
 
 

@@ -245,7 +245,7 @@ def loaded(
     notes: tuple[str, ...],
 ) -> Scenario:  # fmt: skip
     """The box with these arrivals, scaled to the load."""
-    asks = load_of(arrivals, box.served, margin=margin, items=items_of(box.answers, box.finds)) / len(box.lanes)
+    asks = load_of(arrivals, box.served, margin=margin, items=items_of(box.answers, box.detections)) / len(box.lanes)
     if load is not None:
         if not asks:
             raise UserError(f"{box.name}: nothing in it has a deadline, so there is no load to scale")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge.core.events import LaneUp, Request, Served
-from edge.core.interfaces import Answer, Observer, Policy
+from edge.core.interfaces import AnswerRule, Observer, Policy
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Finds, Virtual
+from edge.core.simulation import Detections, SimulatedWorld
 from edge.core.state import Estimator, State
 from porting.variant import Stage, Variant
 
@@ -25,9 +25,9 @@ class Scenario:
     name: str
     served: tuple[Served, ...]
     requests: tuple[Request, ...]  # in order of time, ids ascending
-    answers: Mapping[str, Answer] = field(default_factory=dict)
+    answers: Mapping[str, AnswerRule] = field(default_factory=dict)
     lanes: tuple[LaneUp, ...] = (LaneUp("sim0", "simulated", 1 << 40),)
-    finds: Finds = field(default_factory=dict)
+    detections: Detections = field(default_factory=dict)
     seed: int = 0
     slowdown: float = 0.02
     profile: Estimator | None = None
@@ -36,12 +36,14 @@ class Scenario:
     facts: Mapping[str, Any] = field(default_factory=dict)  # how it was made: load, process, seed; for tables
 
 
-def play(scenario: Scenario, policy: Policy, estimator: Estimator, observers: tuple[Observer, ...] = ()) -> Virtual:
+def play(
+    scenario: Scenario, policy: Policy, estimator: Estimator, observers: tuple[Observer, ...] = ()
+) -> SimulatedWorld:
     """The scenario in virtual time under a complete policy. What came of it is in the world's `replies`, and in what
     the observers saw.
     """
-    world = Virtual(
-        scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.finds,
+    world = SimulatedWorld(
+        scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.detections,
         noise=0.0, slowdown=scenario.slowdown, profile=scenario.profile, waiting_max=scenario.waiting_max,
     )  # fmt: skip
     run(Scheduler(State(estimator), policy, scenario.answers), world, observers)

@@ -8,10 +8,10 @@ from random import Random
 from edge.answers.cascade import Cascade
 from edge.answers.single import Single
 from edge.core.events import LaneUp, Reply, Request, Served, Time
-from edge.core.interfaces import Answer, Observer, Policy
+from edge.core.interfaces import AnswerRule, Observer, Policy
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Faults, Virtual
+from edge.core.simulation import Faults, SimulatedWorld
 from edge.core.state import Estimator, State
 from edge.estimators.rolling import Rolling
 from edge.observers.trace import Digest
@@ -22,11 +22,11 @@ from porting.variant import Stage, Variant
 MS = 1_000_000
 BATCHES = (1, 2, 4, 8)
 
-ANSWERS: Mapping[str, Answer] = {
+ANSWERS: Mapping[str, AnswerRule] = {
     "junction": Cascade("detector", {"vehicle": "vehicles", "person": "persons"}, items_max=6),
     "teacher": Single("teacher"),
 }
-FINDS = {"detector": {"vehicle": 4, "person": 3}}
+DETECTIONS = {"detector": {"vehicle": 4, "person": 3}}
 ALL_FAULTS = Faults(
     failed=0.03, stopped=0.02, slow=0.02, lane_down=0.02, late=0.5, load_failed=0.1, evicted=0.02, withdrawn=0.1,
     served=0.1,
@@ -113,7 +113,7 @@ def simulate(
 ) -> Simulation:
     """The junction in virtual time under `complete(EarliestDeadlineFirst())`, or another complete policy."""
     ups = [LaneUp(f"sim{number}", "simulated", memory_bytes) for number in range(lanes)]
-    world = Virtual(seed, cameras(seed, requests, fps=fps), ups, models(), FINDS, faults, promotions())
+    world = SimulatedWorld(seed, cameras(seed, requests, fps=fps), ups, models(), DETECTIONS, faults, promotions())
     state = State(Rolling() if estimator is None else estimator)
     scheduler = Scheduler(state, policy or complete(EarliestDeadlineFirst()), ANSWERS)
     digest = Digest()

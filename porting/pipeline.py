@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 
 from devices.interface import Array, Device, DeviceError, Engine
-from porting.checks.chain import BATCH, Answers, Chain
+from porting.checks.chain import BATCH, Chain, ChainOutputs
 from porting.checks.equivalence import TOLERANCE, difference, load_model, rejected
 from porting.checks.gates import Gates
 from porting.checks.profiler import Timing, measure, random_inputs, resident_bytes, table_of
-from porting.checks.report import Accuracy, Report, StageReport
+from porting.checks.report import AccuracyReport, Report, StageReport
 from porting.errors import UserError
 from porting.formats.tensors import softmax
-from porting.graph.imported_model import Taken
+from porting.graph.imported_model import ImportedModel
 from porting.graph.passes import Pass, transform
-from porting.graph.split_head import FEATURES, Parts, normalisations, split, strip_softmax
+from porting.graph.split_head import FEATURES, SplitModel, normalisations, split, strip_softmax
 from porting.images import prepare
 from porting.intake import infer_spec
 from porting.intake.normalise import take_in
@@ -41,7 +41,7 @@ Progress = Callable[[str, float], None]  # what is being done, share of that ste
 class Cut:
     """A classifier in parts, or anything else whole."""
 
-    parts: Parts
+    parts: SplitModel
     stripped: str | None  # the softmax that was taken off
 
 
@@ -159,13 +159,13 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     return copied
 
 
-def _features(parts: Parts) -> str | None:
+def _features(parts: SplitModel) -> str | None:
     return FEATURES if parts.head is not None else None
 
 
-def _cut(taken: Taken, kind: str, cut: bool) -> Cut:
+def _cut(taken: ImportedModel, kind: str, cut: bool) -> Cut:
     if kind != "classification":
-        return Cut(Parts(taken.model, note="one stage"), None)
+        return Cut(SplitModel(taken.model, note="one stage"), None)
     stripped = strip_softmax(taken.model)
     if stripped:
         taken.notes.append(f"{stripped} taken off the end: the stored model gives logits")
@@ -177,7 +177,7 @@ def _cut(taken: Taken, kind: str, cut: bool) -> Cut:
     return Cut(parts, stripped)
 
 
-def _loaded(parts: Parts, device: Device, sizes: Sequence[int]) -> Iterator[Piece]:
+def _loaded(parts: SplitModel, device: Device, sizes: Sequence[int]) -> Iterator[Piece]:
     rows: list[tuple[str, onnx.ModelProto, dict[str, Array]]] = []
     rows.append(("whole" if parts.head is None else "backbone", parts.backbone, {}))
     if parts.head is not None:
@@ -189,7 +189,7 @@ def _loaded(parts: Parts, device: Device, sizes: Sequence[int]) -> Iterator[Piec
         yield Piece(name, graph, arrays, engine, resident_bytes() - before)
 
 
-def _labelled(samples: Samples | tuple[Any, ...] | None, kind: str, taken: Taken) -> Samples | None:
+def _labelled(samples: Samples | tuple[Any, ...] | None, kind: str, taken: ImportedModel) -> Samples | None:
     if samples is None:
         return None
     if kind != "classification":
@@ -202,7 +202,7 @@ def _names(samples: Samples | None) -> tuple[str, ...] | None:
     return None if samples is None else samples.names
 
 
-def _input(taken: Taken, given: Mapping[str, Any], original: Chain, samples: Samples | None) -> InputSpec:
+def _input(taken: ImportedModel, given: Mapping[str, Any], original: Chain, samples: Samples | None) -> InputSpec:
     spec = infer_spec.input_spec(taken, given)
     if spec.dtype == "uint8" or {"scale", "mean", "std"} & set(given):
         return spec
@@ -221,12 +221,12 @@ def _input(taken: Taken, given: Mapping[str, Any], original: Chain, samples: Sam
     return spec
 
 
-def _rows(taken: Taken) -> int:
+def _rows(taken: ImportedModel) -> int:
     return taken.batches[0] if taken.batches else BATCH
 
 
 def _compare(
-    taken: Taken, original: Chain, ported: Chain, found: Cut, spec: InputSpec, samples: Samples | None
+    taken: ImportedModel, original: Chain, ported: Chain, found: Cut, spec: InputSpec, samples: Samples | None
 ) -> float:
     """The stored model must answer as the file did, on real samples where there are some."""
     worst = 0.0
@@ -242,7 +242,7 @@ def _compare(
     return worst
 
 
-def _compared(taken: Taken, spec: InputSpec, samples: Samples | None) -> Iterator[Array]:
+def _compared(taken: ImportedModel, spec: InputSpec, samples: Samples | None) -> Iterator[Array]:
     step = min(_rows(taken), COMPARED_MAX)
     if samples is None:
         yield from (taken.sample(step, seed)[spec.name] for seed in range(2))
@@ -270,12 +270,12 @@ def _judge(
     report: Report,
     original: Chain,
     ported: Chain,
-    taken: Taken,
+    taken: ImportedModel,
     samples: Samples | None,
     spec: InputSpec,
     answer: OutputSpec,
     progress: Progress,
-) -> Answers | None:
+) -> ChainOutputs | None:
     if samples is None:
         return None
     step, batch = "measuring accuracy", _rows(taken)
@@ -296,7 +296,7 @@ def _judge(
         for k, label in enumerate(answer.labels)
         if (samples.labels == k).any()
     }
-    report.accuracy = Accuracy(float(right.mean()), before.accuracy(samples.labels), len(right), by_label)
+    report.accuracy = AccuracyReport(float(right.mean()), before.accuracy(samples.labels), len(right), by_label)
     return answers
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from devices.interface import Array, Engine
-from porting.checks.chain import Answers
+from porting.checks.chain import ChainOutputs
 from porting.errors import UserError
 from porting.images import resize
 from porting.repository.repository import Repository
@@ -126,7 +126,9 @@ def _fitting(head: Mapping[str, Array], old: Mapping[str, Array], where: str) ->
     return {name: np.ascontiguousarray(array, old[name].dtype) for name, array in head.items()}
 
 
-def save_reference(repository: Repository, model: str, samples: Samples, answers: Answers, spec: InputSpec) -> None:
+def save_reference(
+    repository: Repository, model: str, samples: Samples, answers: ChainOutputs, spec: InputSpec
+) -> None:
     """Keep at most 1200 samples with what the model said about them: drift is measured against these."""
     count = len(samples.labels)
     rows = np.arange(count) if count <= REFERENCE_MAX else np.linspace(0, count - 1, REFERENCE_MAX).round().astype(int)

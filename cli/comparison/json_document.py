@@ -11,15 +11,16 @@ from typing import Any
 from cli.comparison.options import Comparison
 from cli.comparison.system_cards import cards
 from cli.output import plain
-from evaluation.comparison import Outcome, digest
-from evaluation.metrics.summary import Row
+from evaluation.comparison import digest
+from evaluation.metrics.summary import SummaryRow
+from evaluation.outcome import RunOutcome
 from evaluation.scenario import Scenario
 from porting.errors import UserError
 
 Json = dict[str, Any]
 
 
-def document(asked: Comparison, rows: Sequence[Row], outcomes: Sequence[Outcome], complete: bool) -> Json:
+def document(asked: Comparison, rows: Sequence[SummaryRow], outcomes: Sequence[RunOutcome], complete: bool) -> Json:
     estimator = asked.estimator.model_dump() if asked.estimator else "own"
     return {
         "complete": complete,  # False: interrupted; rows are over the seeds that had ended
@@ -36,7 +37,7 @@ def document(asked: Comparison, rows: Sequence[Row], outcomes: Sequence[Outcome]
     }
 
 
-def flat(row: Row) -> Json:
+def flat(row: SummaryRow) -> Json:
     """Means at the top, so that `jq '.rows[] | .goodput'` finds them."""
     return {
         "system": row.system,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.output import table
 from evaluation.metrics.bootstrap import Interval
-from evaluation.metrics.summary import Row, group
+from evaluation.metrics.summary import SummaryRow, group
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +21,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """`least_width`: of a terminal that has room for it; JSON has all of them."""
 
     head: str
@@ -30,27 +30,27 @@ class Column:
     digits: int = 0
     least_width: int = 0
 
-    def cell(self, row: Row) -> str:
+    def cell(self, row: SummaryRow) -> str:
         value = row[self.metric]
         return "–" if value is None else f"{self.scale * value:.{self.digits if abs(value) < 1000 else 0}f}"
 
 
 COLUMNS = (
-    Column("good/s", "goodput", digits=1),
-    Column("attain %", "attainment", 100, 1),
-    Column("right %", "right", 100, 1),
-    Column("worst %", "attainment_min", 100, 1),
-    Column("jain", "jain", digits=2, least_width=92),
-    Column("p99 ms", "p99_ms", digits=1),
-    Column("waste %", "wasted", 100, 1, least_width=100),
-    Column("batch", "batch_mean", digits=1, least_width=86),
-    Column("think µs", "decision_us_p99", least_width=108),
-    Column("headroom %", "headroom", 100, 1),
+    TableColumn("good/s", "goodput", digits=1),
+    TableColumn("attain %", "attainment", 100, 1),
+    TableColumn("right %", "right", 100, 1),
+    TableColumn("worst %", "attainment_min", 100, 1),
+    TableColumn("jain", "jain", digits=2, least_width=92),
+    TableColumn("p99 ms", "p99_ms", digits=1),
+    TableColumn("waste %", "wasted", 100, 1, least_width=100),
+    TableColumn("batch", "batch_mean", digits=1, least_width=86),
+    TableColumn("think µs", "decision_us_p99", least_width=108),
+    TableColumn("headroom %", "headroom", 100, 1),
 )
 WIDE = 140  # into a file or a pipe: all columns
 
 
-def shown(rows: Sequence[Row], baseline: str, width: int = WIDE) -> "RenderableType":
+def shown(rows: Sequence[SummaryRow], baseline: str, width: int = WIDE) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
@@ -78,11 +78,11 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def any_has(rows: Sequence[Row], metric: str) -> bool:
+def any_has(rows: Sequence[SummaryRow], metric: str) -> bool:
     return any(row[metric] is not None for row in rows)
 
 
-def title(rows: Sequence[Row]) -> str:
+def title(rows: Sequence[SummaryRow]) -> str:
     """What these rows share."""
     first = rows[0]
     bound = first["bound"]
@@ -97,7 +97,7 @@ def told(facts: Mapping[str, Any]) -> str:
     return " · ".join([*filter(None, [facts.get("arrivals")]), *load])
 
 
-def drawn(rows: Sequence[Row], baseline: str, columns: Sequence[Column]) -> "RenderableType":
+def drawn(rows: Sequence[SummaryRow], baseline: str, columns: Sequence[TableColumn]) -> "RenderableType":
     from rich.text import Text
 
     best = rows[0].system

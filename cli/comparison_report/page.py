@@ -1,21 +1,15 @@
 """The report of `leeway bench schedulers`: how much each system kept, at which load, of what was possible."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-from cli.comparison.options import focus_of
 from cli.comparison_report import pictures
+from cli.comparison_report.comparison_data import ComparisonData, Json
 from cli.drawing import canvas
 from cli.drawing.canvas import NARROW_IN, WIDE_IN
 from cli.drawing.html_document import document, illustrated, notes, table, tiled
-from cli.run_report.headline import Tile, percent
-from evaluation.metrics.drilldown import Closeup
-from evaluation.metrics.summary import Row
-
-Json = Mapping[str, Any]
-SHOWN_MAX = 7  # systems in colour, beside grey ones
+from cli.drawing.tile import Tile, percent
+from evaluation.metrics.summary import SummaryRow
 
 CAPTIONS = {
     "goodput": (
@@ -40,50 +34,7 @@ CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Bench:
-    """All that the pictures show. `near`: arrivals -> system -> close-up, of the focus load."""
-
-    rows: Sequence[Row]
-    baseline: str
-    near: Mapping[str, Mapping[str, Closeup]]
-    document: Json  # as written by --json
-
-    def loads(self) -> list[float]:
-        return sorted({row.facts["load"] for row in self.rows})
-
-    def arrivals(self) -> list[str]:
-        return [*dict.fromkeys(row.facts["arrivals"] for row in self.rows)]
-
-    def focus(self) -> float:
-        return focus_of(self.loads())
-
-    def at(self, arrivals: str, load: float) -> list[Row]:
-        """The most goodput first."""
-        return [row for row in self.rows if row.facts["arrivals"] == arrivals and row.facts["load"] == load]
-
-    def own(self, arrivals: str, load: float) -> Row | None:
-        """The baseline's."""
-        return next((row for row in self.at(arrivals, load) if row.system == self.baseline), None)
-
-    def models(self) -> list[str]:
-        return sorted({model for row in self.rows for model in row.attainment_of})
-
-    def ranked(self) -> list[str]:
-        """All systems, by their goodput over all rows."""
-        total: dict[str, float] = {}
-        for row in self.rows:
-            total[row.system] = total.get(row.system, 0.0) + (row["goodput"] or 0.0)
-        return sorted(total, key=lambda name: (-total[name], name))
-
-    def shown(self) -> list[str]:
-        """The ones in colour: the baseline, the best, and the worst for scale."""
-        ranked = self.ranked()
-        best = [self.baseline, *(name for name in ranked if name != self.baseline)]
-        return best if len(best) <= SHOWN_MAX else [*best[: SHOWN_MAX - 1], ranked[-1]]
-
-
-def page(bench: Bench) -> str:
+def page(bench: ComparisonData) -> str:
     """The whole document. Raises `UserError` where the pictures' library is missing."""
     said = bench.document
     loads = bench.loads()
@@ -103,7 +54,7 @@ def page(bench: Bench) -> str:
     return document("Leeway: schedulers", "\n".join(part for part in parts if part))
 
 
-def headline(bench: Bench) -> str:
+def headline(bench: ComparisonData) -> str:
     """How the baseline did at the focus load; the tiles put it beside the others."""
     load = bench.focus()
     mine = [(row, arrivals) for arrivals in bench.arrivals() if (row := bench.own(arrivals, load))]
@@ -111,12 +62,12 @@ def headline(bench: Bench) -> str:
     return f"At load {load:g}, {bench.baseline} answered {told} of all requests in time."
 
 
-def tiles(bench: Bench) -> list[Tile]:
+def tiles(bench: ComparisonData) -> list[Tile]:
     """For each arrival process: the baseline, the best of the others, and what is possible at all."""
     return [tile(bench, arrivals) for arrivals in bench.arrivals() if bench.own(arrivals, bench.focus())]
 
 
-def tile(bench: Bench, arrivals: str) -> Tile:
+def tile(bench: ComparisonData, arrivals: str) -> Tile:
     mine, rows = bench.own(arrivals, bench.focus()), bench.at(arrivals, bench.focus())
     assert mine is not None
     said = [f"worst model {percent(mine['attainment_min'], 1)}"]
@@ -127,13 +78,13 @@ def tile(bench: Bench, arrivals: str) -> Tile:
     return Tile(f"{bench.baseline}, {arrivals}", percent(mine["attainment"], 1), " · ".join(said))
 
 
-def picture(name: str, bench: Bench) -> str:
+def picture(name: str, bench: ComparisonData) -> str:
     title, hint = CAPTIONS[name]
     wide, narrow = (drawn(name, bench, width) for width in (WIDE_IN, NARROW_IN))
     return illustrated(title, hint.format(focus=f"load {bench.focus():g}"), wide, narrow)
 
 
-def drawn(name: str, bench: Bench, width_in: float) -> str:
+def drawn(name: str, bench: ComparisonData, width_in: float) -> str:
     return canvas.svg(lambda: pictures.PICTURES[name](bench, width_in), f"{name}-{width_in}")
 
 
@@ -154,7 +105,7 @@ COLUMNS = (  # head, metric, factor, digits
 IN_PERCENT = 100
 
 
-def tables(bench: Bench) -> str:
+def tables(bench: ComparisonData) -> str:
     parts = ["<h2>All numbers</h2>", '<p class="hint">Means over seeds; small: 95 % interval.</p>']
     for arrivals in bench.arrivals():
         for load in bench.loads():
@@ -163,7 +114,7 @@ def tables(bench: Bench) -> str:
     return "".join(parts)
 
 
-def folded(rows: Sequence[Row], load: float, arrivals: str, bench: Bench) -> str:
+def folded(rows: Sequence[SummaryRow], load: float, arrivals: str, bench: ComparisonData) -> str:
     bound = rows[0]["bound"]
     most = f" · at most {bound:.1f} good requests/s" if bound is not None else ""
     shown = " open" if load == bench.focus() else ""
@@ -171,18 +122,18 @@ def folded(rows: Sequence[Row], load: float, arrivals: str, bench: Bench) -> str
     return f"<details{shown}>{head}{numbers(rows, bench.baseline)}</details>"
 
 
-def numbers(rows: Sequence[Row], baseline: str) -> str:
+def numbers(rows: Sequence[SummaryRow], baseline: str) -> str:
     columns = [column for column in COLUMNS if any(row[column[1]] is not None for row in rows)]
     head = ("system", *(name for name, *_ in columns), f"± {escape(baseline)}")
     body = [(named(row, baseline), *(cell(row, *column[1:]) for column in columns), against(row)) for row in rows]
     return table(head, body, ["name", *["n"] * (len(head) - 1)])
 
 
-def named(row: Row, baseline: str) -> str:
+def named(row: SummaryRow, baseline: str) -> str:
     return f"<b>{escape(row.system)}</b>" if row.system == baseline else escape(row.system)
 
 
-def cell(row: Row, metric: str, factor: float, digits: int) -> str:
+def cell(row: SummaryRow, metric: str, factor: float, digits: int) -> str:
     found = row.numbers[metric]
     if found is None:
         return "–"
@@ -192,7 +143,7 @@ def cell(row: Row, metric: str, factor: float, digits: int) -> str:
     return f"{factor * found.mean:.{digits}f}{unit}{interval}"
 
 
-def against(row: Row) -> str:
+def against(row: SummaryRow) -> str:
     """Points of attainment more or less than the baseline on the same requests."""
     found = row.versus.get("attainment")
     if found is None:
@@ -243,7 +194,7 @@ DEFINITIONS = (
 )
 
 
-def about(bench: Bench) -> str:
+def about(bench: ComparisonData) -> str:
     said = bench.document
     definitions = "".join(f"<li>{escape(line)}</li>" for line in DEFINITIONS)
     versions = " · ".join(f"{escape(key)} {escape(value)}" for key, value in said["versions"].items())

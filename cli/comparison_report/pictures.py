@@ -1,15 +1,13 @@
 """The pictures of a comparison of schedulers, by matplotlib: lines against load, dots, curves, strips, a timeline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cli.comparison_report.comparison_data import ComparisonData
 from cli.drawing.canvas import NARROW_IN
 from cli.drawing.palette import LIGHT
-from evaluation.metrics.drilldown import STEPS, Closeup, Span
-from evaluation.metrics.summary import Row
-
-if TYPE_CHECKING:
-    from cli.comparison_report.page import Bench
+from evaluation.metrics.drilldown import STEPS, Drilldown, Span
+from evaluation.metrics.summary import SummaryRow
 
 # Roles of the palette that can be told apart, in light and in dark.
 OF_SYSTEMS = ("line", "alarm", "promotion", "audit", "rollback", "loading", "muted")
@@ -21,11 +19,11 @@ OTHERS = LIGHT["second"]
 THIN: dict[str, Any] = {"lw": 0.9, "alpha": 0.5}
 
 
-def colours(bench: "Bench") -> dict[str, str]:
+def colours(bench: ComparisonData) -> dict[str, str]:
     return {name: LIGHT[role] for name, role in zip(bench.shown(), OF_SYSTEMS, strict=False)}
 
 
-def model_colours(bench: "Bench") -> dict[str, str]:
+def model_colours(bench: ComparisonData) -> dict[str, str]:
     models = bench.models()
     return {model: LIGHT[OF_MODELS[i % len(OF_MODELS)]] for i, model in enumerate(models)}
 
@@ -33,15 +31,15 @@ def model_colours(bench: "Bench") -> dict[str, str]:
 # ---- against load ----------------------------------------------------------------------------------------------------
 
 
-def goodput(bench: "Bench", width_in: float) -> Any:
+def goodput(bench: ComparisonData, width_in: float) -> Any:
     return against_load(bench, width_in, "goodput", 1.0, "good requests/s", bound=True)
 
 
-def worst(bench: "Bench", width_in: float) -> Any:
+def worst(bench: ComparisonData, width_in: float) -> Any:
     return against_load(bench, width_in, "attainment_min", 100.0, "%", bound=False)
 
 
-def against_load(bench: "Bench", width_in: float, metric: str, scale: float, unit: str, bound: bool) -> Any:
+def against_load(bench: ComparisonData, width_in: float, metric: str, scale: float, unit: str, bound: bool) -> Any:
     """One panel for each arrival process: the shown systems in colour with their names at the end, the others grey."""
     figure, panels = paned(len(bench.arrivals()), width_in, 3.4, sharey=True)
     coloured = colours(bench)
@@ -59,7 +57,7 @@ def against_load(bench: "Bench", width_in: float, metric: str, scale: float, uni
     return figure
 
 
-def stroke(bench: "Bench", name: str) -> dict[str, float]:
+def stroke(bench: ComparisonData, name: str) -> dict[str, float]:
     """The baseline thick, who is shown in front, the others thin behind."""
     if name not in bench.shown():
         return THIN
@@ -67,7 +65,7 @@ def stroke(bench: "Bench", name: str) -> dict[str, float]:
 
 
 def line(
-    axes: Any, bench: "Bench", arrivals: str, name: str, metric: str, scale: float, colour: str, **style: Any
+    axes: Any, bench: ComparisonData, arrivals: str, name: str, metric: str, scale: float, colour: str, **style: Any
 ) -> None:
     rows = [row for row in bench.rows if row.system == name and row.facts["arrivals"] == arrivals]
     found = [(row.facts["load"], row.numbers[metric]) for row in rows]
@@ -79,7 +77,7 @@ def line(
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
 
 
-def legend(figure: Any, bench: "Bench", coloured: Mapping[str, str], bound: bool = False) -> None:
+def legend(figure: Any, bench: ComparisonData, coloured: Mapping[str, str], bound: bool = False) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -97,7 +95,7 @@ def legend(figure: Any, bench: "Bench", coloured: Mapping[str, str], bound: bool
 # ---- at the focus ----------------------------------------------------------------------------------------------------
 
 
-def models(bench: "Bench", width_in: float) -> Any:
+def models(bench: ComparisonData, width_in: float) -> Any:
     """A row for each system, a dot for each model."""
     most = max(len(bench.at(arrivals, bench.focus())) for arrivals in bench.arrivals())
     figure, panels = paned(len(bench.arrivals()), width_in, 0.7 + 0.22 * most)
@@ -117,7 +115,7 @@ def models(bench: "Bench", width_in: float) -> Any:
     return figure
 
 
-def names(axes: Any, rows: Sequence[Row], bench: "Bench") -> None:
+def names(axes: Any, rows: Sequence[SummaryRow], bench: ComparisonData) -> None:
     axes.set_yticks(range(len(rows)), [row.system for row in rows], fontsize=9)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.grid(visible=False, axis="y")
@@ -135,7 +133,7 @@ def keyed(figure: Any, coloured: Mapping[str, str], shape: str) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, handletextpad=0.3, columnspacing=1.2)
 
 
-def latency(bench: "Bench", width_in: float) -> Any:
+def latency(bench: ComparisonData, width_in: float) -> Any:
     figure, panels = paned(len(bench.near), width_in, 3.2, sharey=True)
     coloured = colours(bench)
     end_ms = 1.05 * max((latest(near) for close in bench.near.values() for near in close.values()), default=1.0)
@@ -154,12 +152,12 @@ def latency(bench: "Bench", width_in: float) -> Any:
     return figure
 
 
-def latest(near: Closeup) -> float:
+def latest(near: Drilldown) -> float:
     """Where a curve is over, but for systems whose queues never end."""
     return min(near.latency_ms[-1] if near.latency_ms else 1.0, 300.0)
 
 
-def batches(bench: "Bench", width_in: float) -> Any:
+def batches(bench: ComparisonData, width_in: float) -> Any:
     """A strip for each system: the darker, the more requests were in such a batch."""
     most = max(len(close) for close in bench.near.values())
     figure, panels = paned(len(bench.near), width_in, 0.7 + 0.24 * most)
@@ -190,7 +188,7 @@ def size_name(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}+" if high > 1000 else f"{low}–{high}"
 
 
-def timeline(bench: "Bench", width_in: float) -> Any:
+def timeline(bench: ComparisonData, width_in: float) -> Any:
     """One row for each shown system, below each other for each arrival process; the number is the batch."""
     chosen = bench.shown()[:TIMELINE_MAX]
     figure, panels = stacked(len(bench.near), width_in, 0.5 + 0.36 * len(chosen))
@@ -225,7 +223,7 @@ def bar(axes: Any, y: float, height: float, span: Span, colour: str) -> None:
         axes.text((begin + end) / 2, y, str(span.batch), ha="center", va="center", fontsize=7, color=LIGHT["paper"])
 
 
-def ran(bench: "Bench", chosen: Sequence[str]) -> set[str]:
+def ran(bench: ComparisonData, chosen: Sequence[str]) -> set[str]:
     known = set(bench.models())
     spans = (span for close in bench.near.values() for name in chosen if name in close for span in close[name].spans)
     return {span.model for span in spans} & known
@@ -253,7 +251,7 @@ def stacked(count: int, width_in: float, height_in: float) -> tuple[Any, list[An
     return figure, list(figure.subplots(max(1, count), 1, squeeze=False, sharex=True)[:, 0])
 
 
-PICTURES: dict[str, Callable[["Bench", float], Any]] = {
+PICTURES: dict[str, Callable[[ComparisonData, float], Any]] = {
     "goodput": goodput,
     "worst": worst,
     "models": models,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cli.demonstration.recorder import Recorder
+from cli.demonstration.recorder import MessageRecorder
 from cli.demonstration.show import Settings
 from porting.errors import BadImage, UserError
 from porting.images import decode
@@ -148,7 +148,7 @@ class Images:
 
     # ---- labels by the folder's names: late, and now and then wrong, as people are
 
-    def heard(self, kind: str, table: dict[str, Any], recorder: Recorder) -> None:
+    def heard(self, kind: str, table: dict[str, Any], recorder: MessageRecorder) -> None:
         if kind == "truth":
             self.truths[table["camera"], table["seq"]] = table["objects"][0]["label"]
             while len(self.truths) > TRUTHS_MAX:
@@ -164,7 +164,7 @@ class Images:
             label = self.random.choice([other for other in self.labels if other != label])
         self.due.append((monotonic() + self.label_delay_s, str(question["id"]), label))
 
-    def tick(self, recorder: Recorder) -> None:
+    def tick(self, recorder: MessageRecorder) -> None:
         now = monotonic()
         while self.due and self.due[0][0] <= now:
             _, name, label = self.due.pop(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from cli.demonstration.recorder import Recorder
+from cli.demonstration.recorder import MessageRecorder
 from cli.demonstration.show import Settings
 
 
@@ -36,6 +36,6 @@ class Junction:
             "labels": "the teacher model",
         }
 
-    def heard(self, kind: str, table: dict[str, Any], recorder: Recorder) -> None: ...
+    def heard(self, kind: str, table: dict[str, Any], recorder: MessageRecorder) -> None: ...
 
-    def tick(self, recorder: Recorder) -> None: ...
+    def tick(self, recorder: MessageRecorder) -> None: ...

@@ -19,7 +19,7 @@ FILES = ("results", "truth", "events", "stats")
 Listener = Callable[[str, dict[str, Any]], None]  # kind of message, its table
 
 
-class Recorder:
+class MessageRecorder:
     """Subscribes to all that a box says and appends each message as one line to a file of its kind."""
 
     def __init__(self, folder: Path, topics: Topics, port: int, listener: Listener):
@@ -32,7 +32,7 @@ class Recorder:
         self.client.on_connect = self._on_connect
         self.client.on_message = self._on_message
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> "MessageRecorder":
         (self.folder / "frames").mkdir(parents=True, exist_ok=True)
         self.files = {name: (self.folder / f"{name}.jsonl").open("w") for name in FILES}
         self.client.connect("127.0.0.1", self.port)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import yaml
 
 from cli.demonstration.processes import Child
-from cli.demonstration.recorder import Recorder
+from cli.demonstration.recorder import MessageRecorder
 from edge.runtime.signals import stopped_by_signals
 from edge.sources.mqtt.topics import Topics
 from porting.errors import UserError
@@ -45,7 +45,7 @@ class Settings:
         return ",".join(["day@0", *(f"{word}@{self.drift_s + at * each_s:.2f}" for at, word in enumerate(drifts))])
 
 
-class Scene(Protocol):
+class DemoScene(Protocol):
     """What differs from one demo to the other."""
 
     drift: str  # conditions to drift to, where the person names none
@@ -62,10 +62,10 @@ class Scene(Protocol):
     def about(self, settings: Settings) -> dict[str, Any]:
         """Lines of demo.json that the report wants: what classifies what, labels, notes."""
 
-    def heard(self, kind: str, table: dict[str, Any], recorder: Recorder) -> None:
+    def heard(self, kind: str, table: dict[str, Any], recorder: MessageRecorder) -> None:
         """Every message of the box, on the network thread."""
 
-    def tick(self, recorder: Recorder) -> None:
+    def tick(self, recorder: MessageRecorder) -> None:
         """Now and then: a scene may answer questions for labels."""
 
 
@@ -76,11 +76,11 @@ class Viewer(AbstractContextManager[Any], Protocol):
 
 @dataclass(slots=True)
 class Show:
-    scene: Scene
+    scene: DemoScene
     settings: Settings
     viewer: Viewer
     say: Callable[[str], None]
-    recorder: Recorder | None = field(default=None)
+    recorder: MessageRecorder | None = field(default=None)
     stopped: bool = False
     first_frame_time: float | None = None
     first_condition: str | None = None
@@ -98,7 +98,7 @@ class Show:
             port = self._start_broker(stack)
             config = self._write_config(port)
             topics = Topics(config["mqtt"].get("prefix", "leeway"), config["mqtt"].get("node", "box"))
-            self.recorder = stack.enter_context(Recorder(folder, topics, port, self._heard))
+            self.recorder = stack.enter_context(MessageRecorder(folder, topics, port, self._heard))
             daemon = stack.enter_context(
                 Child("daemon", ["run", "--config", str(folder / "edge.yaml")], folder / "daemon.log")
             )

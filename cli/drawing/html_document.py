@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from cli.drawing.palette import DARK, LIGHT, css
-from cli.run_report.headline import Tile
+from cli.drawing.tile import Tile
 
 
 def document(title: str, body: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.capacity.search import Question, scenario_of
+from evaluation.capacity.search import CapacityQuestion, scenario_of
 from evaluation.requirements import missing, refusal
 from porting.errors import UserError
 
@@ -22,7 +22,7 @@ class Wanted:
         return self.least == self.most
 
 
-def wanted_of(words: str, asked: Question) -> Wanted:
+def wanted_of(words: str, asked: CapacityQuestion) -> Wanted:
     """Raises `UserError`."""
     low, dots, high = words.partition("..")
     try:
@@ -52,7 +52,7 @@ def check_save(save: Path | None, device: str) -> None:
         raise UserError(f"--save {save}: name a .json file in a folder that is there")
 
 
-def check_system(asked: Question) -> None:
+def check_system(asked: CapacityQuestion) -> None:
     """Raises `UserError` where a system was chosen for which there is nothing to do."""
     if asked.system is not None:
         scenario = scenario_of(asked, max(1, asked.named), 0)

@@ -8,9 +8,9 @@ from pathlib import Path
 from cli.planning.options import Wanted, check_system
 from edge.sources.camera.frames import End, opened
 from edge.systems import system
-from evaluation.capacity.dry_run import load, rehearse
+from evaluation.capacity.dry_run import dry_run, load
 from evaluation.capacity.headroom import NEAR, Change, changes, headroom, most
-from evaluation.capacity.search import Coping, Question, cope
+from evaluation.capacity.search import CapacityQuestion, Coping, cope
 from porting.errors import UserError
 
 PICTURES = 60  # that a rehearsal takes in turn
@@ -21,7 +21,7 @@ Tell = Callable[[str, float | None], None]  # what is being done, and its share 
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """`best`: the largest number that holds; 0: none of those that were looked at."""
 
     best: int
@@ -35,15 +35,15 @@ class Found:
 # ---- trying it -----------------------------------------------------------------------------------------------------
 
 
-def known(asked: Question, device: str, source: str, seconds: float, tell: Tell) -> Question:
+def known(asked: CapacityQuestion, device: str, source: str, seconds: float, tell: Tell) -> CapacityQuestion:
     """With what is known of the device. Raises `UserError`."""
     if device.endswith(".json"):
-        return replace(asked, rehearsed=load(Path(device)))
+        return replace(asked, dry_run=load(Path(device)))
     if device != "this":
         return replace(asked, device=device)
     shots, words = pictures(source), f"trying it here for {seconds:g} s"
     tell(words, 0.0)
-    return replace(asked, rehearsed=rehearse(asked.config, shots, seconds, lambda share: tell(words, share)))
+    return replace(asked, dry_run=dry_run(asked.config, shots, seconds, lambda share: tell(words, share)))
 
 
 def pictures(source: str) -> list[bytes]:
@@ -61,7 +61,7 @@ def pictures(source: str) -> list[bytes]:
 # ---- looking ahead -------------------------------------------------------------------------------------------------
 
 
-def look(asked: Question, wanted: Wanted, holds: float, helping: bool, tell: Tell) -> Found:
+def look(asked: CapacityQuestion, wanted: Wanted, holds: float, helping: bool, tell: Tell) -> SearchResult:
     """Raises `UserError`."""
 
     def say(words: str) -> None:
@@ -75,10 +75,10 @@ def look(asked: Question, wanted: Wanted, holds: float, helping: bool, tell: Tel
     say("headroom")
     room = headroom(asked, of, holds)
     helps = what_would_help(asked, best, greatest, rows, holds, say) if helping else []
-    return Found(best if best >= least else 0, best >= wanted.least, [*rows.values()], of, room, helps)
+    return SearchResult(best if best >= least else 0, best >= wanted.least, [*rows.values()], of, room, helps)
 
 
-def bounds(asked: Question, wanted: Wanted) -> tuple[int, int]:
+def bounds(asked: CapacityQuestion, wanted: Wanted) -> tuple[int, int]:
     """Numbers to search in: of one number it is also said how far it is from the most."""
     if not wanted.one or not asked.others:
         return wanted.least, wanted.most
@@ -94,7 +94,12 @@ def told(best: int, least: int, greatest: int, wanted: Wanted) -> set[int]:
 
 
 def what_would_help(
-    asked: Question, best: int, greatest: int, rows: Mapping[int, Coping], holds: float, say: Callable[[str], None]
+    asked: CapacityQuestion,
+    best: int,
+    greatest: int,
+    rows: Mapping[int, Coping],
+    holds: float,
+    say: Callable[[str], None],
 ) -> list[Change]:
     """The most helpful first."""
     ours, policy = system("leeway"), (asked.system or asked.config).policy

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.output import table
 from cli.planning.options import Wanted
-from cli.planning.run import Found, Tell
-from evaluation.capacity.dry_run import Rehearsed
-from evaluation.capacity.search import Coping, Question
+from cli.planning.run import SearchResult, Tell
+from evaluation.capacity.dry_run import DryRun
+from evaluation.capacity.search import CapacityQuestion, Coping
 
 PROFILES = "not tried: profiles know the graphs alone, not decoding and what else the daemon does beside them"
 
@@ -29,7 +29,7 @@ def progress(quiet: bool) -> Iterator[Tell]:
         )
 
 
-def said(found: Found, wanted: Wanted, asked: Question, holds: float) -> dict[str, Any]:
+def said(found: SearchResult, wanted: Wanted, asked: CapacityQuestion, holds: float) -> dict[str, Any]:
     """For programs."""
     return {
         "cameras": found.best or None,
@@ -41,19 +41,19 @@ def said(found: Found, wanted: Wanted, asked: Question, holds: float) -> dict[st
         "headroom": {"cameras": found.headroom_of, "times": found.headroom},
         "tried": found.rows,
         "changes": found.changes,
-        "rehearsed": None if asked.rehearsed is None else briefly(asked.rehearsed),
+        "rehearsed": None if asked.dry_run is None else briefly(asked.dry_run),
     }
 
 
-def briefly(rehearsed: Rehearsed) -> dict[str, Any]:
-    return {"frames": rehearsed.frames, "seconds": rehearsed.duration_s, "finds": rehearsed.means()}
+def briefly(dry_run: DryRun) -> dict[str, Any]:
+    return {"frames": dry_run.frames, "seconds": dry_run.duration_s, "finds": dry_run.means()}
 
 
-def shown(found: Found, wanted: Wanted, asked: Question, holds: float) -> Any:
+def shown(found: SearchResult, wanted: Wanted, asked: CapacityQuestion, holds: float) -> Any:
 
     columns = [">cameras", ">load", ">in time", ">worst", ">p50 ms", ">p99 ms", ">busy", "first miss"]
     parts: list[Any] = [table(columns, map(row, found.rows)), "", *lines(found, wanted, asked, holds)]
-    parts.append(PROFILES if asked.rehearsed is None else tried(asked.rehearsed))
+    parts.append(PROFILES if asked.dry_run is None else tried(asked.dry_run))
     if helping := [(each.words, each.cameras, f"{each.more:+d}") for each in found.changes if each.more > 0]:
         parts += ["", table(["what would help", ">cameras", ">more"], helping)]
     if idle := [each.words for each in found.changes if each.more <= 0]:
@@ -68,7 +68,7 @@ def row(each: Coping) -> list[object]:
     return [each.cameras, f"{each.load:.2f}", *shares, *latencies, f"{each.busy:.0%}", miss]
 
 
-def lines(found: Found, wanted: Wanted, asked: Question, holds: float) -> Iterator[str]:
+def lines(found: SearchResult, wanted: Wanted, asked: CapacityQuestion, holds: float) -> Iterator[str]:
     rate, share = f"{asked.fps:g} frames a second", f"{holds:.0%} of each camera's frames in time"
     if found.holds:
         number = wanted.least if wanted.one else found.best
@@ -84,7 +84,7 @@ def lines(found: Found, wanted: Wanted, asked: Question, holds: float) -> Iterat
     yield headroom_line(found, asked.fps)
 
 
-def headroom_line(found: Found, fps: float) -> str:
+def headroom_line(found: SearchResult, fps: float) -> str:
     times, who = found.headroom, plural(found.headroom_of)
     if times is None:
         return f"headroom: none; {who} do not hold at a twentieth of the rate either"
@@ -94,9 +94,10 @@ def headroom_line(found: Found, fps: float) -> str:
     return f"headroom: {times - 1:.0%}; {who} would hold at {rate}" if times > 1.001 else "headroom: below 5%"
 
 
-def tried(rehearsed: Rehearsed) -> str:
-    finds = " and ".join(f"{mean:.1f} {kind}" for kind, mean in rehearsed.means().items())
-    return f"tried: {rehearsed.frames} frames in {rehearsed.duration_s:g} s{f', {finds} in a frame' if finds else ''}"
+def tried(dry_run: DryRun) -> str:
+    detections = " and ".join(f"{mean:.1f} {kind}" for kind, mean in dry_run.means().items())
+    found = f", {detections} in a frame" if detections else ""
+    return f"tried: {dry_run.frames} frames in {dry_run.duration_s:g} s{found}"
 
 
 def plural(cameras: int) -> str:

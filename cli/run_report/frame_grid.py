@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 
 from cli.drawing.palette import LIGHT
-from cli.run_report.pictures import Scene
+from cli.run_report.pictures import PictureData
 from cli.run_report.recording.matching import Pair, box_of, classifiers
 from cli.run_report.recording.phases import PHASES
-from cli.run_report.samples import Sample, samples, verdict
+from cli.run_report.samples import FrameSample, samples, verdict
 from cli.run_report.summary import summarize
 from porting.images import decode
 
@@ -17,7 +17,7 @@ COLOURS = {"right": "#1a7f37", "wrong": "#cf222e", "missed": "#bf8700", "false":
 ROWS = 2
 
 
-def frame_grid(scene: Scene, width_in: float) -> Any:
+def frame_grid(scene: PictureData, width_in: float) -> Any:
     """One column per phase, at most two frames each; boxes as the daemon answered, coloured by the truth."""
     kept = samples(scene.run, summarize(scene.run, scene.score))
     labelled = set(classifiers(scene.run.settings))
@@ -33,7 +33,7 @@ def frame_grid(scene: Scene, width_in: float) -> Any:
     return figure
 
 
-def draw(axes: Any, sample: Sample, labelled: set[str]) -> None:
+def draw(axes: Any, sample: FrameSample, labelled: set[str]) -> None:
     axes.imshow(decode(sample.jpeg))
     for pair in sample.pairs:
         mark(axes, pair, verdict(pair, labelled))

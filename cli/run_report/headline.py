@@ -1,35 +1,14 @@
 """The report in one sentence and a few tiles: what was lost, what came back, and whether the promises held."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from cli.drawing.tile import Tile, Tone, millis, percent
 from cli.run_report.recording.phases import LOSS_MIN
 
 ATTAINMENT_GOAL = 0.98
 REGAINED_GOAL = 0.6
-Verdict = Literal["good", "bad", "plain"]
 Report = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    name: str
-    value: str
-    detail: str
-    verdict: Verdict = "plain"
-
-
-def percent(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.0f} points"
-
-
-def millis(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"
 
 
 def hit(report: Report) -> str | None:
@@ -77,8 +56,8 @@ def tiles(report: Report) -> list[Tile]:
 def _promises(report: Report) -> list[Tile]:
     slo, latency = report["slo"], report["latency_ms"]
     attainment, limit, p99 = slo["attainment"], slo["ms"], latency["p99"]
-    on_time: Verdict = "plain" if p99 is None or limit is None else "good" if p99 <= limit else "bad"
-    goal: Verdict = "plain" if attainment is None else "good" if attainment >= ATTAINMENT_GOAL else "bad"
+    on_time: Tone = "plain" if p99 is None or limit is None else "good" if p99 <= limit else "bad"
+    goal: Tone = "plain" if attainment is None else "good" if attainment >= ATTAINMENT_GOAL else "bad"
     return [
         Tile(
             "answered in time", percent(attainment, 2), f"goal {percent(ATTAINMENT_GOAL)}; drops count as misses", goal
@@ -99,7 +78,7 @@ def _model(name: str, report: Report) -> Tile:
     )
     if share is None or not facts["promotions"]:
         return Tile(name, percent(accuracy["after"] if accuracy["after"] is not None else accuracy["before"]), way)
-    verdict: Verdict = "plain"
+    verdict: Tone = "plain"
     if name == hit(report) and not report["frozen"]:
         verdict = "good" if share >= REGAINED_GOAL else "bad"
     return Tile(f"{name}: regained", percent(share), way, verdict)

@@ -7,12 +7,13 @@ from typing import Any
 
 from cli.drawing.canvas import NARROW_IN, WIDE_IN
 from cli.drawing.html_document import document, illustrated, notes, table, tiled
+from cli.drawing.tile import millis, percent
 from cli.run_report import pictures
-from cli.run_report.headline import millis, percent, tiles
-from cli.run_report.pictures import Scene
+from cli.run_report.headline import tiles
+from cli.run_report.pictures import PictureData
 from cli.run_report.recording.phases import PHASES
 from cli.run_report.recording.series import WINDOW_S
-from cli.run_report.samples import Sample, drawn, samples
+from cli.run_report.samples import FrameSample, drawn, samples
 from cli.run_report.summary import Json, journal
 
 CAPTIONS = {
@@ -32,7 +33,7 @@ CAPTIONS = {
 GENERATOR_NOTE = "Made by <code>leeway demo</code> from this run's own messages; figures also in report.json."
 
 
-def page(scene: Scene, report: Json) -> str:
+def page(scene: PictureData, report: Json) -> str:
     """The whole document. Raises `UserError` where the pictures' library is missing."""
     parts = [
         f"<h1>Leeway · {'frozen run' if report['frozen'] else 'adapting run'} · {report['duration_s'] or 0:g} s"
@@ -52,7 +53,7 @@ def page(scene: Scene, report: Json) -> str:
     return document("Leeway report", "\n".join(part for part in parts if part))
 
 
-def _picture(name: str, scene: Scene) -> str:
+def _picture(name: str, scene: PictureData) -> str:
     title, hint = CAPTIONS[name]
     wide, narrow = (pictures.svg(name, scene, width) for width in (WIDE_IN, NARROW_IN))
     return illustrated(title, hint, wide, narrow)
@@ -124,7 +125,7 @@ def _bar(stream: Json) -> str:
     return f'<div class="bar" title="in time, late, dropped">{cells}</div>'
 
 
-def _journal(scene: Scene, report: Json) -> str:
+def _journal(scene: PictureData, report: Json) -> str:
     lines = journal(scene.run)
     if scene.run.drift_s is not None:
         what = {"condition": report["drift"]["kind"]} if report["drift"]["kind"] else {}
@@ -147,7 +148,7 @@ def _plain(value: Any, most: int = 160) -> str:
     return text if len(text) <= most else text[:most] + " …"
 
 
-def _frames(shown: Sequence[Sample], report: Json) -> str:
+def _frames(shown: Sequence[FrameSample], report: Json) -> str:
     if not shown:
         return ""
     legend = "".join(

@@ -11,7 +11,7 @@ from cli.drawing.canvas import NARROW_IN, WIDE_IN, styled
 from cli.drawing.palette import LIGHT
 from cli.run_report.recording import series
 from cli.run_report.recording.folder import RunFolder
-from cli.run_report.recording.intervals import Accuracy
+from cli.run_report.recording.intervals import AccuracyEstimate
 from cli.run_report.recording.matching import Score, models
 from cli.run_report.recording.phases import PHASES, measure, times_of
 from cli.run_report.summary import model_spans
@@ -20,7 +20,7 @@ MARKS = {"alarm": "v", "audit": "D", "promotion": "^", "rollback": "X"}
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class PictureData:
     """All that a picture may show. `beside`: the same run without adaptation, drawn as a second line where given."""
 
     run: RunFolder
@@ -28,11 +28,11 @@ class Scene:
     beside: tuple[RunFolder, Score] | None = None
 
 
-Draw = Callable[[Scene, float], Any]
+Draw = Callable[[PictureData, float], Any]
 README = ("accuracy", "latency", "frames")
 
 
-def accuracy_over_time(scene: Scene, width_in: float) -> Any:
+def accuracy_over_time(scene: PictureData, width_in: float) -> Any:
     """One row per model: the curve with its band, the drift's shade, the journal's marks, each phase's mean."""
     names = [name for name in models(scene.run.settings) if any(t.model == name for t in scene.score.tallies)]
     figure, rows = _figure(max(1, len(names)), width_in, height_in=1.9)
@@ -45,7 +45,7 @@ def accuracy_over_time(scene: Scene, width_in: float) -> Any:
     return figure
 
 
-def _model_row(axes: Any, scene: Scene, name: str) -> None:
+def _model_row(axes: Any, scene: PictureData, name: str) -> None:
     run = scene.run
     axes.set_title(
         name + (" (F1)" if name == run.settings.get("detector") else ""), loc="left", fontweight="bold", fontsize=10.5
@@ -88,7 +88,7 @@ def _or(value: float | None, other: float | None) -> float:
     return value if value is not None else other or 0.0
 
 
-def _phase_means(axes: Any, scene: Scene, name: str, low: float) -> None:
+def _phase_means(axes: Any, scene: PictureData, name: str, low: float) -> None:
     parts = model_spans(scene.run, name)
     phases = measure([t for t in scene.score.tallies if t.model == name], parts)
     for phase in PHASES:
@@ -99,7 +99,7 @@ def _phase_means(axes: Any, scene: Scene, name: str, low: float) -> None:
         _label(axes, sum(span) / 2, mean, low)
 
 
-def _label(axes: Any, x: float, mean: Accuracy, low: float) -> None:
+def _label(axes: Any, x: float, mean: AccuracyEstimate, low: float) -> None:
     """Under the curve, where there is room, else above it."""
     value = mean.value or 0.0
     under = value - low > 0.3 * (1 - low)
@@ -115,7 +115,7 @@ def _label(axes: Any, x: float, mean: Accuracy, low: float) -> None:
     )
 
 
-def _legend_of_marks(figure: Any, scene: Scene, names: Sequence[str]) -> None:
+def _legend_of_marks(figure: Any, scene: PictureData, names: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -130,7 +130,7 @@ def _legend_of_marks(figure: Any, scene: Scene, names: Sequence[str]) -> None:
     _legend(figure, handles)
 
 
-def latency_over_time(scene: Scene, width_in: float) -> Any:
+def latency_over_time(scene: PictureData, width_in: float) -> Any:
     """p50 and p99 per bin against the SLO, a dot for each frame that was late, a mark where frames were dropped."""
     run = scene.run
     figure, (axes,) = _figure(1, width_in, height_in=2.9)
@@ -169,7 +169,7 @@ def latency_over_time(scene: Scene, width_in: float) -> Any:
     return figure
 
 
-def time_of_device(scene: Scene, width_in: float) -> Any:
+def time_of_device(scene: PictureData, width_in: float) -> Any:
     """What the device did, second by second, stacked to its whole time."""
     figure, (axes,) = _figure(1, width_in, height_in=2.7)
     parts = series.slices(scene.run)
@@ -231,12 +231,12 @@ def _nothing(figure: Any, axes: Any, why: str) -> Any:
     return figure
 
 
-def svg(name: str, scene: Scene, width_in: float) -> str:
+def svg(name: str, scene: PictureData, width_in: float) -> str:
     """One picture as an inline SVG."""
     return canvas.svg(lambda: PICTURES[name](scene, width_in), f"{name}-{width_in}")
 
 
-def write_images(scene: Scene, folder: Path, drawn: Mapping[str, Draw]) -> list[Path]:
+def write_images(scene: PictureData, folder: Path, drawn: Mapping[str, Draw]) -> list[Path]:
     """PNGs on white for a README, 9.2 in wide at 110 dpi, each under its name."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -16,7 +16,7 @@ FONT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class FrameSample:
     phase: str
     camera: str
     seq: int
@@ -28,14 +28,14 @@ class Sample:
     pairs: tuple[Pair, ...]
 
 
-def samples(run: RunFolder, report: Json) -> list[Sample]:
+def samples(run: RunFolder, report: Json) -> list[FrameSample]:
     """Up to `EACH` of each phase of the model that was hit hardest, the fullest ones first, cameras in turn."""
     model = hit(report) or next(iter(report["models"]), "")
     parts = model_spans(run, model)
     truths = {key_of(message): message for message in run.truth}
     results = {key_of(message): message for message in run.results}
     kept = sorted(key for key in results.keys() & truths.keys() if run.frame(*key).is_file())
-    found: list[Sample] = []
+    found: list[FrameSample] = []
     for phase in PHASES:
         span = getattr(parts, phase)
         if span is not None:
@@ -63,7 +63,7 @@ def choose(
     return sorted(key for _, key in ranks[:EACH])
 
 
-def _sample(run: RunFolder, phase: str, result: Message, truth: Message) -> Sample | None:
+def _sample(run: RunFolder, phase: str, result: Message, truth: Message) -> FrameSample | None:
     camera, seq = key_of(result)
     jpeg = run.frame(camera, seq).read_bytes()
     size = jpeg_size(jpeg)
@@ -71,7 +71,7 @@ def _sample(run: RunFolder, phase: str, result: Message, truth: Message) -> Samp
         return None
     pairs = tuple(pair_up(objects_of(result), objects_of(truth)))
     at_s = (time_of(truth) or run.start) - run.start
-    return Sample(phase, camera, seq, at_s, str(truth.get("condition") or ""), jpeg, *size, pairs)
+    return FrameSample(phase, camera, seq, at_s, str(truth.get("condition") or ""), jpeg, *size, pairs)
 
 
 def jpeg_size(jpeg: bytes) -> tuple[int, int] | None:
@@ -84,7 +84,7 @@ def jpeg_size(jpeg: bytes) -> tuple[int, int] | None:
     return None
 
 
-def drawn(sample: Sample, settings: Message) -> str:
+def drawn(sample: FrameSample, settings: Message) -> str:
     """One picture as an SVG figure: right, wrong, missed and false boxes differ in colour and in stroke."""
     labelled = set(classifiers(settings))
     data = base64.b64encode(sample.jpeg).decode()
@@ -118,7 +118,7 @@ def _words(pair: Pair) -> str:
     return f'<span class="right">{said} ✓</span>' if pair.right else f'<span class="wrong">{said}, is {true}</span>'
 
 
-def _box(pair: Pair, labelled: set[str], sample: Sample) -> str:
+def _box(pair: Pair, labelled: set[str], sample: FrameSample) -> str:
     place = _place(pair)
     if place is None:
         return ""

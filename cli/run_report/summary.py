@@ -8,7 +8,7 @@ from typing import Any
 from cli.run_report.headline import headline
 from cli.run_report.recording import series
 from cli.run_report.recording.folder import Message, RunFolder, number, time_of
-from cli.run_report.recording.intervals import Accuracy
+from cli.run_report.recording.intervals import AccuracyEstimate
 from cli.run_report.recording.matching import Score, classifiers, models
 from cli.run_report.recording.phases import (
     DEFINITIONS,
@@ -126,14 +126,14 @@ def _count(run: RunFolder, model: str, plural: str, kind: str) -> int:
     return max(told, int(number(said) or 0))
 
 
-def _counts(phase: Accuracy) -> Json:
+def _counts(phase: AccuracyEstimate) -> Json:
     return {"right": phase.right, "of": phase.of, "frames": phase.frames, "blocks": phase.blocks}
 
 
 # ---- frames, SLO, time ---------------------------------------------------------------------------------------------
 
 
-def _frames(run: RunFolder, score: Score, found: Sequence[series.Answer]) -> Json:
+def _frames(run: RunFolder, score: Score, found: Sequence[series.AnswerPoint]) -> Json:
     """`in` = `answered` + `dropped_total`, and `dropped` adds up to `dropped_total`."""
     received = score.frames + score.without_truth
     said = _last(run).get("frames")
@@ -159,7 +159,7 @@ def _frames(run: RunFolder, score: Score, found: Sequence[series.Answer]) -> Jso
     }
 
 
-def _streams(run: RunFolder, found: Sequence[series.Answer]) -> Json:
+def _streams(run: RunFolder, found: Sequence[series.AnswerPoint]) -> Json:
     told = _last(run).get("streams")
     told = told if isinstance(told, Mapping) else {}
     names = sorted({*map(str, told), *(a.camera for a in found)})
@@ -180,7 +180,7 @@ def _streams(run: RunFolder, found: Sequence[series.Answer]) -> Json:
     return table
 
 
-def _slo(run: RunFolder, found: Sequence[series.Answer], frames: Json) -> Json:
+def _slo(run: RunFolder, found: Sequence[series.AnswerPoint], frames: Json) -> Json:
     met = sum(a.met for a in found)
     said = _last(run).get("slo")
     return {

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.run_report.headline import ATTAINMENT_GOAL, REGAINED_GOAL, hit, millis, percent
+from cli.drawing.tile import millis, percent
+from cli.run_report.headline import ATTAINMENT_GOAL, REGAINED_GOAL, hit
 from cli.run_report.recording.phases import PHASES
 from cli.run_report.summary import Json
 from cli.run_report.write import report_of

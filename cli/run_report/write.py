@@ -22,12 +22,12 @@ def write_report(folder: Path, beside: Path | None = None) -> Json:
     Raises `UserError` for what is no run folder, for a full disk, and, after report.json, where matplotlib is missing.
     """
     from cli.run_report.page import page
-    from cli.run_report.pictures import Scene
+    from cli.run_report.pictures import PictureData
 
     judged = _judged(folder)
     report = summarize(*judged)
     _write(folder / "report.json", json.dumps(report, indent=2) + "\n")
-    _write(folder / "report.html", page(Scene(*judged, beside=_judged(beside) if beside else None), report))
+    _write(folder / "report.html", page(PictureData(*judged, beside=_judged(beside) if beside else None), report))
     return report
 
 
@@ -35,7 +35,7 @@ def write_images(folder: Path, images: Path, beside: Path | None = None) -> list
     """PNGs of a run's accuracy and latency, for a README. Raises `UserError` as above."""
     from cli.run_report import frame_grid, pictures
 
-    scene = pictures.Scene(*_judged(folder), beside=_judged(beside) if beside else None)
+    scene = pictures.PictureData(*_judged(folder), beside=_judged(beside) if beside else None)
     return pictures.write_images(scene, images, {**pictures.PICTURES, "frames": frame_grid.frame_grid})
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.detection.thresholds import Guard, World
+from drift.detection.thresholds import CalibratedDetector, ReferenceWorld
 
 Array = NDArray[Any]
 
@@ -33,12 +33,12 @@ class Alarm:
     since_ns: int
 
 
-class Watch:
+class DriftMonitor:
     """Windows of the last `size` samples per stream, of `pooled_size` of all; guards of the worlds it knows."""
 
     def __init__(self, size: int, pooled_size: int, block_ns: int):
         self.size, self.pooled_size, self.block_ns = size, pooled_size, block_ns
-        self.guards: list[Guard] = []
+        self.guards: list[CalibratedDetector] = []
         self.clear()
 
     def clear(self) -> None:
@@ -48,7 +48,7 @@ class Watch:
         self._beyond: Counter[str] = Counter()  # tests in a row beyond every world
         self._trail: deque[tuple[int, str, Array]] = deque(maxlen=TRAIL_MAX)
 
-    def know(self, guard: Guard) -> None:
+    def know(self, guard: CalibratedDetector) -> None:
         """One more world is harmless. The first one stays; of the others the oldest goes."""
         self.guards.append(guard)
         if len(self.guards) > GUARDS_MAX:
@@ -84,12 +84,12 @@ class Watch:
         # The window may have begun before the drift; its newer half is taken for the new world.
         return Alarm(channel, kind_of(excess), excess, now_ns, window[len(window) // 2][0])
 
-    def world(self, since_ns: int) -> World:
+    def world(self, since_ns: int) -> ReferenceWorld:
         """What was seen since then, as a reference: rows of each stream in time order."""
         seen = [row for row in self._trail if row[0] >= since_ns]
         names = sorted({stream for _, stream, _ in seen})
         seen.sort(key=lambda row: row[1])  # stable: time order within a stream stays
-        return World(
+        return ReferenceWorld(
             np.stack([probs for _, _, probs in seen]),
             np.asarray([names.index(stream) for _, stream, _ in seen], np.int64),
             np.asarray([at_ns // self.block_ns for at_ns, _, _ in seen], np.int64),

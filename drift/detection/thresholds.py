@@ -20,7 +20,7 @@ TAIL_SHARE = 0.10  # part of the scores that the tail is fitted to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class World:
+class ReferenceWorld:
     """Answers of one variant in a world known to be harmless, rows of each stream in time order.
 
     probs: float32 [n, K]; stream: int64 [n]; block: int64 [n], index of the time block within its stream.
@@ -44,7 +44,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Guard:
+class CalibratedDetector:
     """Tests fitted to one world, with the score each may reach on each kind of window."""
 
     tests: Mapping[str, WindowTest]
@@ -91,13 +91,13 @@ def threshold(scores: Array, rate: float) -> float:
 
 
 def calibrate(
-    world: World,
+    world: ReferenceWorld,
     make: Sequence[MakeTest],
     channels: Sequence[Channel],
     rate: float,
     rng: np.random.Generator,
     draws: int = 600,
-) -> Generator[None, None, Guard]:
+) -> Generator[None, None, CalibratedDetector]:
     """Fit and calibrate in slices; returns the guard of that world.
 
     The world's chunks (runs of consecutive samples of one stream, a window long) are halved at random, again and again:
@@ -125,10 +125,10 @@ def calibrate(
                 yield
         limits[channel.name] = {test.name: max(threshold(scores[:, i], rate), 1e-6) for i, test in enumerate(apart)}
         yield
-    return Guard(tests, limits, tuple(name for name in tests if name != BbsdsGivenClass.name))
+    return CalibratedDetector(tests, limits, tuple(name for name in tests if name != BbsdsGivenClass.name))
 
 
-def _chunks(world: World, size: int) -> list[Array]:
+def _chunks(world: ReferenceWorld, size: int) -> list[Array]:
     """Row numbers of runs of about `size` consecutive samples of one stream; at least two chunks."""
     chunks: list[Array] = []
     for stream in np.unique(world.stream):
@@ -137,7 +137,7 @@ def _chunks(world: World, size: int) -> list[Array]:
     return chunks if len(chunks) > 1 else np.array_split(np.arange(len(world)), 2)
 
 
-def _window(world: World, chunks: Sequence[Array], channel: Channel, rng: np.random.Generator) -> Array:
+def _window(world: ReferenceWorld, chunks: Sequence[Array], channel: Channel, rng: np.random.Generator) -> Array:
     """Row numbers of one bootstrap window made of pieces of `chunks`."""
     piece = max(1, -(-channel.size // max(2, channel.streams)))
     if channel.streams == 1 and rng.random() < 0.5:

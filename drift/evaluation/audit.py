@@ -38,7 +38,7 @@ def agreement(accuracy: float, teacher_error: float, classes: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """What the audit says. accuracy: 0..1, corrected for the teacher's error; low, high: the agreement's 95 %
     Clopper-Pearson interval; p_harm: probability of so few agreements if nothing were wrong."""
 
@@ -62,7 +62,7 @@ def find(
     teacher_error: float = 0.03,
     alpha: float = 0.01,
     margin: float = 0.10,
-) -> Finding:
+) -> AuditFinding:
     """Exact binomial tests on the labels drawn at random.
 
     harmful: so few right answers have probability <= alpha at the reference accuracy; harmless: so many have
@@ -70,7 +70,7 @@ def find(
     """
     assert 0 <= right <= labels, f"{right} right of {labels}"
     if labels == 0:
-        return Finding("undecided", 0, 0, accuracy, 0.0, 1.0, 1.0)
+        return AuditFinding("undecided", 0, 0, accuracy, 0.0, 1.0, 1.0)
     expected = agreement(accuracy, teacher_error, classes)
     harmed = agreement(max(accuracy - margin, 1 / classes), teacher_error, classes)
     p_harm = float(bdtr(right, labels, expected))
@@ -79,7 +79,7 @@ def find(
         "harmful" if p_harm <= alpha else "harmless" if p_fine <= 0.1 else "undecided"
     )
     low, high = interval(right, labels)
-    return Finding(verdict, right, labels, corrected(right / labels, teacher_error, classes), low, high, p_harm)
+    return AuditFinding(verdict, right, labels, corrected(right / labels, teacher_error, classes), low, high, p_harm)
 
 
 def corrected(agreeing: float, teacher_error: float, classes: int) -> float:

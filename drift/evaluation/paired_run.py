@@ -5,13 +5,13 @@ from collections.abc import Generator
 import numpy as np
 
 from drift.evaluation.judge import Paired
-from drift.repair.deployed import Incumbent
-from drift.repair.inference import Forward
+from drift.repair.deployed import DeployedModel
+from drift.repair.inference import BackboneRunner
 from drift.samples import Labelled
 
 
 def trial(
-    before: Incumbent, after: Incumbent, parts: tuple[Labelled, ...], forward: Forward
+    before: DeployedModel, after: DeployedModel, parts: tuple[Labelled, ...], forward: BackboneRunner
 ) -> Generator[None, None, tuple[Paired, ...]]:
     """One `Paired` for each part. A backbone that both share runs once."""
     images = [image for part in parts for image in part.images]

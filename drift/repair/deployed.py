@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.commands import Candidate
+from drift.commands import RepairCandidate
 from porting.formats.tensors import softmax
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Head:
+class LinearHead:
     """logits = features @ weight.T + bias. weight: float32 [K, D]; bias: float32 [K].
 
     `names` and `transposed` remember how the head stage's graph wants its two inputs.
@@ -26,7 +26,7 @@ class Head:
     transposed: bool = False  # the graph takes weight as [D, K]
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array], features: Array, probs: Array) -> "Head":
+    def of(cls, arrays: Mapping[str, Array], features: Array, probs: Array) -> "LinearHead":
         """From the arrays of a head blob; which way round the weight lies is found by what reproduces `probs`.
 
         Raises `ValueError` when neither way does (the head is no plain linear layer).
@@ -49,7 +49,7 @@ class Head:
         """float32 [n, D] -> float32 [n, K], rows sum to 1."""
         return softmax(features @ self.weight.T + self.bias)
 
-    def with_(self, weight: Array, bias: Array) -> "Head":
+    def with_(self, weight: Array, bias: Array) -> "LinearHead":
         return replace(self, weight=np.asarray(weight, np.float32), bias=np.asarray(bias, np.float32))
 
     def arrays(self) -> dict[str, Array]:
@@ -59,7 +59,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Incumbent:
+class DeployedModel:
     """A variant by name, the ONNX bytes of its backbone (picture -> features), and its head.
 
     prior: class mix [K] that its outputs assume, where a repair has changed it; None: the reference's.
@@ -67,17 +67,17 @@ class Incumbent:
 
     name: str
     graph: bytes
-    head: Head
+    head: LinearHead
     prior: Array | None = None
 
-    def same_as(self, other: "Incumbent") -> bool:
+    def same_as(self, other: "DeployedModel") -> bool:
         """Do both give the same answers, whatever they are called?"""
         same_head = np.array_equal(self.head.weight, other.head.weight) and np.array_equal(
             self.head.bias, other.head.bias
         )
         return self.graph == other.graph and same_head
 
-    def changed(self, name: str, candidate: Candidate) -> "Incumbent":
+    def changed(self, name: str, candidate: RepairCandidate) -> "DeployedModel":
         """The variant that a candidate becomes under that name."""
         head = self.head
         if candidate.head is not None:
@@ -85,4 +85,4 @@ class Incumbent:
             bias = candidate.head.get(head.names[1], head.bias)
             head = head.with_(weight.T if head.transposed else weight, bias)
         prior = self.prior if candidate.prior is None else candidate.prior
-        return Incumbent(name, candidate.graph or self.graph, head, prior)
+        return DeployedModel(name, candidate.graph or self.graph, head, prior)

@@ -18,7 +18,7 @@ LoadGraph = Callable[[bytes], Engine]  # an ONNX file's bytes -> an engine on th
 CHUNK_MAX = 16
 
 
-class Forward:
+class BackboneRunner:
     """How drift runs a backbone. A slice is one engine call or one load of a graph; a load cannot be cut into slices,
     so it holds a lane for as long as it takes: some milliseconds even for a small model.
 

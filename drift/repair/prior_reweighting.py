@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.commands import Candidate
+from drift.commands import RepairCandidate
 from drift.repair.response import Situation
 
 Array = NDArray[Any]
@@ -27,14 +27,14 @@ class PriorReweighting:
     def applies(self, situation: Situation) -> str:
         return "" if situation.alarm.kind == "prior" else "the pictures changed, not only the class mix"
 
-    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+    def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
         before = situation.assumed_by(situation.incumbent)  # an earlier repair may have moved it already
         mix = self.estimate(situation.fresh_probs, before)
         yield
         head = situation.incumbent.head
         shifted = head.with_(head.weight, head.bias + np.log(mix / before))
         evidence = {"mix": [round(float(share), 4) for share in mix]}
-        return Candidate(self.name, head=shifted.arrays(), evidence=evidence, prior=mix)
+        return RepairCandidate(self.name, head=shifted.arrays(), evidence=evidence, prior=mix)
 
     def estimate(self, probs: Array, prior: Array) -> Array:
         """The class mix [K] behind posteriors [n, K] made under `prior`, smoothed by `pull` pseudo-counts."""

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.commands import Candidate
+from drift.commands import RepairCandidate
 from drift.repair.batch_norm import Probed, folded, probed
-from drift.repair.inference import Forward
+from drift.repair.inference import BackboneRunner
 from drift.repair.response import Situation
 from drift.samples import Pictures
 
@@ -36,7 +36,7 @@ class Realign:
             return f"only {len(situation.fresh)} recent pictures, {self.pictures_min} needed"
         return ""
 
-    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+    def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
         graph = situation.incumbent.graph
         probe = probed(graph)
         yield
@@ -49,9 +49,9 @@ class Realign:
             for (m, _), n in zip(stats, probe.norms, strict=True)
         ]
         evidence = {"pictures": len(pictures), "layers": len(stats), "moved_sd": round(float(np.mean(moved)), 4)}
-        return Candidate(self.name, graph=folded(graph, stats), evidence=evidence)
+        return RepairCandidate(self.name, graph=folded(graph, stats), evidence=evidence)
 
-    def measure(self, probe: Probed, pictures: Pictures, forward: Forward) -> Generator[None, None, Stats]:
+    def measure(self, probe: Probed, pictures: Pictures, forward: BackboneRunner) -> Generator[None, None, Stats]:
         source = [(norm.mean, norm.var) for norm in probe.norms]
         stats: Stats = list(source)
         weight = len(pictures) / (len(pictures) + self.n0)
@@ -66,7 +66,12 @@ class Realign:
             engine.close()
 
     def _one_pass(
-        self, probe: Probed, engine: Any, pictures: Pictures, stats: Sequence[tuple[Array, Array]], forward: Forward
+        self,
+        probe: Probed,
+        engine: Any,
+        pictures: Pictures,
+        stats: Sequence[tuple[Array, Array]],
+        forward: BackboneRunner,
     ) -> Generator[None, None, Stats]:
         """Mean and variance that every layer sees while all of them normalise with `stats`."""
         sums = [(np.zeros(len(n.mean)), np.zeros(len(n.mean))) for n in probe.norms]

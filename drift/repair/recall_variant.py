@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from drift.commands import Candidate
+from drift.commands import RepairCandidate
 from drift.repair.response import Situation
 
 
@@ -19,7 +19,7 @@ class Recall:
     def applies(self, situation: Situation) -> str:
         return "" if situation.stored else "no other variant was ever promoted"
 
-    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+    def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
         labelled = situation.labelled
         right = []
         for variant in (situation.incumbent, *situation.stored):
@@ -29,7 +29,7 @@ class Recall:
         if best == 0:
             return None
         variant = situation.stored[best - 1]
-        return Candidate(
+        return RepairCandidate(
             self.name,
             head=variant.head.arrays(),
             graph=variant.graph,

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from drift.commands import Candidate
+from drift.commands import RepairCandidate
 from drift.detection.monitor import Alarm
-from drift.repair.deployed import Incumbent
-from drift.repair.inference import Forward
+from drift.repair.deployed import DeployedModel
+from drift.repair.inference import BackboneRunner
 from drift.samples import Labelled, Pictures, Replay
 
 Array = NDArray[Any]
@@ -23,18 +23,18 @@ class Situation:
     labelled: those with labels. prior: class frequencies of the reference [K]. stored: earlier variants, newest last.
     """
 
-    incumbent: Incumbent
+    incumbent: DeployedModel
     alarm: Alarm
     fresh: Pictures
     fresh_probs: Array
     labelled: Labelled
     replay: Replay
     prior: Array
-    forward: Forward
-    stored: Sequence[Incumbent] = ()
+    forward: BackboneRunner
+    stored: Sequence[DeployedModel] = ()
     seed: int = 0
 
-    def assumed_by(self, variant: Incumbent) -> Array:
+    def assumed_by(self, variant: DeployedModel) -> Array:
         """The class mix [K] that a variant's outputs assume."""
         return self.prior if variant.prior is None else variant.prior
 
@@ -48,5 +48,5 @@ class Response(Protocol):
     def applies(self, situation: Situation) -> str:
         """Empty, or why it is of no use here. Cheap; asked once, before the labels are in, on the loop thread."""
 
-    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+    def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
         """Yields between slices of a few milliseconds; returns a candidate, or None if it found nothing to change."""

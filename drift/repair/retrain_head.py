@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.commands import Candidate
-from drift.repair.deployed import Head
-from drift.repair.inference import Forward
+from drift.commands import RepairCandidate
+from drift.repair.deployed import LinearHead
+from drift.repair.inference import BackboneRunner
 from drift.repair.response import Situation
 from porting.formats.tensors import softmax
 
@@ -42,7 +42,7 @@ class HeadRetraining:
     def applies(self, situation: Situation) -> str:
         return ""  # whatever the alarm took the drift for: labels tell, and the judge decides
 
-    def repair(self, situation: Situation) -> Generator[None, None, Candidate | None]:
+    def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
         graph, forward = situation.incumbent.graph, situation.forward
         new = yield from forward.features(graph, situation.labelled.images)
         old = yield from self._replayed(situation, forward)
@@ -54,17 +54,17 @@ class HeadRetraining:
         )
         moved = float(np.linalg.norm(head.weight - situation.incumbent.head.weight))
         evidence = {"labels": len(new), "replayed": len(old), "steps": self.steps, "moved": round(moved, 4)}
-        return Candidate(self.name, head=head.arrays(), evidence=evidence)
+        return RepairCandidate(self.name, head=head.arrays(), evidence=evidence)
 
-    def _replayed(self, situation: Situation, forward: Forward) -> Generator[None, None, Array]:
+    def _replayed(self, situation: Situation, forward: BackboneRunner) -> Generator[None, None, Array]:
         replay = situation.replay
         if replay.graph == situation.incumbent.graph:
             return replay.features
         return (yield from forward.features(situation.incumbent.graph, replay.old.images))
 
     def train(
-        self, head: Head, new: tuple[Array, Array], old: tuple[Array, Array], seed: int
-    ) -> Generator[None, None, Head]:
+        self, head: LinearHead, new: tuple[Array, Array], old: tuple[Array, Array], seed: int
+    ) -> Generator[None, None, LinearHead]:
         """(features float32 [n, D], labels int64 [n]) twice -> the retrained head. A slice is a few small products."""
         rng = np.random.default_rng(seed)
         both = np.concatenate([new[0], old[0]])

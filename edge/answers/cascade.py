@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from edge.core.events import Request, StepResult, Task
 from edge.core.interfaces import About, Opening, Progress
-from edge.core.state import Open
+from edge.core.state import OpenRequest
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Cascade:
     def opened(self, request: Request) -> Sequence[Opening]:
         return (Opening(self.detect),)
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         if task.parent is None and (openings := self._children(task, result)):
             return Progress(openings=openings)
         return Progress(answered=() if opened.unfinished else (opened.request.id,))
 
-    def partial(self, opened: Open) -> Sequence[int]:
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()
 
     def _children(self, task: Task, result: StepResult) -> list[Opening]:

@@ -15,7 +15,7 @@ from porting.variant import Variant
 LATE_FEW = 0.05  # of the members' answers: while more are late, there is no time for one more member
 
 
-class Known(NamedTuple):
+class MemberPrior(NamedTuple):
     """What is known of a member before it has said anything."""
 
     accuracy: float
@@ -23,7 +23,7 @@ class Known(NamedTuple):
 
 
 @dataclass
-class Window:
+class AgreementWindow:
     """What happened since the members were last looked at."""
 
     answers: int = 0
@@ -86,10 +86,10 @@ class Cocktail(Ensemble):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.known: dict[str, Known] = {}
+        self.known: dict[str, MemberPrior] = {}
         self.active: tuple[str, ...] = ()
         self.agreement = 1.0  # mean over the last interval: needs no labels, and falls when the world is another
-        self.window = Window()
+        self.window = AgreementWindow()
         self.of_request: dict[int, tuple[str, ...]] = {}  # not yet answered: who was asked
         self.said: dict[int, tuple[str, Mapping[str, str]]] = {}  # not yet labelled: the answer, and what members said
         self.right: dict[tuple[str, str], float] = {}  # (member, label) -> times it said so and was right, faded
@@ -173,7 +173,7 @@ class Cocktail(Ensemble):
             self.right[at] = self.right.get(at, 0.0) + (member in right)
 
     def _adapt(self) -> None:
-        window, self.window = self.window, Window()
+        window, self.window = self.window, AgreementWindow()
         self.agreement = window.agreement / window.answers
         told = window.labelled >= self.labels_min
         accuracy = window.right / window.labelled if told else self.agreement
@@ -194,10 +194,10 @@ class Cocktail(Ensemble):
                 counts[at] *= self.fade
 
 
-def known_of(state: State, variant: Variant) -> Known:
+def known_of(state: State, variant: Variant) -> MemberPrior:
     lanes = state.lanes.values()
     alone = [sum(state.duration_ns(digest, 1, lane) for digest in variant.stages) for lane in lanes]
-    return Known(0.5 if variant.accuracy is None else variant.accuracy, min(alone, default=0))
+    return MemberPrior(0.5 if variant.accuracy is None else variant.accuracy, min(alone, default=0))
 
 
 def excess(majorities: Mapping[int, int], members: int) -> int:

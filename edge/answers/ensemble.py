@@ -7,8 +7,8 @@ from typing import ClassVar
 from edge.answers.panel import Panel, opening
 from edge.answers.voting import Means, agreeing, elected, surest
 from edge.core.events import Event, Request, StepResult, Task
-from edge.core.interfaces import About, Moment, Opening, Progress, Verdict, Vote
-from edge.core.state import Open
+from edge.core.interfaces import About, EnsembleVerdict, Moment, Opening, Progress, Vote
+from edge.core.state import OpenRequest
 
 SOURCES = {
     "model": "the app's",
@@ -61,16 +61,16 @@ class Ensemble:
     def opened(self, request: Request) -> Sequence[Opening]:
         return [opening(member, item) for item, member in enumerate(self.asked(request))]
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         return Progress(answered=() if opened.unfinished else (opened.request.id,))
 
-    def partial(self, opened: Open) -> Sequence[int]:
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
         return [task_id for task_id in opened.tasks if task_id in opened.finished]
 
-    def combine(self, request: Request, votes: Sequence[Vote]) -> Verdict:
+    def combine(self, request: Request, votes: Sequence[Vote]) -> EnsembleVerdict:
         label = self._elected(request, votes)
         confidence = agreeing(votes, label) / max(len(votes), len(self.asked(request)))
-        return Verdict(label if confidence >= self.sure_min else self.default, confidence)
+        return EnsembleVerdict(label if confidence >= self.sure_min else self.default, confidence)
 
     def weight(self, request: Request, vote: Vote) -> float:
         """How much this vote counts."""

@@ -7,14 +7,14 @@ from typing import ClassVar, NamedTuple
 from edge.answers.panel import Panel, loss_of, opening, remember
 from edge.answers.trust import Trust
 from edge.core.events import Event, Feedback, Reply, Request, StepResult, Task
-from edge.core.hashing import chance
+from edge.core.hashing import hash_uniform
 from edge.core.interfaces import About, Moment, Opening, Progress
-from edge.core.state import Open
+from edge.core.state import OpenRequest
 
 STREAMS_MAX = 256  # with a choice of their own; those beyond share one
 
 
-class Drawn(NamedTuple):
+class MemberDraw(NamedTuple):
     context: str
     member: str
     chance: float  # with which it was drawn: what its loss is divided by, whatever the weights are by then
@@ -62,21 +62,21 @@ class Exp3:
         self.panel = Panel(self.model, self.members)
         self.members = self.panel.named
         self.trust: dict[str, Trust] = {}
-        self.drawn: dict[int, Drawn] = {}
+        self.drawn: dict[int, MemberDraw] = {}
 
     def models(self) -> tuple[str, ...]:
         return self.panel.models()
 
     def opened(self, request: Request) -> Sequence[Opening]:
         context = self._context(request)
-        drawn = draw(self._trusted(context).shares(), chance(self.seed, "exp3", request.id))
-        remember(self.drawn, request.id, Drawn(context, *drawn), self.remembered_max)
+        drawn = draw(self._trusted(context).shares(), hash_uniform(self.seed, "exp3", request.id))
+        remember(self.drawn, request.id, MemberDraw(context, *drawn), self.remembered_max)
         return (opening(drawn[0]),)
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         return Progress(answered=(opened.request.id,))
 
-    def partial(self, opened: Open) -> Sequence[int]:
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()
 
     def observe(self, moment: Moment) -> Iterator[Event]:
@@ -99,7 +99,7 @@ class Exp3:
         if drawn is not None and reply.outcome == "late" and self.late_loss:
             self._learn(drawn, self.late_loss)
 
-    def _learn(self, drawn: Drawn, loss: float) -> None:
+    def _learn(self, drawn: MemberDraw, loss: float) -> None:
         trust = self._trusted(drawn.context)
         if drawn.member in trust.logs:  # else it was taken out of service meanwhile
             trust.punish(dict.fromkeys(trust.logs, 0.0) | {drawn.member: loss / drawn.chance}, self.rate)

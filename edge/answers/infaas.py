@@ -7,15 +7,15 @@ from typing import ClassVar, NamedTuple
 
 from edge.answers.panel import Panel, on_offer, remember
 from edge.core.events import Event, Reply, Request, Run, StepResult, Task, Time
-from edge.core.hashing import chance
+from edge.core.hashing import hash_uniform
 from edge.core.interfaces import About, Moment, Opening, Progress
-from edge.core.state import Lane, Open, State
+from edge.core.state import Lane, OpenRequest, State
 from porting.variant import Variant
 
 SECOND_NS = 1_000_000_000
 
 
-class Known(NamedTuple):
+class VariantProfile(NamedTuple):
     """A variant as it stands on this box."""
 
     accuracy: float  # 0..1; 0: nobody has measured it
@@ -26,7 +26,7 @@ class Known(NamedTuple):
 
 
 @dataclass
-class Load:
+class VariantLoad:
     """What a variant had to do in the last period."""
 
     answered: int = 0  # or dropped
@@ -86,10 +86,10 @@ class ModelLess:
 
     def __post_init__(self) -> None:
         self.panel = Panel(self.model)
-        self.known: dict[str, Known] = {}
+        self.known: dict[str, VariantProfile] = {}
         self.names: dict[tuple[str, ...], str] = {}  # by chain
         self.allowed: Mapping[str, float] = {}  # by the plan; empty: all
-        self.loads: dict[str, Load] = {}
+        self.loads: dict[str, VariantLoad] = {}
         self.overloaded: set[str] = set()
         self.chosen: dict[int, tuple[str, Time]] = {}  # request -> variant, when it arrived
         self.looked_ns: Time = 0
@@ -103,10 +103,10 @@ class ModelLess:
             remember(self.chosen, request.id, (name, request.arrived_ns), self.remembered_max)
         return (Opening(self.model, variant=name),)
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         return Progress(answered=(opened.request.id,))
 
-    def partial(self, opened: Open) -> Sequence[int]:
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()
 
     # ---- which one -------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class ModelLess:
             return min(fitting, key=lambda it: (self.known[it].missing_bytes, self.known[it].duration_ns, it))
         clear = [name for name in loaded if name not in self.overloaded]
         barred = [name for name in loaded if name in self.overloaded]
-        if barred and chance(self.seed, "probe", request.id) < self.probe:
+        if barred and hash_uniform(self.seed, "probe", request.id) < self.probe:
             return self._slowest(barred)
         return self._slowest(clear) if clear else self._quickest(barred)
 
@@ -161,24 +161,24 @@ class ModelLess:
         yield from ()
 
     def _answered(self, name: str, arrived_ns: Time, now: Time) -> None:
-        load = self.loads.setdefault(name, Load())
+        load = self.loads.setdefault(name, VariantLoad())
         load.answered += 1
         load.latency_ns += now - arrived_ns
 
     def _ran(self, run: Run) -> None:
         name = run.variant or self.names.get(run.tasks[0].chain, "")
-        load = self.loads.setdefault(name, Load())
+        load = self.loads.setdefault(name, VariantLoad())
         load.works += 1
         load.tasks += len(run.tasks)
 
     def _survey(self, state: State) -> None:
         variants = on_offer(state, self.model)
         self.names = {variant.stages: variant.name for variant in variants}
-        self.loads = {variant.name: self.loads.get(variant.name, Load()) for variant in variants}
+        self.loads = {variant.name: self.loads.get(variant.name, VariantLoad()) for variant in variants}
         self.overloaded.intersection_update(self.names.values())
         self.known = {variant.name: self._known(state, variant) for variant in variants}
 
-    def _known(self, state: State, variant: Variant) -> Known:
+    def _known(self, state: State, variant: Variant) -> VariantProfile:
         load = self.loads[variant.name]
         before = self.known[variant.name].batch if variant.name in self.known else 1.0
         batch = load.tasks / load.works if load.works else before
@@ -188,7 +188,7 @@ class ModelLess:
         ]
         duration_ns = min((chain_ns(state, variant, round(batch), lane) for lane in lanes), default=0)
         held = sum(not absent(variant, lane) for lane in lanes)
-        return Known(variant.accuracy or 0.0, duration_ns, batch, held, min(missing, default=0))
+        return VariantProfile(variant.accuracy or 0.0, duration_ns, batch, held, min(missing, default=0))
 
     def _judge(self) -> None:
         outstanding = Counter(name for name, _ in self.chosen.values())

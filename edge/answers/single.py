@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from edge.core.events import Request, StepResult, Task
 from edge.core.interfaces import About, Opening, Progress
-from edge.core.state import Open
+from edge.core.state import OpenRequest
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Single:
     def opened(self, request: Request) -> Sequence[Opening]:
         return (Opening(self.model, variant=self.variant),)
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         return Progress(answered=(opened.request.id,))
 
-    def partial(self, opened: Open) -> Sequence[int]:
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()

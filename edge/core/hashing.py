@@ -3,7 +3,7 @@
 from hashlib import blake2b
 
 
-def chance(seed: int, *drawn_for: object) -> float:
+def hash_uniform(seed: int, *drawn_for: object) -> float:
     """Uniform in [0, 1). The same on every machine, in whatever order it is drawn."""
     digest = blake2b(repr((seed, *drawn_for)).encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from edge.core.events import Action, Event, Request, StepResult, Task, Time
-from edge.core.state import Open, State
+from edge.core.state import OpenRequest, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Progress:
     answered: Sequence[int] = ()
 
 
-class Answer(Protocol):
-    """Which tasks a request opens, and when it may be answered. Keeps nothing: the core keeps `Open` for it."""
+class AnswerRule(Protocol):
+    """Which tasks a request opens, and when it may be answered. Keeps nothing: the core keeps `OpenRequest` for it."""
 
     def models(self) -> Sequence[str]:
         """Every model that it may open a task for: what the daemon loads and keeps an eye on."""
@@ -62,10 +62,10 @@ class Answer(Protocol):
     def opened(self, request: Request) -> Sequence[Opening]:
         """The tasks a request begins with; at least one."""
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         """`opened.unfinished` counts the request's tasks that are still open, `task` no longer among them."""
 
-    def partial(self, opened: Open) -> Sequence[int]:
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
         """Which of `opened.finished` make an answer where the rest is late or lost; empty: there is none without it.
 
         It is also asked what would be if all that is still possible came: that decides whether to wait for it.
@@ -83,7 +83,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class EnsembleVerdict:
     """What an ensemble says."""
 
     label: str  # empty: nothing, for want of agreement
@@ -94,7 +94,7 @@ class Verdict:
 class Combines(Protocol):
     """An answer that makes one word of several. Called once for each answered request, where results are."""
 
-    def combine(self, request: Request, votes: Sequence[Vote]) -> Verdict:
+    def combine(self, request: Request, votes: Sequence[Vote]) -> EnsembleVerdict:
         """`votes`: of those that came in time, at least one, in the order in which they were opened."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from edge.core.events import Task
 from edge.core.interfaces import Opening
-from edge.core.state import Open, Queues, State
+from edge.core.state import OpenRequest, Queues, State
 
 Order = Callable[[Task], tuple[Any, ...]]
 
@@ -15,7 +15,7 @@ def queues_of(state: State, task: Task) -> Queues:
     return state.background if task.deadline_ns is None else state.queues
 
 
-def opened_task(state: State, opened: Open, opening: Opening, chain: tuple[str, ...]) -> Task:
+def opened_task(state: State, opened: OpenRequest, opening: Opening, chain: tuple[str, ...]) -> Task:
     """A new task at the begin of its chain. It has the request's times: one end-to-end deadline for all of them."""
     request = opened.request
     task = Task(
@@ -63,7 +63,7 @@ def retire(state: State, task: Task) -> None:
         del flights[task.chain]
 
 
-def open_requests(state: State, task: Task) -> list[Open]:
+def open_requests(state: State, task: Task) -> list[OpenRequest]:
     """Those it serves that are not answered yet."""
     requests = state.requests
     return [requests[request_id] for request_id in task.requests if request_id in requests]

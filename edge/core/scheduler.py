@@ -31,9 +31,9 @@ from edge.core.events import (
     Withdrawn,
     Woke,
 )
-from edge.core.interfaces import Answer, Opening, Policy
+from edge.core.interfaces import AnswerRule, Opening, Policy
 from edge.core.queues import leave, moved, open_requests, opened_task, overtaken, rerouted, retire, trouble_ahead, wait
-from edge.core.state import WINDOW_NS, Lane, Open, State
+from edge.core.state import WINDOW_NS, Lane, OpenRequest, State
 from edge.core.validation import check_evict, check_load, check_reply, check_run, check_stop, check_wake
 
 # After closing, less than the ten seconds that containers are given to end:
@@ -51,7 +51,7 @@ class Scheduler:
 
     DECISIONS_MAX = 1_000  # per event, beside two for each open request
 
-    def __init__(self, state: State, policy: Policy, answers: Mapping[str, Answer], grace_ns: int = GRACE_NS):
+    def __init__(self, state: State, policy: Policy, answers: Mapping[str, AnswerRule], grace_ns: int = GRACE_NS):
         self.state = state
         self.grace_ns = grace_ns
         self.policy = policy
@@ -111,7 +111,7 @@ class Scheduler:
     def _open(self, request: Request) -> None:
         state = self.state
         assert request.id not in state.requests, f"request {request.id} arrived twice"
-        state.requests[request.id] = opened = Open(request)
+        state.requests[request.id] = opened = OpenRequest(request)
         if state.closing:
             self._reply(opened, "stopped")
         elif answer := self._answer_of(request):
@@ -119,11 +119,11 @@ class Scheduler:
         else:
             self._reply(opened, "refused", f"no app and no model is called {request.app!r}")
 
-    def _answer_of(self, request: Request) -> Answer | None:
+    def _answer_of(self, request: Request) -> AnswerRule | None:
         answer = self.answers.get(request.app)
         return Single(request.app) if answer is None and request.app in self.state.models else answer
 
-    def _open_tasks(self, opened: Open, openings: Sequence[Opening]) -> None:
+    def _open_tasks(self, opened: OpenRequest, openings: Sequence[Opening]) -> None:
         for at, opening in enumerate(openings, 1):
             trouble = self._open_task(opened, opening)
             if trouble and not self._may_do(opened, len(openings) - at):
@@ -132,7 +132,7 @@ class Scheduler:
         if openings and not opened.unfinished and not self._reply_partly(opened):
             self._reply(opened, "refused", trouble)  # nothing could be opened, and nobody would ever come back to it
 
-    def _open_task(self, opened: Open, opening: Opening) -> str:
+    def _open_task(self, opened: OpenRequest, opening: Opening) -> str:
         """Returns why it cannot be opened, or nothing."""
         state, request = self.state, opened.request
         model = state.models.get(opening.model)
@@ -147,7 +147,7 @@ class Scheduler:
         wait(state, opened_task(state, opened, opening, chain), self.policy.order)
         return ""
 
-    def _reply(self, opened: Open, outcome: Outcome, detail: str = "", tasks: tuple[int, ...] = ()) -> None:
+    def _reply(self, opened: OpenRequest, outcome: Outcome, detail: str = "", tasks: tuple[int, ...] = ()) -> None:
         """Answer a request: exactly once, since this takes it out of the state."""
         requests = self.state.requests
         del requests[opened.request.id]
@@ -210,7 +210,7 @@ class Scheduler:
             if opened.request.id in self.state.requests:
                 self._progress(opened, task, result)
 
-    def _progress(self, opened: Open, task: Task, result: StepResult) -> None:
+    def _progress(self, opened: OpenRequest, task: Task, result: StepResult) -> None:
         answer = self._answer_of(opened.request)
         assert answer is not None
         progress = answer.finished(opened, task, result)
@@ -257,7 +257,7 @@ class Scheduler:
             if outcome == "stopped" or not self._lose(opened, [task.id]):
                 self._reply(opened, outcome, detail)
 
-    def _lose(self, opened: Open, tasks: Sequence[int]) -> bool:
+    def _lose(self, opened: OpenRequest, tasks: Sequence[int]) -> bool:
         """These tasks will not end. False: without them there is no answer."""
         opened.lost += tasks
         opened.unfinished -= len(tasks)
@@ -265,13 +265,13 @@ class Scheduler:
             return False
         return bool(opened.unfinished) or self._reply_partly(opened)
 
-    def _may_do(self, opened: Open, more: int = 0) -> bool:
+    def _may_do(self, opened: OpenRequest, more: int = 0) -> bool:
         """Could all that came, may still come, and the `more` tasks about to be opened make an answer?"""
         answer = self._answer_of(opened.request)
         hoped = [*(task_id for task_id in opened.tasks if task_id not in opened.lost), *range(-more, 0)]
         return answer is not None and bool(answer.partial(replace(opened, tasks=hoped, finished=hoped)))
 
-    def _reply_partly(self, opened: Open) -> bool:
+    def _reply_partly(self, opened: OpenRequest) -> bool:
         """Answer with what has come so far, where that is an answer."""
         answer = self._answer_of(opened.request) if opened.finished else None
         enough = tuple(answer.partial(opened)) if answer is not None else ()
@@ -348,7 +348,7 @@ class Scheduler:
                 state.lanes[state.works[work_id]].stopping = work_id
         self.actions.append(action)
 
-    def _drop(self, opened: Open, reply: Reply) -> None:
+    def _drop(self, opened: OpenRequest, reply: Reply) -> None:
         """The policy gives a request up, or some of its tasks. What has come, or still may, can do all the same."""
         deadline_ns = NEVER if opened.request.deadline_ns is None else opened.request.deadline_ns
         given_up = [task for task in opened.waiting.values() if not reply.tasks or task.id in reply.tasks]

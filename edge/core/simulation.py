@@ -41,7 +41,7 @@ LOAD_NS = 1_000_000  # of any stage, beside a nanosecond for each of its bytes
 DOWN_NS = 50_000_000  # for which a lane that fell stays away
 
 # model -> kind -> the most items found in a frame, drawn evenly; or what this very task finds, whichever policy runs it
-Finds = Mapping[str, Mapping[str, int]] | Callable[[Task], Mapping[str, int]]
+Detections = Mapping[str, Mapping[str, int]] | Callable[[Task], Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Faults:
     served: float = 0.0  # of a request, to meet the next promotion
 
 
-class Virtual:
+class SimulatedWorld:
     """World of tests, benchmarks and searches.
 
-    `arrivals`: requests in order of time, taken one by one. `finds`: see `Finds`.
+    `arrivals`: requests in order of time, taken one by one. `detections`: see `Detections`.
     `profile`: how long a batch really takes, else the stage's own table. Beside it goes noise: up to the share `noise`
     more or less, or, where `slowdown` is given, a half-normal share more and never less: then the profile is a floor
     that bounds can stand on. A profile with `draw_ns(stage, batch, lane, random)` brings its own noise.
@@ -77,7 +77,7 @@ class Virtual:
         arrivals: Iterable[Request],
         lanes: Sequence[LaneUp],
         served: Sequence[Served],
-        finds: Finds | None = None,
+        detections: Detections | None = None,
         faults: Faults | None = None,
         promotions: Sequence[Served] = (),
         noise: float = 0.1,
@@ -87,7 +87,7 @@ class Virtual:
     ):
         self.random = Random(seed)
         self.arrivals = iter(arrivals)
-        self.finds: Finds = {} if finds is None else finds
+        self.detections: Detections = {} if detections is None else detections
         self.faults = faults
         self.promotions = promotions
         self.promoted = 0
@@ -256,12 +256,12 @@ class Virtual:
             return StepResult(done=done, next=None if done else task.at)
         if task.at + len(run.stages) < len(task.chain):
             return StepResult(done=False)
-        if callable(self.finds):
-            return StepResult(children=self.finds(task))
-        finds = self.finds.get(task.model)
-        if finds is None:
+        if callable(self.detections):
+            return StepResult(children=self.detections(task))
+        detections = self.detections.get(task.model)
+        if detections is None:
             return StepResult()
-        return StepResult(children={kind: self.random.randint(0, most) for kind, most in finds.items()})
+        return StepResult(children={kind: self.random.randint(0, most) for kind, most in detections.items()})
 
     def _load(self, lane: str, digest: str) -> None:
         ready_ns = self.now + LOAD_NS + self.stages[digest].memory_bytes

@@ -67,7 +67,7 @@ class Model:
 
 
 @dataclass(slots=True)
-class Open:
+class OpenRequest:
     """A request that is not answered yet."""
 
     request: Request
@@ -92,7 +92,7 @@ class State:
     lanes: dict[str, Lane] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
-    requests: dict[int, Open] = field(default_factory=dict)
+    requests: dict[int, OpenRequest] = field(default_factory=dict)
     queues: Queues = field(default_factory=dict)  # tasks with a deadline
     background: Queues = field(default_factory=dict)  # tasks without
     works: dict[int, str] = field(default_factory=dict)  # work id -> lane

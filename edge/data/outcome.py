@@ -12,7 +12,7 @@ from porting.variant import InputSpec, OutputSpec
 
 
 @dataclass(slots=True)
-class Found:
+class DetectedObject:
     """One object: of which kind, where (pixels of the original frame), what it is called, how sure."""
 
     kind: str
@@ -28,10 +28,10 @@ class Found:
 
 
 @dataclass(slots=True)
-class Outcome:
+class TaskOutcome:
     """What one task brought: objects, the crops of those objects in the same order, and the signals that came free."""
 
-    found: list[Found] = field(default_factory=list)
+    found: list[DetectedObject] = field(default_factory=list)
     crops: list[Pixels] = field(default_factory=list)
     probs: NDArray[Any] | None = None  # [K]
     features: NDArray[Any] | None = None  # [D]
@@ -39,33 +39,35 @@ class Outcome:
 
 def read(
     output: OutputSpec, input_: InputSpec, model: str, tensors: dict[str, Any], pixels: Pixels
-) -> tuple[StepResult, Outcome]:
+) -> tuple[StepResult, TaskOutcome]:
     """Read the outputs of one task (no batch axis)."""
     if output.kind == "classification":
         return read_label(output, model, tensors)
     return read_boxes(output, input_, tensors, pixels)
 
 
-def read_label(output: OutputSpec, model: str, tensors: dict[str, Any]) -> tuple[StepResult, Outcome]:
+def read_label(output: OutputSpec, model: str, tensors: dict[str, Any]) -> tuple[StepResult, TaskOutcome]:
     probs = softmax(tensors[output.name])
     best = int(probs.argmax())
     score = float(probs[best])
     features = tensors.get(output.features) if output.features else None
-    return StepResult(confidence=score), Outcome([Found(model, output.labels[best], score)], [], probs, features)
+    return StepResult(confidence=score), TaskOutcome(
+        [DetectedObject(model, output.labels[best], score)], [], probs, features
+    )
 
 
 def read_boxes(
     output: OutputSpec, input_: InputSpec, tensors: dict[str, Any], pixels: Pixels
-) -> tuple[StepResult, Outcome]:
+) -> tuple[StepResult, TaskOutcome]:
     """Objects are numbered kind by kind, in the order of the labels: the numbering that child tasks refer to."""
     height, width = pixels.shape[:2]
     across, down = width / input_.width, height / input_.height
     found = [
-        Found(label, label, score, (x1 * across, y1 * down, x2 * across, y2 * down))
+        DetectedObject(label, label, score, (x1 * across, y1 * down, x2 * across, y2 * down))
         for label, score, (x1, y1, x2, y2) in boxes(tensors[output.name], output)
     ]
     found.sort(key=lambda thing: output.labels.index(thing.kind))  # stable: the surest first within a kind
     counts = {label: sum(thing.kind == label for thing in found) for label in output.labels}
     crops = [crop(pixels, thing.box) for thing in found if thing.box is not None]
     surest = max((thing.score for thing in found), default=1.0)
-    return StepResult(confidence=surest, children={k: n for k, n in counts.items() if n}), Outcome(found, crops)
+    return StepResult(confidence=surest, children={k: n for k, n in counts.items() if n}), TaskOutcome(found, crops)

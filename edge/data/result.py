@@ -3,12 +3,12 @@
 from typing import Any
 
 from edge.core.events import Combined, Reply, Time
-from edge.data.outcome import Found
+from edge.data.job import InFlightRequest
+from edge.data.outcome import DetectedObject
 from edge.data.votes import spoken
-from edge.runtime.world import Open
 
 
-def objects(opened: Open, reply: Reply) -> list[Found]:
+def objects(opened: InFlightRequest, reply: Reply) -> list[DetectedObject]:
     """What the request's tasks found; an object that a classifier looked at takes the classifier's word for it."""
     named = {
         (job.parent, job.item): job.outcome.found[0]
@@ -23,18 +23,23 @@ def objects(opened: Open, reply: Reply) -> list[Found]:
     return found
 
 
-def refined(thing: Found, said: Found | None) -> Found:
-    return thing if said is None else Found(thing.kind, said.label, said.score, thing.box)
+def refined(thing: DetectedObject, said: DetectedObject | None) -> DetectedObject:
+    return thing if said is None else DetectedObject(thing.kind, said.label, said.score, thing.box)
 
 
-def id_of(opened: Open) -> str:
+def id_of(opened: InFlightRequest) -> str:
     """The name of a frame's result."""
     assert opened.frame is not None
     return f"{opened.frame.frame_time:.6f}-{opened.request.id}"
 
 
 def message(
-    opened: Open, reply: Reply, now: Time, published_time: float, dropped_before: int, said: Combined | None = None
+    opened: InFlightRequest,
+    reply: Reply,
+    now: Time,
+    published_time: float,
+    dropped_before: int,
+    said: Combined | None = None,
 ) -> dict[str, Any]:
     """JSON-ready result of an answered frame. Times in milliseconds; `queue` is all that is not work.
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge.core.events import Reply, Time
+from edge.data.job import TaskJob, TensorInput
 from edge.data.picture import Picture
-from edge.runtime.lane import Given, Job
 
 
 @dataclass(slots=True)
-class Asked:
+class TensorRequest:
     """`told` is called once, on the loop thread: with the answer and the jobs that make it, or with why there is none.
 
     `request_id`: 0 until the loop has taken it in. `withdrawn`: nobody waits for it any more, so it need not be.
@@ -19,8 +19,8 @@ class Asked:
     stream: str
     arrived_ns: Time
     deadline_ns: Time
-    told: Callable[[Reply, Sequence[Job]], None]
-    given: Given = field(default_factory=Given)
+    told: Callable[[Reply, Sequence[TaskJob]], None]
+    given: TensorInput = field(default_factory=TensorInput)
     picture: Picture | None = None  # where it came as one
     priority: int = 0
     request_id: int = 0

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from edge.core.events import Combined, Reply
 from edge.core.interfaces import Combines, Vote
-from edge.data.outcome import Found
-from edge.runtime.lane import Job
-from edge.runtime.world import Open
+from edge.data.job import InFlightRequest, TaskJob
+from edge.data.outcome import DetectedObject
 
 
-def combined(answer: object, opened: Open, reply: Reply) -> Combined | None:
+def combined(answer: object, opened: InFlightRequest, reply: Reply) -> Combined | None:
     """The members' one word; None where the answer makes none, or nobody said anything that can be voted on."""
     votes = votes_of([opened.jobs[task] for task in reply.tasks]) if isinstance(answer, Combines) else []
     if not votes or not isinstance(answer, Combines):
@@ -19,12 +18,12 @@ def combined(answer: object, opened: Open, reply: Reply) -> Combined | None:
     return Combined(opened.request.id, verdict.label, verdict.confidence, said)
 
 
-def votes_of(jobs: Sequence[Job]) -> list[Vote]:
+def votes_of(jobs: Sequence[TaskJob]) -> list[Vote]:
     """One for each classifier that looked at the frame itself."""
     return [vote for job in jobs if job.parent is None and (vote := vote_of(job)) is not None]
 
 
-def vote_of(job: Job) -> Vote | None:
+def vote_of(job: TaskJob) -> Vote | None:
     output, outcome = job.variant.output, job.outcome
     if output is None or outcome.probs is None:
         return None
@@ -33,8 +32,8 @@ def vote_of(job: Job) -> Vote | None:
     return Vote(f"{job.model}/{job.variant.name}", found.label, found.score, scores)
 
 
-def spoken(opened: Open, said: Combined) -> list[Found]:
+def spoken(opened: InFlightRequest, said: Combined) -> list[DetectedObject]:
     """The answer as an object, as sure as they agree. Its kind is the members' model; of several models, the app."""
     models = {member.partition("/")[0] for member in said.votes}
     kind = models.pop() if len(models) == 1 else opened.request.app
-    return [Found(kind, said.label, said.confidence)] if said.label else []
+    return [DetectedObject(kind, said.label, said.confidence)] if said.label else []

@@ -16,7 +16,7 @@ SURPRISE_MAX = 1.5  # a run counts as at most so many times what was expected: o
 
 
 @dataclass(slots=True)
-class Line:
+class RecursiveLine:
     """Recursive least squares with forgetting: duration / profile = slope + height * (profile of one / profile).
 
     `height` is what a run costs beyond or below the profile whatever its batch, so in time it is an affine function of
@@ -34,7 +34,7 @@ class Line:
     by: float
 
     @classmethod
-    def at_profile(cls, weight: float) -> "Line":
+    def at_profile(cls, weight: float) -> "RecursiveLine":
         return cls(1.0, 0.0, weight, weight, 0.0, weight, weight, 0.0)
 
     def ratio(self, single: float) -> float:
@@ -58,10 +58,10 @@ class Line:
 
 
 @dataclass(slots=True)
-class Known:
+class AffineFit:
     """Of one graph on one lane. `left_over` and `answers`, by batch, are worked out when asked for after a run."""
 
-    line: Line
+    line: RecursiveLine
     last: deque[tuple[float, float]]  # (single, duration / profile)
     level: float  # of the quantile
     left_over: float = field(default=0.0, compare=False, repr=False)
@@ -113,7 +113,7 @@ class Affine:
     pace: float = 0.005
     margin: float = 1.0
     table: Table = field(init=False, repr=False)
-    _known: dict[tuple[str, str], Known] = field(default_factory=dict, repr=False)  # by graph and lane
+    _known: dict[tuple[str, str], AffineFit] = field(default_factory=dict, repr=False)  # by graph and lane
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile < 1 or not 0 < self.keep < 1 or self.prior <= 0 or self.margin <= 0:
@@ -136,22 +136,22 @@ class Affine:
         if known is None:
             if len(self._known) >= GRAPHS_MAX:
                 del self._known[next(iter(self._known))]
-            line = Line.at_profile(self.prior)
-            known = self._known[stage.graph, lane] = Known(line, deque(maxlen=self.runs), self.quantile)
+            line = RecursiveLine.at_profile(self.prior)
+            known = self._known[stage.graph, lane] = AffineFit(line, deque(maxlen=self.runs), self.quantile)
         profile_ns = self.table.duration_ns(stage, batch, lane)
         single, ratio = self.table.duration_ns(stage, 1, lane) / profile_ns, max(1, took_ns) / profile_ns
         if len(known.last) >= self.runs_min:
             known.adapt(ratio > known.line.ratio(single) * self._left_over(known), self.quantile, self.pace)
         known.add(single, ratio, self.keep)
 
-    def _high_ns(self, known: Known, stage: Stage, batch: int, lane: str) -> int:
+    def _high_ns(self, known: AffineFit, stage: Stage, batch: int, lane: str) -> int:
         profile_ns = self.table.duration_ns(stage, batch, lane)
         if len(known.last) < self.runs_min:
             return max(1, round(profile_ns * self.margin))
         single = self.table.duration_ns(stage, 1, lane) / profile_ns
         return max(1, round(known.line.ratio(single) * profile_ns * self._left_over(known) * self.margin))
 
-    def _left_over(self, known: Known) -> float:
+    def _left_over(self, known: AffineFit) -> float:
         """As of exchangeable runs: the next one is above the k-th of n with the chance 1 - k / (n + 1)."""
         if not known.left_over:
             slope, height, count = known.line.slope, known.line.height, len(known.last)

@@ -18,7 +18,7 @@ Fit = tuple[NDArray[Any], float]  # coefficients, spread
 
 
 @dataclass(slots=True)
-class Known:
+class CoresFit:
     """Of one graph. `fit` and `answers`, by batch and cores, are worked out when asked for after a run."""
 
     unit_ns: int  # the profile of a batch of one when it was first heard of
@@ -57,7 +57,7 @@ class Cores:
     runs: int = 256
     runs_min: int = 8
     table: Table = field(init=False, repr=False)
-    _known: dict[Key, Known] = field(default_factory=dict, repr=False)
+    _known: dict[Key, CoresFit] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.deviations < 0 or self.margin <= 0 or self.shrink <= 0 or not 1 <= self.runs_min <= self.runs:
@@ -81,7 +81,7 @@ class Cores:
         if known is None:
             if len(self._known) >= GRAPHS_MAX:
                 del self._known[next(iter(self._known))]
-            known = self._known[key] = Known(self.table.duration_ns(stage, 1, lane))
+            known = self._known[key] = CoresFit(self.table.duration_ns(stage, 1, lane))
         point = batch, self.threads.get(lane, 1)
         known.sums.setdefault(point, Sums()).add(took_ns / known.unit_ns, self.runs)
         known.fit = None
@@ -90,7 +90,7 @@ class Cores:
     def _key(self, stage: Stage, lane: str) -> Key:
         return stage.graph, "" if lane in self.threads else lane
 
-    def _high_ns(self, known: Known, stage: Stage, batch: int, cores: int) -> float:
+    def _high_ns(self, known: CoresFit, stage: Stage, batch: int, cores: int) -> float:
         if sum(sums.count for sums in known.sums.values()) < self.runs_min:
             return self.table.duration_ns(stage, batch, "")
         if known.fit is None:
@@ -98,7 +98,7 @@ class Cores:
         (g, d, e, h), spread = known.fit[0].tolist(), known.fit[1]
         return float((max(0.0, g / cores + d) * batch + e / cores + h + self.deviations * spread) * known.unit_ns)
 
-    def _fitted(self, known: Known, stage: Stage) -> Fit:
+    def _fitted(self, known: CoresFit, stage: Stage) -> Fit:
         profiled = (
             (batch, 1, 1.0, self.table.duration_ns(stage, batch, "") / known.unit_ns) for batch in stage.batches
         )

@@ -37,7 +37,7 @@ class Runs:
 
 
 @dataclass(slots=True)
-class Known:
+class RunHistory:
     """Of one graph on one lane. `answers`: by batch, until the next run."""
 
     runs: dict[int, Runs] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class MeanStd:
     runs: int = 64
     runs_min: int = 8
     table: Table = field(init=False, repr=False)
-    _known: dict[tuple[str, str], Known] = field(default_factory=dict, repr=False)  # by graph and lane
+    _known: dict[tuple[str, str], RunHistory] = field(default_factory=dict, repr=False)  # by graph and lane
 
     def __post_init__(self) -> None:
         if self.deviations < 0 or self.margin <= 0 or not 2 <= self.runs_min <= self.runs:
@@ -89,11 +89,11 @@ class MeanStd:
         if known is None:
             if len(self._known) >= GRAPHS_MAX:
                 del self._known[next(iter(self._known))]
-            known = self._known[stage.graph, lane] = Known()
+            known = self._known[stage.graph, lane] = RunHistory()
         known.runs.setdefault(batch, Runs()).add(max(1, took_ns), self.runs)
         known.answers.clear()
 
-    def _high_ns(self, known: Known, stage: Stage, batch: int, lane: str) -> int:
+    def _high_ns(self, known: RunHistory, stage: Stage, batch: int, lane: str) -> int:
         enough = {size: runs for size, runs in known.runs.items() if len(runs.last) >= self.runs_min}
         points = monotone({size: runs.high_ns(self.deviations) for size, runs in enough.items()})
 

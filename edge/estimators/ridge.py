@@ -30,7 +30,7 @@ class Sums:
 
 
 @dataclass(slots=True)
-class Known:
+class RidgeFit:
     """Of one graph on one lane. `line` (per item, per batch, spread) and `answers`, by batch, are worked out when asked
     for after a run.
     """
@@ -71,7 +71,7 @@ class Ridge:
     runs: int = 256
     runs_min: int = 8
     table: Table = field(init=False, repr=False)
-    _known: dict[tuple[str, str], Known] = field(default_factory=dict, repr=False)  # by graph and lane
+    _known: dict[tuple[str, str], RidgeFit] = field(default_factory=dict, repr=False)  # by graph and lane
 
     def __post_init__(self) -> None:
         if self.deviations < 0 or self.margin <= 0 or self.shrink <= 0 or not 1 <= self.runs_min <= self.runs:
@@ -92,12 +92,12 @@ class Ridge:
         if known is None:
             if len(self._known) >= GRAPHS_MAX:
                 del self._known[next(iter(self._known))]
-            known = self._known[stage.graph, lane] = Known(self.table.duration_ns(stage, 1, lane))
+            known = self._known[stage.graph, lane] = RidgeFit(self.table.duration_ns(stage, 1, lane))
         known.sums.setdefault(batch, Sums()).add(took_ns / known.unit_ns, self.runs)
         known.line = None
         known.answers.clear()
 
-    def _high_ns(self, known: Known, stage: Stage, batch: int, lane: str) -> float:
+    def _high_ns(self, known: RidgeFit, stage: Stage, batch: int, lane: str) -> float:
         if sum(sums.count for sums in known.sums.values()) < self.runs_min:
             return self.table.duration_ns(stage, batch, lane)
         if known.line is None:
@@ -105,7 +105,7 @@ class Ridge:
         per_item, per_batch, spread = known.line
         return (per_item * batch + per_batch + self.deviations * spread) * known.unit_ns
 
-    def _fitted(self, known: Known, stage: Stage, lane: str) -> tuple[float, float, float]:
+    def _fitted(self, known: RidgeFit, stage: Stage, lane: str) -> tuple[float, float, float]:
         """Per item, per batch, pooled standard deviation."""
         profiled = [(batch, self.table.duration_ns(stage, batch, lane) / known.unit_ns) for batch in stage.batches]
         prior = fit([(batch, 1.0, took) for batch, took in profiled], (0.0, 0.0), 1e-9)

@@ -18,7 +18,7 @@ Key = tuple[str, int, str]  # graph, batch, lane: a promoted head is a new stage
 
 
 @dataclass(slots=True)
-class Window:
+class DurationWindow:
     """The last durations, in order of time and in order of size."""
 
     by_time: deque[int] = field(default_factory=deque)
@@ -92,7 +92,7 @@ class Rolling:
     margin: float = 1.0
     clock_runs: int = 0
     table: Table = field(init=False, repr=False)
-    _windows: dict[Key, Window] = field(default_factory=dict, repr=False)
+    _windows: dict[Key, DurationWindow] = field(default_factory=dict, repr=False)
     _learnt: dict[Key, int] = field(default_factory=dict, repr=False)
     _batches: dict[tuple[str, str], Batches] = field(default_factory=dict, repr=False)  # by graph and lane
     _slowness: dict[str, deque[float]] = field(default_factory=dict, repr=False)  # by lane: the last runs / profile
@@ -117,7 +117,7 @@ class Rolling:
                 oldest = next(iter(self._windows))
                 del self._windows[oldest]
                 self._forget(*oldest)
-            window = self._windows[key] = Window()
+            window = self._windows[key] = DurationWindow()
         window.add(max(1, took_ns), self.runs)
         count = len(window.by_size)
         if count >= self.runs_min:

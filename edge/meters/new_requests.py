@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edge.core.events import Arrived, Reply
 from edge.core.interfaces import Moment
-from edge.core.state import Open, State
+from edge.core.state import OpenRequest, State
 
 
 @dataclass
@@ -14,7 +14,7 @@ class Newcomers:
 
     known: set[int] = field(default_factory=set)
 
-    def waiting(self, state: State) -> Iterator[Open]:
+    def waiting(self, state: State) -> Iterator[OpenRequest]:
         """Those of this moment that have a deadline and that nothing has been done about yet, the last one first."""
         for number in reversed(state.requests):
             if number in self.known:

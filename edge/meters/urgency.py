@@ -19,7 +19,7 @@ Floats = NDArray[Any]
 
 
 @dataclass(slots=True)
-class Column:
+class QueueColumn:
     """One queue, as arrays. `seen`: as it was when they were made."""
 
     seen: list[Entry]
@@ -28,10 +28,10 @@ class Column:
     name: NDArray[np.intp]  # of who asks for the task, as a number
 
     @staticmethod
-    def of(queue: list[Entry], number: Callable[[Task], int]) -> "Column":
+    def of(queue: list[Entry], number: Callable[[Task], int]) -> "QueueColumn":
         due = np.array([task.deadline_ns for _, _, task in queue], np.float64)
         came = np.array([task.arrived_ns for _, _, task in queue], np.float64)
-        return Column(queue[:], due, np.maximum(1.0, due - came), np.array([number(task) for _, _, task in queue]))
+        return QueueColumn(queue[:], due, np.maximum(1.0, due - came), np.array([number(task) for _, _, task in queue]))
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Pressure:
 
     name: Callable[[Task], str]
     cap: float
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, QueueColumn] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     weights: Floats | None = None  # by number of the name; None: all count alike
 
@@ -52,7 +52,7 @@ class Pressure:
         self.columns = {
             digest: column
             if (column := self.columns.get(digest)) is not None and column.seen == queue
-            else Column.of(queue, self._number)
+            else QueueColumn.of(queue, self._number)
             for digest, queue in queues.items()
         }
         self.weights = np.array([weights.get(name, 1.0) for name in self.names]) if weights else None

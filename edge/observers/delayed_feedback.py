@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from edge.core.events import Event, Feedback, Reply, Time
+from edge.data.job import InFlightRequest
 from edge.data.result import id_of
 from edge.data.votes import votes_of
-from edge.runtime.world import Open
 
 REMEMBERED_MAX = 4_096  # answered frames
 
 
-class Hindsight:
+class DelayedFeedback:
     """Listener of the live world. Whoever knows better names a result by its `id` (`answered`), and the answers that
     learn hear of it as `Feedback`: 0 for each member that had said the same, 1 for each that had not.
     """
@@ -23,7 +23,7 @@ class Hindsight:
 
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         if opened.frame is None or reply.outcome != "ok":
             return
         votes = votes_of([opened.jobs[task] for task in reply.tasks])

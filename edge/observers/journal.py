@@ -12,7 +12,7 @@ TOLD = ("alarm", "audit", "promotion", "rollback", "refused", "given_up", "no_la
 WORDS = ("verdict", "accuracy", "response", "variant", "reason")  # of the evidence: what a log line has room for
 
 
-class Publisher(Protocol):
+class EventPublisher(Protocol):
     def publish(
         self, topic_suffix: str, payload: bytes | str | Mapping[str, Any], retain: bool = False, qos: int = 0
     ) -> bool: ...
@@ -21,7 +21,7 @@ class Publisher(Protocol):
 class Journal:
     """Call it with kind, model and evidence. A file that cannot be written is said once and left alone."""
 
-    def __init__(self, publisher: Publisher, wall: Any, path: Path | None, say: Any):
+    def __init__(self, publisher: EventPublisher, wall: Any, path: Path | None, say: Any):
         self.publisher, self.wall, self.say = publisher, wall, say
         self.file: IO[str] | None = None
         if path is not None:

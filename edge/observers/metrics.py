@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edge.core.events import Event, Failed, Finished, LaneDown, Loaded, LoadFailed, Reply, Run, Stopped, Time
 from edge.core.interfaces import Moment
-from edge.runtime.world import OTHERS, Open
+from edge.data.job import InFlightRequest
+from edge.runtime.world import OTHERS
 
 LATENCIES_KEPT = 2_000  # per stream; p99 of fewer than some 500 is a rough word
 STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together as OTHERS
@@ -91,7 +92,7 @@ class Metrics:
         self.arrived(camera)
         self.stream(camera).dropped[reason] += 1
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         if opened.request.deadline_ns is None:
             return
         count = self.stream(opened.request.stream)

@@ -5,12 +5,12 @@ from time import time
 from typing import Any, Protocol
 
 from edge.core.events import Event, Reply, Time
+from edge.data.job import InFlightRequest
 from edge.data.result import message
 from edge.data.votes import combined
-from edge.runtime.world import Open
 
 
-class Publisher(Protocol):
+class ResultPublisher(Protocol):
     def publish_result(self, camera: str, app: str, result: dict[str, Any], traceparent: str | None) -> bool: ...
 
 
@@ -21,7 +21,7 @@ class Results:
 
     def __init__(
         self,
-        publisher: Publisher,
+        publisher: ResultPublisher,
         answers: Mapping[str, object] | None = None,
         post: Callable[[Event], None] = lambda event: None,
     ):
@@ -37,7 +37,7 @@ class Results:
     def _missed(self, camera: str, app: str) -> None:
         self.dropped_before[camera, app] = self.dropped_before.get((camera, app), 0) + 1
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         if opened.frame is None:
             return
         request = opened.request

@@ -48,7 +48,7 @@ def serving(repository: Repository, model: str) -> Variant:
     return repository.variant(model, name)
 
 
-class Watch:
+class ServingWatch:
     """Observer: looks at each pointer's file every half second; reads it only when it changed."""
 
     def __init__(

@@ -23,7 +23,7 @@ from edge.core.events import (
     StepResult,
     Time,
 )
-from edge.core.interfaces import Answer, Moment, Policy
+from edge.core.interfaces import AnswerRule, Moment, Policy
 from edge.core.loop import learners
 from edge.core.scheduler import Scheduler
 from edge.core.state import Estimator, State
@@ -88,7 +88,9 @@ class Digest:
         return self.hash.hexdigest()
 
 
-def replay(source: Path | Iterable[str], policy: Policy, answers: Mapping[str, Answer], estimator: Estimator) -> int:
+def replay(
+    source: Path | Iterable[str], policy: Policy, answers: Mapping[str, AnswerRule], estimator: Estimator
+) -> int:
     """Feed a trace's events to a fresh core of this make. Returns how many moments agreed, byte by byte.
 
     Raises `Diverged` at the first that does not.

@@ -9,7 +9,7 @@ from edge.core.interfaces import About, Moment
 from edge.core.state import State
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.duty_cycles import SECOND_NS, Room, Session, throughput
-from edge.planners.blocks.lane_groups import Group, Stream, exact, greedy, ways
+from edge.planners.blocks.lane_groups import Group, StreamRate, exact, greedy, ways
 from edge.planners.blocks.posting import Posting
 from edge.planners.squishy import session
 
@@ -61,7 +61,7 @@ class Herd:
         search = exact if ways(len(rooms), len(streams)) <= self.exact_max else greedy
         return search(streams, rooms, self.threshold)
 
-    def _streams(self, state: State, now: Time) -> Iterator[Stream]:
+    def _streams(self, state: State, now: Time) -> Iterator[StreamRate]:
         for name, rate in self.traffic.rates(now).items():
             model = state.models.get(name)
             if model is not None and model.serving is not None:
@@ -69,7 +69,7 @@ class Herd:
                 yield stream(session(state, name, model.serving.stages, rate, slo_ns), [*state.lanes])
 
 
-def stream(session: Session, lanes: list[str]) -> Stream:
+def stream(session: Session, lanes: list[str]) -> StreamRate:
     """With the line through its smallest and its largest batch, on the lane that does it best. One whose SLO is too
     short to wait for a batch is served one by one.
     """
@@ -79,7 +79,7 @@ def stream(session: Session, lanes: list[str]) -> Stream:
     first, last = session.batches[0], session.batches[-1]
     first_ms, last_ms = (session.duration_ns(batch, best) / 1e6 for batch in (first, last))
     per_item = (last_ms - first_ms) / (last - first) if last > first and last_ms > first_ms else first_ms / first
-    return Stream(session.model, session.rate_per_s, per_item, first_ms - per_item * first, served, session.blobs)
+    return StreamRate(session.model, session.rate_per_s, per_item, first_ms - per_item * first, served, session.blobs)
 
 
 def placement(groups: list[Group]) -> dict[str, tuple[str, ...]]:

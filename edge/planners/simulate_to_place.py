@@ -12,7 +12,7 @@ from edge.meters.arrival_rate import RateMeter
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.placements import search
 from edge.planners.blocks.posting import Posting
-from edge.planners.blocks.what_if import Asked, Placement
+from edge.planners.blocks.what_if import Placement, TaskArrival
 from edge.policies.first_come import FirstCome
 
 
@@ -93,9 +93,11 @@ class SimulateToPlace:
             return False
         return box_of(state) != self._box or now - self._planned_ns >= self.period_s * 1e9
 
-    def _asked(self) -> list[Asked]:
+    def _asked(self) -> list[TaskArrival]:
         slos_ns = self.traffic.slos_ns
-        return [Asked(model, came_ns, slos_ns[model]) for model, came_ns in self.asking.recent if model in slos_ns]
+        return [
+            TaskArrival(model, came_ns, slos_ns[model]) for model, came_ns in self.asking.recent if model in slos_ns
+        ]
 
     def _step(self, under_way: Iterator[Placement | None]) -> None:
         """One simulation further."""

@@ -13,7 +13,7 @@ from edge.policies.blocks.lane_assignment import served_by
 from edge.policies.blocks.placement_loading import place
 
 
-class Candidate(NamedTuple):
+class BatchCandidate(NamedTuple):
     """What a lane would begin: the largest batch; of equal ones the one that has to begin first."""
 
     size: int
@@ -56,12 +56,12 @@ class LargestFeasible:
         """By stage digest: what may run on this lane, none of them empty."""
         return served_by(state, lane)
 
-    def candidate(self, state: State, now: Time, lane: Lane) -> Candidate | None:
+    def candidate(self, state: State, now: Time, lane: Lane) -> BatchCandidate | None:
         """The best of this lane if it began now; None where it has nothing to do."""
         found = [self._first(state, now, lane, digest, queue) for digest, queue in self.queues(state, lane)]
         return max(found, default=None)
 
-    def _first(self, state: State, now: Time, lane: Lane, digest: str, queue: Sequence[Entry]) -> Candidate:
+    def _first(self, state: State, now: Time, lane: Lane, digest: str, queue: Sequence[Entry]) -> BatchCandidate:
         """The only task that waits is let try though it is too late by estimate."""
         tasks = together(queue, max(1, largest_feasible(state, queue, lane, now, self.batch_max)))
-        return Candidate(len(tasks), -latest_start_ns(state, queue[0][2], lane), digest, tasks)
+        return BatchCandidate(len(tasks), -latest_start_ns(state, queue[0][2], lane), digest, tasks)

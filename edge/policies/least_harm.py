@@ -10,13 +10,13 @@ from edge.core.interfaces import About, Moment
 from edge.core.state import Entry, Lane, State
 from edge.meters.slo_attainment import Attainment
 from edge.policies.blocks.feasibility import idle, tail_ns, wake
-from edge.policies.blocks.queue_view import Line
+from edge.policies.blocks.queue_view import QueueView
 from edge.policies.blocks.variant_options import Offer, offers, run, shed, shed_ns
 from edge.policies.blocks.variant_upgrade import fits, quickest, upgraded
 
 TABLES_MAX = 1_024  # new stages come with promotions; a table is quickly made again
 
-Choice = tuple[float, Line, int, int]  # worth, queue, how many heads are left behind, batch
+Choice = tuple[float, QueueView, int, int]  # worth, queue, how many heads are left behind, batch
 
 
 @dataclass
@@ -92,7 +92,7 @@ class LeastHarm:
 
     # ---- queues --------------------------------------------------------------------------------------------------
 
-    def _lines(self, state: State, lane: Lane, now: Time) -> Iterator[Line]:
+    def _lines(self, state: State, lane: Lane, now: Time) -> Iterator[QueueView]:
         tables = self._tables.setdefault(lane.name, {})
         for queue in state.queues.values():
             head = queue[0][2]
@@ -101,7 +101,7 @@ class LeastHarm:
             way = quickest(state, ways)
             if way.stage not in tables:
                 tables[way.stage] = self._table(state, lane, way.stage)
-            line = Line(way.stage, queue, *tables[way.stage], way.after_ns, self._weight(state, head))
+            line = QueueView(way.stage, queue, *tables[way.stage], way.after_ns, self._weight(state, head))
             line.look(now)
             yield line
 
@@ -130,7 +130,7 @@ class LeastHarm:
 
     # ---- the choice ----------------------------------------------------------------------------------------------
 
-    def _best(self, state: State, lane: Lane, lines: list[Line], now: Time, alone: bool) -> Run:
+    def _best(self, state: State, lane: Lane, lines: list[QueueView], now: Time, alone: bool) -> Run:
         choices = sorted(self._choices(lines, now), key=lambda choice: (-choice[0], choice[1].queue[0]))
         best: Choice | None = None
         for worth, line, skip, size in choices:
@@ -148,7 +148,7 @@ class LeastHarm:
             tasks = tasks[:1]
         return run(state, way, tasks, self.boundary_ns)
 
-    def _choices(self, lines: list[Line], now: Time) -> Iterator[Choice]:
+    def _choices(self, lines: list[QueueView], now: Time) -> Iterator[Choice]:
         """The best batch of each queue, harm to others not yet counted."""
         offers = [(line, line.starts(now)) for line in lines]
         work = sum([line.durations_ns[line.sizes.index(starts[0][1])] for line, starts in offers if starts])
@@ -164,7 +164,9 @@ class LeastHarm:
             if best is not None:
                 yield best
 
-    def _less_harm(self, worth: float, chosen: Line, size: int, lines: list[Line], now: Time, enough: float) -> float:
+    def _less_harm(
+        self, worth: float, chosen: QueueView, size: int, lines: list[QueueView], now: Time, enough: float
+    ) -> float:
         """What is left of its worth; once that is below `enough` nobody wants to know how much below."""
         took = chosen.durations_ns[chosen.sizes.index(size)]
         end = now + took

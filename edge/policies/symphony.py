@@ -30,7 +30,7 @@ Target = Literal["lanes", "rate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class QueueCandidate:
     """What one queue would run. `frontrun_ns`: until then the next larger batch would be in time as well."""
 
     tasks: tuple[Task, ...]
@@ -121,11 +121,11 @@ class Symphony:
                 self._charge(moment.state, action, moment.now)
         return ()
 
-    def _candidate(self, state: State, digest: str, queue: list[Entry], lane: Lane, now: Time) -> Candidate | Task:
+    def _candidate(self, state: State, digest: str, queue: list[Entry], lane: Lane, now: Time) -> QueueCandidate | Task:
         """Or a task that is to be dropped first."""
         head = queue[0][2]
         if head.attempts or (worth_a_try(state, head, lane, now) and latest_start_ns(state, head, lane) < now):
-            return Candidate((head,), now, now)
+            return QueueCandidate((head,), now, now)
         target = self._target(state, head, lane, now)
         tasks = window(state, [task for _, _, task in queue if not task.attempts], lane, now, target, self.batch_max)
         if isinstance(tasks, Task):
@@ -135,7 +135,7 @@ class Symphony:
         frontrun_ns = finish_by_ns(state, tasks[0], lane) - self.overhead_ns
         frontrun_ns -= state.duration_ns(digest, more[0] if more else len(tasks), lane)
         at_once = not more or self._at_once(state, digest, len(tasks), more[0], target, lane, now)
-        return Candidate(tasks, frontrun_ns, now if at_once else max(now, frontrun_ns))
+        return QueueCandidate(tasks, frontrun_ns, now if at_once else max(now, frontrun_ns))
 
     def _at_once(self, state: State, digest: str, size: int, next_: int, target: int, lane: Lane, now: Time) -> bool:
         if self.mode == "beta_lambda":

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from time import monotonic_ns, perf_counter_ns
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from devices.interface import Array, Device, DeviceError, DeviceLost, Engine
-from devices.interface import Stopped as EngineStopped
+from devices.interface import RunStopped as EngineStopped
 from edge.core.events import (
     Event,
     Evicted,
@@ -20,93 +20,20 @@ from edge.core.events import (
     LaneUp,
     Loaded,
     LoadFailed,
-    Run,
     StepResult,
     Stopped,
     Task,
 )
-from edge.data.outcome import Outcome, read
-from edge.data.picture import Picture
+from edge.data.job import TaskJob, TensorInput, WorkOrder
+from edge.data.outcome import read
+from edge.runtime.engine_cache import EngineCache
 from porting.errors import BadImage, UserError
 from porting.images import prepare
 from porting.repository.repository import Repository
-from porting.variant import InputSpec, Stage, Variant
+from porting.variant import Stage
 
 CLOSE_S = 2.0  # for a thread to come back from the device
 BACK_S = 0.5  # after which a device that was lost is looked for again
-Step = Callable[[int], bool]  # background work: takes a budget in ns, says whether it is done
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What the first stage takes, where somebody sent it: a row of each input, without the batch axis.
-
-    `head`: inputs that all rows share, for a stage that has none of its own. Equal ones are one object.
-    """
-
-    rows: Mapping[str, Array] = field(default_factory=dict)
-    head: Mapping[str, Array] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Job:
-    """All that a lane knows of one task, from its first order until its request is answered."""
-
-    model: str
-    variant: Variant
-    picture: Picture | None = None
-    step: Step | None = None
-    parent: int | None = None  # task id
-    item: int = 0
-    input: InputSpec | None = None  # of its first stage, which may be on another lane or gone by the time of the last
-    tensors: dict[str, Array] = field(default_factory=dict)  # left by the last stage, no batch axis
-    given: "Given | None" = None  # it came with tensors, and its last tensors are the answer
-    outcome: Outcome = field(default_factory=Outcome)
-    infer_ns: int = 0
-    post_ns: int = 0
-
-
-@dataclass(slots=True)
-class Order:
-    """A `Run` with everything the lane thread needs, so that it never looks at the core's state."""
-
-    run: Run
-    stages: tuple[Stage, ...]
-    jobs: tuple[Job, ...]
-
-
-class Shelf:
-    """What is loaded on one lane: engines by graph, heads by blob. A graph that two stages share is loaded once."""
-
-    def __init__(self, device: Device, repository: Repository):
-        self.device, self.repository = device, repository
-        self.stages: dict[str, Stage] = {}
-        self.engines: dict[str, Engine] = {}
-        self.heads: dict[str, dict[str, Array]] = {}
-
-    def load(self, stage: Stage) -> None:
-        """Raises `DeviceError` or `CorruptBlob`."""
-        if stage.kind == "onnx":
-            # The head first: where it is damaged, no engine is left behind that no stage owns.
-            head = self.repository.arrays(stage.head) if stage.head and stage.head not in self.heads else None
-            if stage.graph not in self.engines:
-                self.engines[stage.graph] = self.device.load(self.repository.blob(stage.graph), stage.batches)
-            if stage.head and head is not None:
-                self.heads[stage.head] = head
-        self.stages[stage.digest] = stage
-
-    def evict(self, digest: str) -> None:
-        gone = self.stages.pop(digest, None)
-        if gone is None:  # the lane was lost since, and with it all that was here
-            return
-        if not any(stage.graph == gone.graph for stage in self.stages.values()) and gone.graph in self.engines:
-            self.engines.pop(gone.graph).close()
-        if gone.head and not any(stage.head == gone.head for stage in self.stages.values()):
-            self.heads.pop(gone.head, None)
-
-    def close(self) -> None:
-        for engine in self.engines.values():
-            engine.close()
 
 
 class LaneThreads:
@@ -120,7 +47,7 @@ class LaneThreads:
     ):
         self.name = device.name
         self.device, self.post, self.step_ns = device, post, step_ns
-        self.shelf = Shelf(device, repository)
+        self.shelf = EngineCache(device, repository)
         self.orders: tuple[SimpleQueue[Any], ...] = tuple(SimpleQueue() for _ in range(3))
         self.losing = threading.Lock()
         self.life = 0  # of the shelf: what was ordered in an earlier one is not wanted in this one
@@ -139,7 +66,7 @@ class LaneThreads:
         for thread in self.threads:
             thread.start()
 
-    def run(self, order: Order) -> None:
+    def run(self, order: WorkOrder) -> None:
         self.orders[order.run.background].put(lambda: self._execute(order))
 
     def load(self, stage: Stage) -> None:
@@ -207,11 +134,11 @@ class LaneThreads:
             self.closed.wait(BACK_S)
         with self.losing:
             self.shelf.close()
-            self.shelf, self.life = Shelf(self.device, self.shelf.repository), self.life + 1
+            self.shelf, self.life = EngineCache(self.device, self.shelf.repository), self.life + 1
             self.lost = False
         return LaneUp(self.name, self.device.kind, self.device.memory_bytes)
 
-    def _execute(self, order: Order) -> Event:
+    def _execute(self, order: WorkOrder) -> Event:
         work_id = order.run.work_id
         if monotonic_ns() > order.run.latest_ns:
             return Stopped(work_id)
@@ -229,19 +156,19 @@ class LaneThreads:
             return Failed(work_id, str(error), (error.task_id,))
         return Finished(work_id, results, perf_counter_ns() - began)
 
-    def _step(self, order: Order) -> dict[int, StepResult]:
+    def _step(self, order: WorkOrder) -> dict[int, StepResult]:
         (task,), (job,) = order.run.tasks, order.jobs
         assert job.step is not None
         done = job.step(self.step_ns)
         return {task.id: StepResult(done=done, next=None if done else task.at)}
 
-    def _infer_all(self, order: Order) -> dict[int, StepResult]:
+    def _infer_all(self, order: WorkOrder) -> dict[int, StepResult]:
         results: dict[int, StepResult] = {}
         for part in alike(order):
             results |= self._infer(part)
         return results
 
-    def _infer(self, order: Order) -> dict[int, StepResult]:
+    def _infer(self, order: WorkOrder) -> dict[int, StepResult]:
         began = perf_counter_ns()
         known_ns = decoding_ns(order.jobs)
         pixels = [self._pixels(task.id, job) for task, job in zip(order.run.tasks, order.jobs, strict=True)]
@@ -262,7 +189,7 @@ class LaneThreads:
             job.post_ns += read_ns
         return results
 
-    def _pixels(self, task_id: int, job: Job) -> Array | None:
+    def _pixels(self, task_id: int, job: TaskJob) -> Array | None:
         """None: it came as tensors."""
         if job.picture is None:
             return None
@@ -271,7 +198,7 @@ class LaneThreads:
         except BadImage as error:
             raise BadPicture(task_id, str(error)) from error
 
-    def _first_inputs(self, order: Order, pixels: Sequence[Array | None]) -> dict[str, Array]:
+    def _first_inputs(self, order: WorkOrder, pixels: Sequence[Array | None]) -> dict[str, Array]:
         spec = order.stages[0].input
         rows = [inputs_of(task, job) for task, job in zip(order.run.tasks, order.jobs, strict=True)]
         if spec is None:
@@ -281,7 +208,9 @@ class LaneThreads:
             spec.name: stacked([row[spec.name] if image is None else prepare(image, spec) for row, image in images])
         }
 
-    def _run_stage(self, stage: Stage, batch: dict[str, Array], given: Given | None, work_id: int) -> dict[str, Array]:
+    def _run_stage(
+        self, stage: Stage, batch: dict[str, Array], given: TensorInput | None, work_id: int
+    ) -> dict[str, Array]:
         """What went in goes along with what comes out: the features that a head takes are wanted afterwards too."""
         shelf = self.shelf
         engine = self.running = shelf.engines.get(stage.graph)
@@ -298,7 +227,7 @@ class LaneThreads:
         kept = {} if stage.input is not None else batch
         return {**kept, **outputs}
 
-    def _finish(self, job: Job, pixels: Array | None) -> StepResult:
+    def _finish(self, job: TaskJob, pixels: Array | None) -> StepResult:
         if job.given is not None:
             return StepResult()
         assert pixels is not None
@@ -309,27 +238,27 @@ class LaneThreads:
         return result
 
 
-def inputs_of(task: Task, job: Job) -> Mapping[str, Array]:
+def inputs_of(task: Task, job: TaskJob) -> Mapping[str, Array]:
     """What its next stage takes: what was given, at first; then what the last stage has left."""
     return job.given.rows if job.given is not None and task.at == 0 else job.tensors
 
 
-def alike(order: Order) -> Iterator[Order]:
+def alike(order: WorkOrder) -> Iterator[WorkOrder]:
     """Tasks share a batch on the device where they have the same inputs, and bring the same head or none."""
     if all(job.given is None for job in order.jobs):
         yield order
         return
-    parts: dict[Any, list[tuple[Task, Job]]] = {}
+    parts: dict[Any, list[tuple[Task, TaskJob]]] = {}
     pictured = order.stages[0].input is not None
     for task, job in zip(order.run.tasks, order.jobs, strict=True):
         names = () if pictured else tuple(inputs_of(task, job))
         parts.setdefault((names, id(job.given.head) if job.given and job.given.head else 0), []).append((task, job))
     for pairs in parts.values():
         tasks, jobs = zip(*pairs, strict=True)
-        yield Order(replace(order.run, tasks=tasks), order.stages, jobs)
+        yield WorkOrder(replace(order.run, tasks=tasks), order.stages, jobs)
 
 
-def decoding_ns(jobs: Sequence[Job]) -> int:
+def decoding_ns(jobs: Sequence[TaskJob]) -> int:
     """Time that their pictures have taken to decode so far; a picture that several models look at is decoded once."""
     return sum(job.picture.decode_ns for job in jobs if job.picture)
 

@@ -5,10 +5,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from edge.core.events import Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Reply, Served, Time
-from edge.core.interfaces import Answer, Combines, Learns, Moment
-from edge.data.outcome import Outcome
-from edge.runtime.lane import Job
-from edge.runtime.world import Open
+from edge.core.interfaces import AnswerRule, Combines, Learns, Moment
+from edge.data.job import InFlightRequest, TaskJob
+from edge.data.outcome import TaskOutcome
 
 # What Python takes for them, about: the limit is one of memory, not of payload.
 ENTRY_BYTES, JOB_BYTES, FOUND_BYTES = 512, 512, 384
@@ -19,12 +18,12 @@ SWITCHES = Served | Loaded | LoadFailed | LaneUp | LaneDown | Evicted  # events 
 class Kept:
     """An answer: what its tasks brought, without pictures, and which of them make the result."""
 
-    jobs: Mapping[int, Job]
+    jobs: Mapping[int, TaskJob]
     tasks: tuple[int, ...]
     bytes: int
 
 
-class Cache:
+class PredictionCache:
     """Listener and observer of the live world, which asks it before a frame becomes a request of the core.
 
     An answer is kept by app, by the content of the frame, and by the stages of every model that the app may ask: a
@@ -32,7 +31,7 @@ class Cache:
     serve; apps whose answer learns or takes votes are left alone, since a repetition would teach them the same again.
     """
 
-    def __init__(self, limit_bytes: int, answers: Mapping[str, Answer]):
+    def __init__(self, limit_bytes: int, answers: Mapping[str, AnswerRule]):
         self.limit_bytes = limit_bytes
         self.models = {
             app: tuple(answer.models())
@@ -53,7 +52,7 @@ class Cache:
 
     # ---- asked by the live world ---------------------------------------------------------------------------------
 
-    def recall(self, opened: Open) -> Reply | None:
+    def recall(self, opened: InFlightRequest) -> Reply | None:
         """The answer to a frame that was answered before; its jobs are put into `opened`."""
         if opened.frame is None or opened.request.app not in self.models:
             return None
@@ -75,7 +74,7 @@ class Cache:
 
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         """Keep the answer, if it is one that a repetition may have."""
         digest = self.asked.pop(opened.request.id, None)
         if digest is None or reply.outcome != "ok" or reply.detail:
@@ -111,13 +110,13 @@ class Cache:
         return self.seen[1]
 
 
-def bare(job: Job) -> Job:
+def bare(job: TaskJob) -> TaskJob:
     """What a result is made of. No features: a repetition is no new sample for whoever watches for drift."""
-    outcome = Outcome(job.outcome.found, [], job.outcome.probs)
-    return Job(job.model, job.variant, parent=job.parent, item=job.item, outcome=outcome)
+    outcome = TaskOutcome(job.outcome.found, [], job.outcome.probs)
+    return TaskJob(job.model, job.variant, parent=job.parent, item=job.item, outcome=outcome)
 
 
-def size_of(jobs: Mapping[int, Job]) -> int:
+def size_of(jobs: Mapping[int, TaskJob]) -> int:
     found = sum(len(job.outcome.found) for job in jobs.values())
     probs = sum(job.outcome.probs.nbytes for job in jobs.values() if job.outcome.probs is not None)
     return ENTRY_BYTES + JOB_BYTES * len(jobs) + FOUND_BYTES * found + probs

@@ -5,12 +5,11 @@ Everything here but `receive`, `post` and `call` runs on the loop thread; the do
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic_ns, sleep
-from typing import Any, Protocol
+from typing import Any
 
 from edge.config import Config
 from edge.core.events import (
@@ -36,9 +35,10 @@ from edge.core.events import (
 )
 from edge.core.interfaces import Moment
 from edge.data.frame import Frame
+from edge.data.job import InFlightRequest, Listener, Step, TaskJob, WorkOrder
 from edge.data.picture import Picture
-from edge.data.tensor_request import Asked
-from edge.runtime.lane import Given, Job, LaneThreads, Order, Step
+from edge.data.tensor_request import TensorRequest
+from edge.runtime.lane import LaneThreads
 from porting.variant import Stage, Variant
 
 TICK_NS = 200_000_000  # observers get a look at the world at least this often
@@ -51,40 +51,20 @@ HANDOVER_S = 20e-6
 STREAM_OPEN_MAX = 32  # unanswered requests of one stream; beyond it the new frame is dropped as "stream_full"
 
 
-@dataclass(slots=True)
-class Open:
-    """An unanswered request: where it came from, and what its tasks have brought so far."""
-
-    request: Request
-    frame: Frame | None = None
-    picture: Picture | None = None
-    step: Step | None = None
-    given: Given | None = None
-    jobs: dict[int, Job] = field(default_factory=dict)  # by task id
-    begun: bool = False
-    on_reply: "Callable[[Open, Reply], None] | None" = None
-
-
-class Listener(Protocol):
-    """Who is told of every frame's fate, on the loop thread."""
-
-    def arrived(self, camera: str) -> None: ...
-    def dropped(self, camera: str, app: str, reason: str) -> None: ...
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None: ...
-
-
-class Live:
+class LiveWorld:
     """World of the daemon. `listen` and `do` are called by the loop; `receive` by the network thread."""
 
     def __init__(self, config: Config, lanes: Mapping[str, LaneThreads], listeners: Sequence[Listener]):
         self.config = config
         self.lanes = lanes
         self.listeners = listeners
-        self.inbox: SimpleQueue[Event | Frame | Asked | BaseException | Callable[[], None] | None] = SimpleQueue()
+        self.inbox: SimpleQueue[Event | Frame | TensorRequest | BaseException | Callable[[], None] | None] = (
+            SimpleQueue()
+        )
         self.ready: deque[Event] = deque()
         self.stages: dict[str, Stage] = {}
         self.variants: dict[tuple[str, tuple[str, ...]], Variant] = {}
-        self.open: dict[int, Open] = {}
+        self.open: dict[int, InFlightRequest] = {}
         self.by_stream: dict[tuple[str, str], list[int]] = {}
         self.door = Lock()  # frames come in one by one, and none after the last look
         self.shut = False
@@ -98,7 +78,7 @@ class Live:
         self.wake_ns: Time | None = None
         self.heard_ns: Time = monotonic_ns()  # when the core last heard of something
         self.draining = False
-        self.recall: Callable[[Open], Reply | None] = lambda opened: None  # an answer that needs no lane
+        self.recall: Callable[[InFlightRequest], Reply | None] = lambda opened: None  # an answer that needs no lane
 
     # ---- the loop's two calls ----------------------------------------------------------------------------------
 
@@ -159,7 +139,7 @@ class Live:
             case Frame():
                 self._took(item)
                 self._admit(item)
-            case Asked():
+            case TensorRequest():
                 self._admit_asked(item)
             case BaseException():
                 raise item
@@ -208,7 +188,7 @@ class Live:
                 self._drop(frame.camera, app, "stream_full")
                 continue
             request = self._request(app, frame.camera, frame.received_ns)
-            opened = self.open[request.id] = Open(request, frame, picture)
+            opened = self.open[request.id] = InFlightRequest(request, frame, picture)
             for listener in self.listeners:
                 listener.arrived(frame.camera)
             if (reply := self.recall(opened)) is not None:
@@ -240,14 +220,14 @@ class Live:
                 self._drop(camera, "", "inbox_full")
             self.inbox_full_told[camera] = total
 
-    def ask(self, asked: Asked) -> bool:
+    def ask(self, asked: TensorRequest) -> bool:
         """From any thread: a request with tensors of its own; whoever asks bounds how many. False: the run is over."""
         with self.door:
             if not self.shut:
                 self.inbox.put(asked)
             return not self.shut
 
-    def _admit_asked(self, asked: Asked) -> None:
+    def _admit_asked(self, asked: TensorRequest) -> None:
         if asked.withdrawn or self.draining:
             reply = Reply(0, "withdrawn" if asked.withdrawn else "stopped")
             self._drop(asked.stream, "", reply.outcome)
@@ -255,7 +235,7 @@ class Live:
             return
         request = Request(next(self.ids), asked.app, asked.stream, asked.arrived_ns, asked.deadline_ns, asked.priority)
         asked.request_id = request.id
-        self.open[request.id] = Open(
+        self.open[request.id] = InFlightRequest(
             request, None, asked.picture, given=asked.given, on_reply=lambda opened, reply: tell(asked, opened, reply)
         )
         for listener in self.listeners:
@@ -276,14 +256,14 @@ class Live:
     def submit(
         self,
         app: str,
-        on_reply: Callable[[Open, Reply], None],
+        on_reply: Callable[[InFlightRequest, Reply], None],
         picture: Picture | None = None,
         step: Step | None = None,
         priority: int = 0,
     ) -> int:
         """Background work, from the loop thread: a picture through a model, or a job of short steps."""
         request = Request(next(self.ids), app, "background", monotonic_ns(), priority=priority)
-        self.open[request.id] = Open(request, None, picture, step, on_reply=on_reply)
+        self.open[request.id] = InFlightRequest(request, None, picture, step, on_reply=on_reply)
         self.ready.append(Arrived(request))
         return request.id
 
@@ -292,22 +272,22 @@ class Live:
     def _run(self, run: Run) -> None:
         jobs = tuple(self._job(task) for task in run.tasks)
         self.gave_work, self.works[run.lane] = True, run.work_id
-        self.lanes[run.lane].run(Order(run, tuple(self.stages[digest] for digest in run.stages), jobs))
+        self.lanes[run.lane].run(WorkOrder(run, tuple(self.stages[digest] for digest in run.stages), jobs))
 
-    def _job(self, task: Task) -> Job:
+    def _job(self, task: Task) -> TaskJob:
         opened = self.open[task.requests[0]]
         job = opened.jobs.get(task.id)
         if job is None:
             variant = self.variants[task.model, task.chain]
             picture = self._picture(opened, task)
-            job = Job(task.model, variant, picture, opened.step, task.parent, task.item, given=opened.given)
+            job = TaskJob(task.model, variant, picture, opened.step, task.parent, task.item, given=opened.given)
             opened.jobs[task.id] = job
             opened.begun = True
         elif job.variant.stages != task.chain:  # it goes on as another variant
             job.variant = self.variants[task.model, task.chain]
         return job
 
-    def _picture(self, opened: Open, task: Task) -> Picture | None:
+    def _picture(self, opened: InFlightRequest, task: Task) -> Picture | None:
         if task.parent is None:
             return opened.picture
         return Picture(pixels=opened.jobs[task.parent].outcome.crops[task.item])
@@ -379,10 +359,10 @@ class Live:
             item = self.inbox.get()
             if isinstance(item, Frame):
                 self._drop(item.camera, "", "stopped")
-            elif isinstance(item, Asked):
+            elif isinstance(item, TensorRequest):
                 self._admit_asked(item)  # which turns it away
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "LiveWorld":
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -390,5 +370,5 @@ class Live:
             lane.close()
 
 
-def tell(asked: Asked, opened: Open, reply: Reply) -> None:
+def tell(asked: TensorRequest, opened: InFlightRequest, reply: Reply) -> None:
     asked.told(reply, [opened.jobs[task] for task in reply.tasks])

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from edge.answers.single import Single
-from edge.core.interfaces import About, Answer, Observer, Policy
+from edge.core.interfaces import About, AnswerRule, Observer, Policy
 from edge.core.state import Estimator
 from edge.plugins import PlugIn, Strict
 from edge.policies.wrappers.default_stack import complete
@@ -42,7 +42,7 @@ class System(Strict):
     def make_planners(self) -> tuple[Observer, ...]:
         return tuple(planner.build() for planner in self.planners)
 
-    def make_answers(self, answers: Mapping[str, Answer], models: Iterable[str] = ()) -> dict[str, Answer]:
+    def make_answers(self, answers: Mapping[str, AnswerRule], models: Iterable[str] = ()) -> dict[str, AnswerRule]:
         """By app. `models`: ones that may be asked for by their own name as well."""
         return replaced(self.answer, {model: Single(model) for model in models} | dict(answers))
 
@@ -75,7 +75,7 @@ def within(place: str, part: PlugIn) -> Iterator[tuple[str, PlugIn]]:
             yield from within(f"{place}.{name}", PlugIn.model_validate(option))
 
 
-def replaced(answer: PlugIn | None, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+def replaced(answer: PlugIn | None, answers: Mapping[str, AnswerRule]) -> dict[str, AnswerRule]:
     """`answer`, built with that model, for every app that asks one model; the other apps stay as they are."""
     if answer is None:
         return dict(answers)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from edge.core.events import Time
 from evaluation.arrivals.request import Arrival
-from evaluation.arrivals.trace_row import Row
+from evaluation.arrivals.trace_row import TraceRow
 from porting.errors import UserError
 
 SECOND_NS = 1_000_000_000
 
 
-def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> Iterator[Row]:
+def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> Iterator[TraceRow]:
     """One request a line, counted from the first. The file's name is the stream's. Raises `UserError`."""
     first_ns: Time | None = None
     for line, text in enumerate(lines[1:], 2):
@@ -23,7 +23,7 @@ def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> I
         first_ns = stamp_ns if first_ns is None else first_ns
         if stamp_ns < first_ns:
             raise UserError(f"{where}: before the first line; sort the file by time")
-        yield Row(where, Arrival(stamp_ns - first_ns, path.stem, model, slo_ns))
+        yield TraceRow(where, Arrival(stamp_ns - first_ns, path.stem, model, slo_ns))
 
 
 def stamp(text: str, where: str) -> Time:

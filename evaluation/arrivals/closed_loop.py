@@ -10,7 +10,7 @@ from edge.core.events import Action, Arrived, Event, Reply, Request, Time
 from edge.core.interfaces import Observer, Policy
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.core.state import Estimator, State
 from evaluation.arrivals.request import Client
 from evaluation.scenario import Scenario
@@ -18,7 +18,7 @@ from evaluation.scenario import Scenario
 BACK_OFF_NS = 1_000_000  # a client that was refused does not ask again at the same instant, for ever
 
 
-class ClosedLoop(Virtual):
+class ClosedLoop(SimulatedWorld):
     """A simulated world where clients wait for their answers, beside the requests that come anyway.
 
     Clients begin at `start_ns` and send nothing after `until_ns`; what they asked is in `requests`, with the rest.
@@ -28,7 +28,7 @@ class ClosedLoop(Virtual):
         self, scenario: Scenario, clients: Sequence[Client], until_ns: Time, start_ns: Time = 0, noise: float = 0.0
     ):
         super().__init__(
-            scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.finds,
+            scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.detections,
             noise=noise, slowdown=scenario.slowdown, profile=scenario.profile, waiting_max=scenario.waiting_max,
         )  # fmt: skip
         self.until_ns = until_ns

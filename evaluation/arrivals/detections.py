@@ -7,11 +7,11 @@ from math import exp
 
 from edge.answers.cascade import Cascade
 from edge.core.events import Request, Task
-from edge.core.hashing import chance
-from edge.core.interfaces import Answer
-from edge.core.simulation import Finds
+from edge.core.hashing import hash_uniform
+from edge.core.interfaces import AnswerRule
+from edge.core.simulation import Detections
 
-FINDS_MAX = 1_000  # of one kind in one frame
+DETECTIONS_MAX = 1_000  # of one kind in one frame
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Averages:
             return {}
         frame = task.requests[0]
         return {
-            kind: poisson(chance(self.seed, "finds", frame, task.model, kind), mean) for kind, mean in kinds.items()
+            kind: poisson(hash_uniform(self.seed, "finds", frame, task.model, kind), mean)
+            for kind, mean in kinds.items()
         }
 
 
@@ -41,38 +42,38 @@ class AsRecorded:
         return self.found.get(task.requests[0], {}).get(task.model, {}) if task.parent is None else {}
 
 
-def poisson(chance: float, mean: float) -> int:
-    """The number whose place in a Poisson distribution of this mean is `chance`; at most FINDS_MAX."""
+def poisson(uniform: float, mean: float) -> int:
+    """The number whose place in a Poisson distribution of this mean is `uniform`; at most FINDS_MAX."""
     number, term = 0, exp(-mean)
     below = term
-    while below <= chance and number < FINDS_MAX:
+    while below <= uniform and number < DETECTIONS_MAX:
         number += 1
         term *= mean / number
         below += term
     return number
 
 
-def items_of(answers: Mapping[str, Answer], finds: Finds) -> dict[str, dict[str, float]]:
+def items_of(answers: Mapping[str, AnswerRule], detections: Detections) -> dict[str, dict[str, float]]:
     """How often a request of an app asks for each model, in the mean: what a load is counted by."""
-    return {app: dict(asked(answer, finds)) for app, answer in answers.items()}
+    return {app: dict(asked(answer, detections)) for app, answer in answers.items()}
 
 
-def asked(answer: Answer, finds: Finds) -> dict[str, float]:
+def asked(answer: AnswerRule, detections: Detections) -> dict[str, float]:
     """Once for each task that a request begins with; of a cascade, beside it, for what its detector finds."""
     often: dict[str, float] = defaultdict(float)
     for opening in answer.opened(Request(0, "", "", 0)):
         often[opening.model] += 1
     if isinstance(answer, Cascade):
         for kind, model in answer.classify.items():
-            often[model] += mean_of(finds, answer.detect, kind, answer.items_max)
+            often[model] += mean_of(detections, answer.detect, kind, answer.items_max)
     return often
 
 
-def mean_of(finds: Finds, model: str, kind: str, most: int) -> float:
+def mean_of(detections: Detections, model: str, kind: str, most: int) -> float:
     """Items of a kind in a frame, as far as it can be said without a run."""
-    if isinstance(finds, Averages):
-        return min(most, finds.means.get(model, {}).get(kind, 0.0))
-    if isinstance(finds, AsRecorded):
-        counts = [min(most, of[model].get(kind, 0)) for of in finds.found.values() if model in of]
+    if isinstance(detections, Averages):
+        return min(most, detections.means.get(model, {}).get(kind, 0.0))
+    if isinstance(detections, AsRecorded):
+        counts = [min(most, of[model].get(kind, 0)) for of in detections.found.values() if model in of]
         return sum(counts) / len(counts) if counts else 0.0
-    return finds.get(model, {}).get(kind, 0) / 2 if isinstance(finds, Mapping) else 0.0  # drawn evenly from 0
+    return detections.get(model, {}).get(kind, 0) / 2 if isinstance(detections, Mapping) else 0.0  # drawn evenly from 0

@@ -14,7 +14,7 @@ import numpy as np
 from edge.core.events import Time
 from evaluation.arrivals.renewal import Poisson
 from evaluation.arrivals.request import Arrival, Client, stream_rng
-from evaluation.arrivals.trace_row import Row, number
+from evaluation.arrivals.trace_row import TraceRow, number
 from porting.errors import UserError
 
 SECOND_NS = 1_000_000_000
@@ -30,7 +30,7 @@ MODELS: Mapping[str, tuple[float, float]] = {
     "distilbert": (3.3, 1.4),
 }
 
-Found = tuple[list[Row], tuple[Client, ...], tuple[str, ...]]
+Found = tuple[list[TraceRow], tuple[Client, ...], tuple[str, ...]]
 
 
 def rows(path: Path, text: str, slo_ns: Time | None, seed: int) -> Found:
@@ -40,7 +40,7 @@ def rows(path: Path, text: str, slo_ns: Time | None, seed: int) -> Found:
     """
     content = parsed(path, text)
     duration_ns = round(number(content.get("time"), f"{path}: time", "the duration in s") * SECOND_NS)
-    found: list[Row] = []
+    found: list[TraceRow] = []
     clients: list[Client] = []
     for at, task in enumerate(tasks_of(content, path)):
         where = f"{path}: tasks[{at}]"
@@ -50,7 +50,7 @@ def rows(path: Path, text: str, slo_ns: Time | None, seed: int) -> Found:
             continue
         times_ns, period_ns = times_of(load, stream, f"{where}.load", duration_ns, seed)
         slo = slo_ns or period_ns
-        found += [Row(f"{where} ({stream})", Arrival(time_ns, stream, model, slo)) for time_ns in times_ns]
+        found += [TraceRow(f"{where} ({stream})", Arrival(time_ns, stream, model, slo)) for time_ns in times_ns]
     names = ", ".join(client.stream for client in clients)
     notes = (f"in a closed loop, so not among the arrivals: {names}",) if clients else ()
     found.sort(key=lambda row: (row.arrival.arrived_ns, row.arrival.stream))

@@ -10,7 +10,7 @@ from typing import Any
 from edge.answers.cascade import Cascade
 from edge.config import Config, load
 from edge.core.events import LaneUp, Served, Time
-from edge.core.interfaces import Answer
+from edge.core.interfaces import AnswerRule
 from edge.observers.serving_watch import served
 from evaluation.arrivals.detections import Averages, items_of
 from evaluation.arrivals.load_scaling import load_of, short
@@ -30,16 +30,16 @@ THIS = "this"  # the devices that the config names, with what was measured on th
 @dataclass(frozen=True)
 class Cameras:
     """What stands before the box. `count`: cameras that share the entry `*`; one for every entry with a name of its own
-    beside them. `finds`: items of each kind that a detector finds in a frame, in the mean; one number for all kinds.
+    beside them. `detections`: items of each kind that a detector finds in a frame, in the mean; a number: of all kinds.
     """
 
     count: int = 4
     fps: float = 10.0
     arrivals: str = "periodic0.1"
-    finds: float | Mapping[str, float] = 1.0
+    detections: float | Mapping[str, float] = 1.0
 
     def mean(self, kind: str) -> float:
-        return self.finds if isinstance(self.finds, int | float) else self.finds.get(kind, 0.0)
+        return self.detections if isinstance(self.detections, int | float) else self.detections.get(kind, 0.0)
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,17 @@ def from_config(
     costs a lane beside its graphs. `measured`: the lanes are these, which need not be here. Raises `UserError`.
     """
     config, cameras = load(path), cameras or Cameras()
-    answers: dict[str, Answer] = {name: app.build() for name, app in config.apps.items()}
+    answers: dict[str, AnswerRule] = {name: app.build() for name, app in config.apps.items()}
     lanes, graphs = (measured.lanes, measured.graphs_ns) if measured else (lanes_of(config, device), {})
     repository = Repository(config.models)
     models = list(dict.fromkeys(model for answer in answers.values() for model in answer.models()))
     found = tuple(known(repository, model, lanes[0].kind, config.variants.get(model, ()), graphs) for model in models)
     names = stream_names(config, cameras.count, path)
-    finds = Averages({model: dict(kinds) for model, kinds in asked_kinds(answers, cameras)}, seed)
+    detections = Averages({model: dict(kinds) for model, kinds in asked_kinds(answers, cameras)}, seed)
     arrivals = frames(config, names, cameras, seed, duration_s)
-    asks = load_of(arrivals, found, items=items_of(answers, finds)) / len(lanes) if arrivals else 0.0
+    asks = load_of(arrivals, found, items=items_of(answers, detections)) / len(lanes) if arrivals else 0.0
     scenario = Scenario(
-        path.resolve().parent.name, found, requests_of(arrivals), answers, lanes, finds, seed,
+        path.resolve().parent.name, found, requests_of(arrivals), answers, lanes, detections, seed,
         profile=Profiled(spreads_of(repository, found, lanes[0].kind), round(frame_ms * 1e6)),
         waiting_max={name: entry.waiting_max for name in names if (entry := config.stream(name))},
         notes=tuple(notes_of(found)), facts={"load": short(asks), "arrivals": cameras.arrivals, "seed": seed},
@@ -156,7 +156,7 @@ def frames(config: Config, names: Sequence[str], cameras: Cameras, seed: int, du
     return found
 
 
-def asked_kinds(answers: Mapping[str, Answer], cameras: Cameras) -> Iterator[tuple[str, dict[str, float]]]:
+def asked_kinds(answers: Mapping[str, AnswerRule], cameras: Cameras) -> Iterator[tuple[str, dict[str, float]]]:
     """Detector -> what it finds, of every cascade."""
     for answer in answers.values():
         if isinstance(answer, Cascade):

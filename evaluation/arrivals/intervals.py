@@ -5,14 +5,14 @@ from pathlib import Path
 
 from edge.core.events import Time
 from evaluation.arrivals.request import Arrival
-from evaluation.arrivals.trace_row import Row, number
+from evaluation.arrivals.trace_row import TraceRow, number
 
 
-def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> Iterator[Row]:
+def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> Iterator[TraceRow]:
     """Gaps add up exactly, fractions of a µs as well. The file's name is the stream's. Raises `UserError`."""
     at_ns: Time = 0
     for line, text in enumerate(lines, 1):
         if text.strip():
             where = f"{path}:{line}"
             at_ns += round(number(text.strip(), where, "the gap in µs") * 1000)
-            yield Row(where, Arrival(at_ns, path.stem, model, slo_ns))
+            yield TraceRow(where, Arrival(at_ns, path.stem, model, slo_ns))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.core.events import Arrived, Event, Finished, LaneUp, Request, Served, StepResult, Time
-from edge.core.interfaces import Answer
+from edge.core.interfaces import AnswerRule
 from edge.estimators.table import Table
 from edge.observers.trace import event_of
 from evaluation.arrivals.detections import AsRecorded, items_of
@@ -170,7 +170,7 @@ def take(recording: Recording, line: str, number: int) -> str:
 
 def scenario_of(
     path: Path,
-    answers: Mapping[str, Answer] | None = None,
+    answers: Mapping[str, AnswerRule] | None = None,
     seed: int = 0,
     background: bool = False,
     waiting_max: Mapping[str, int] | None = None,
@@ -184,7 +184,7 @@ def scenario_of(
 def scenario_from(
     recording: Recording,
     path: Path,
-    answers: Mapping[str, Answer] | None = None,
+    answers: Mapping[str, AnswerRule] | None = None,
     seed: int = 0,
     background: bool = False,
     waiting_max: Mapping[str, int] | None = None,
@@ -195,15 +195,15 @@ def scenario_from(
     check(recording, kept, {*models, *(answers or {})}, path)
     found = recording.found()
     numbered = [replace(request, id=number) for number, request in enumerate(kept, 1)]
-    finds = AsRecorded({number: found[request.id] for number, request in enumerate(kept, 1) if found[request.id]})
+    detections = AsRecorded({number: found[request.id] for number, request in enumerate(kept, 1) if found[request.id]})
     durations_ns = {key: tuple(sorted(kept)) for key, kept in recording.took_ns.items()}
     served = tuple(each for model, each in recording.served.items() if model in models)
-    items = items_of(answers or {}, finds)
+    items = items_of(answers or {}, detections)
     profiled = all(stage.durations_ns for each in served for stage in each.stages)
     load = load_of(arrivals_of(numbered), served, items=items) / len(recording.lanes) if profiled else 0.0
     return Scenario(
         path.stem, served, tuple(numbered),
-        answers or {}, tuple(recording.lanes.values()), finds, seed,
+        answers or {}, tuple(recording.lanes.values()), detections, seed,
         profile=Recorded(durations_ns), waiting_max=waiting_max or {},
         notes=tuple(recording.notes(len(recording.requests) - len(kept))),
         facts={"load": short(load), "arrivals": path.stem, "seed": seed},

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.core.events import Request, Served, Time
-from edge.core.interfaces import Answer
+from edge.core.interfaces import AnswerRule
 from evaluation.arrivals import azure_trace, disb_trace, intervals, trace_table
 from evaluation.arrivals.load_scaling import cost_of
 from evaluation.arrivals.request import Arrival, Client, Workload
-from evaluation.arrivals.trace_row import Row
+from evaluation.arrivals.trace_row import TraceRow
 from porting.errors import UserError
 
 SECOND_NS = 1_000_000_000
@@ -46,7 +46,7 @@ def read(
     """
     lines = text_of(path).splitlines()
     slo_ns = None if slo_ms is None else round(slo_ms * 1e6)
-    rows: Iterable[Row]
+    rows: Iterable[TraceRow]
     clients: tuple[Client, ...] = ()
     notes: tuple[str, ...] = ()
     match kind_of(path, lines):
@@ -95,7 +95,7 @@ def kind_of(path: Path, lines: list[str]) -> str:
 
 
 def checked(
-    path: Path, rows: Iterable[Row], limits: Limits, clients: tuple[Client, ...], notes: tuple[str, ...]
+    path: Path, rows: Iterable[TraceRow], limits: Limits, clients: tuple[Client, ...], notes: tuple[str, ...]
 ) -> Workload:
     """In order of time, everything about it known to be right. Raises `UserError`."""
     arrivals: list[Arrival] = []
@@ -118,7 +118,7 @@ def few(notes: list[str], most: int = 3) -> list[str]:
     return notes if len(notes) <= most else [*notes[:most], f"and {len(notes) - most} more such holes"]
 
 
-def check(row: Row, last_ns: Time, limits: Limits) -> None:
+def check(row: TraceRow, last_ns: Time, limits: Limits) -> None:
     """Raises `UserError`."""
     arrival, where = row.arrival, row.where
     if arrival.arrived_ns < 0:
@@ -136,7 +136,9 @@ def check(row: Row, last_ns: Time, limits: Limits) -> None:
         )
 
 
-def limits_of(served: Iterable[Served], answers: Mapping[str, Answer] | None = None, hole_s: float = 10.0) -> Limits:
+def limits_of(
+    served: Iterable[Served], answers: Mapping[str, AnswerRule] | None = None, hole_s: float = 10.0
+) -> Limits:
     """The models and apps that there are, and how fast each is alone: a cascade where the detector finds nothing."""
     fastest_ns = {each.variant.model: min(cost_of(each).durations_ns.values()) for each in served}
     for app, answer in (answers or {}).items():

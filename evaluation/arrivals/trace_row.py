@@ -7,7 +7,7 @@ from porting.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TraceRow:
     """`where`: "file:line"."""
 
     where: str

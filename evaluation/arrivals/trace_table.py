@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from evaluation.arrivals.request import Arrival, by_time
-from evaluation.arrivals.trace_row import Row, number, whole
+from evaluation.arrivals.trace_row import TraceRow, number, whole
 from porting.errors import UserError
 
 COLUMNS = ("arrival_ns", "stream", "model", "slo_ms", "size")
@@ -18,7 +18,7 @@ NEEDED = {"arrival_ns", "model"}
 SIZE_MAX = 10_000  # requests at one instant
 
 
-def rows(path: Path, lines: Sequence[str]) -> Iterator[Row]:
+def rows(path: Path, lines: Sequence[str]) -> Iterator[TraceRow]:
     """Raises `UserError`."""
     reader = csv.DictReader(lines)
     header = reader.fieldnames or ()
@@ -28,7 +28,7 @@ def rows(path: Path, lines: Sequence[str]) -> Iterator[Row]:
         where = f"{path}:{reader.line_num}"
         if None in cells or None in cells.values():
             raise UserError(f"{where}: not as many cells as the header has columns")
-        yield Row(where, arrival_of(cells, where))
+        yield TraceRow(where, arrival_of(cells, where))
 
 
 def arrival_of(cells: Mapping[str, str], where: str) -> Arrival:

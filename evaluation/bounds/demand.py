@@ -42,7 +42,7 @@ class Way:
 
 
 @dataclass
-class App:
+class AppDemand:
     """Requests of one app that have a deadline. `together`: all needs make the answer, else any one of them may."""
 
     name: str
@@ -102,7 +102,7 @@ class Demand:
     # ---- the requests ----------------------------------------------------------------------------------------------
 
     @cached_property
-    def apps(self) -> Sequence[App]:
+    def apps(self) -> Sequence[AppDemand]:
         """Those that can be answered at all."""
         groups: dict[str, list[Request]] = {}
         for request in self.scenario.requests:
@@ -110,18 +110,18 @@ class Demand:
                 groups.setdefault(request.app, []).append(request)
         return [made for name, requests in groups.items() if (made := self._app(name, requests)) is not None]
 
-    def _app(self, name: str, requests: Sequence[Request]) -> App | None:
+    def _app(self, name: str, requests: Sequence[Request]) -> AppDemand | None:
         answer = self.scenario.answers.get(name)
         ids, begin_ns, end_ns = np.array(
             [(request.id, request.arrived_ns, request.deadline_ns) for request in requests], np.int64
         ).T
         zeros = np.zeros(len(requests), np.int64)
         if isinstance(answer, Cascade) and answer.detect in self.variants:
-            return App(name, ids, begin_ns, end_ns, self._cascade(answer, requests))
+            return AppDemand(name, ids, begin_ns, end_ns, self._cascade(answer, requests))
         models = [name] if answer is None else list(dict.fromkeys(answer.models()))
         needs = [Need(model, zeros + 1, zeros, zeros) for model in models if model in self.variants]
         # Of an answer that nothing is known of: one of its models has to say something at least.
-        return App(name, ids, begin_ns, end_ns, needs, together=False) if needs else None
+        return AppDemand(name, ids, begin_ns, end_ns, needs, together=False) if needs else None
 
     def _cascade(self, answer: Cascade, requests: Sequence[Request]) -> Sequence[Need]:
         """The detector, and a classifier for each thing it finds where that does not depend on the run."""
@@ -138,7 +138,7 @@ class Demand:
 
     # ---- the work --------------------------------------------------------------------------------------------------
 
-    def ways(self, app: App, value: Callable[[Variant], float]) -> list[Way]:
+    def ways(self, app: AppDemand, value: Callable[[Variant], float]) -> list[Way]:
         """All ways to answer; `value` of one that needs several models is the mean of theirs."""
         choices = [self._ways_of_need(app, at, value) for at in range(len(app.needs))]
         if not app.together:
@@ -154,7 +154,7 @@ class Demand:
             for chosen in product(*choices)
         ]
 
-    def _ways_of_need(self, app: App, at: int, value: Callable[[Variant], float]) -> list[Way]:
+    def _ways_of_need(self, app: AppDemand, at: int, value: Callable[[Variant], float]) -> list[Way]:
         need, ways = app.needs[at], []
         for variant in self.variants[need.model]:
             shares_ns = sum(self.shares_ns[app.name, at, digest] for digest in variant.stages)
@@ -210,10 +210,10 @@ def least_shares(begin_ns: Ints, end_ns: Ints, count: Ints, durations_ns: Mappin
 
 def found_by(scenario: Scenario, model: str, requests: Sequence[Request]) -> list[Mapping[str, int]]:
     """What a detector finds in each frame, where the scenario knows it before the run."""
-    if not callable(scenario.finds):
+    if not callable(scenario.detections):
         return [{}] * len(requests)
     frames = (Task(0, (each.id,), model, (), 0, each.arrived_ns, each.deadline_ns) for each in requests)
-    return [scenario.finds(frame) for frame in frames]
+    return [scenario.detections(frame) for frame in frames]
 
 
 def best_of(ways: Sequence[Way]) -> Way:

@@ -24,12 +24,12 @@ ROUNDS = 40  # of the search for prices: each gives a bound, later ones closer o
 
 def goodput_bound(scenario: Scenario) -> float:
     """Requests that can be answered in time at most; a whole number."""
-    return floor(float(Bounds(scenario).most().sum()) + ROUNDING)
+    return floor(float(GoodputBound(scenario).most().sum()) + ROUNDING)
 
 
 def weighted_bound(scenario: Scenario) -> float:
     """Sum over requests that are answered in time of their answers' accuracy: at most. See `scores.accuracy`."""
-    return float(Bounds(scenario, accuracy_of).most().sum()) + ROUNDING
+    return float(GoodputBound(scenario, accuracy_of).most().sum()) + ROUNDING
 
 
 def fairest_bound(scenario: Scenario, rounds: int = ROUNDS) -> float:
@@ -38,7 +38,7 @@ def fairest_bound(scenario: Scenario, rounds: int = ROUNDS) -> float:
     It is no more than any weighted mean of the models' attainments; searched for are the weights that say most
     (multiplicative weights: Freund and Schapire, Games and Economic Behavior 1999).
     """
-    bounds = Bounds(scenario)
+    bounds = GoodputBound(scenario)
     if not len(bounds.offered):
         return 0.0
     shares, lowest = np.full(len(bounds.offered), 1 / len(bounds.offered)), 1.0
@@ -57,7 +57,7 @@ def floor_bound(scenario: Scenario, attainment: float, rounds: int = ROUNDS) -> 
     Each model has a price for every request below its floor. Whatever the prices, what can be earned at them is a
     bound (weak duality); searched for are the prices at which it is lowest.
     """
-    bounds = Bounds(scenario)
+    bounds = GoodputBound(scenario)
     floors = attainment * bounds.offered
     prices, lowest = np.zeros(len(floors)), inf
     for turn in range(1, rounds + 1):
@@ -76,7 +76,7 @@ def one(variant: Variant) -> float:
 
 
 @dataclass
-class Bounds:
+class GoodputBound:
     """`value`: what an answer by this variant is worth."""
 
     scenario: Scenario

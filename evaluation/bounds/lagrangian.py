@@ -14,7 +14,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from evaluation.bounds.demand import App, Demand
+from evaluation.bounds.demand import AppDemand, Demand
 from evaluation.bounds.goodput import ROUNDING, goodput_bound
 from evaluation.bounds.packing import Floats, Ints
 from evaluation.scenario import Scenario
@@ -51,7 +51,7 @@ def is_simple(demand: Demand) -> bool:
     return len(demand.lanes) == 1 and one_each and all(map(is_ascending, demand.apps))
 
 
-def is_ascending(app: App) -> bool:
+def is_ascending(app: AppDemand) -> bool:
     return bool((np.diff(app.begin_ns) >= 0).all() and (np.diff(app.end_ns) >= 0).all())
 
 

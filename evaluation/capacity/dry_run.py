@@ -13,16 +13,16 @@ from math import ceil
 from pathlib import Path
 from statistics import median
 
-from edge.config import Config, Stream
+from edge.config import Config, StreamSettings
 from edge.core.events import LaneUp, Reply, Time
+from edge.data.job import InFlightRequest
 from edge.plugins import PlugIn
-from edge.runtime.world import Open
 from edge.sources.mqtt.settings import MqttSettings
 from evaluation.arrivals.measured_durations import Recorded
 from evaluation.arrivals.recording import Recording, recording_of
 from evaluation.capacity import recorded_daemon
-from evaluation.capacity.fake_broker import LOOPBACK, StandIn, Traffic
-from evaluation.capacity.load_generator import FREE, Crowd
+from evaluation.capacity.fake_broker import LOOPBACK, CameraTraffic, FakeBroker
+from evaluation.capacity.load_generator import FREE, LoadGenerator
 from porting.errors import UserError
 
 SLO_MS = 60_000.0  # nothing is dropped: every batch is wanted, whatever it takes
@@ -33,12 +33,12 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Rehearsed:
+class DryRun:
     """What the box took: by graph, batch and lane, from a work's order to its end; what its detectors found."""
 
     lanes: tuple[LaneUp, ...]
     durations_ns: Mapping[tuple[str, int, str], tuple[int, ...]]
-    finds: Mapping[str, tuple[Mapping[str, int], ...]]  # model -> frame by frame
+    detections: Mapping[str, tuple[Mapping[str, int], ...]]  # model -> frame by frame
     frames: int
     duration_s: float
     telling_ns: Time = 0  # from the end of a frame's last work until its answer is told, in the median
@@ -62,54 +62,54 @@ class Rehearsed:
 
     def means(self) -> dict[str, float]:
         """Items of each kind in a frame."""
-        kinds = {kind for found in self.finds.values() for frame in found for kind in frame}
-        frames = [frame for found in self.finds.values() for frame in found]
+        kinds = {kind for found in self.detections.values() for frame in found for kind in frame}
+        frames = [frame for found in self.detections.values() for frame in found]
         return {kind: sum(frame.get(kind, 0) for frame in frames) / len(frames) for kind in sorted(kinds)}
 
     def save(self, path: Path) -> None:
         """Raises `UserError`."""
         durations = [[*key, list(took_ns)] for key, took_ns in sorted(self.durations_ns.items())]
         lanes = [[lane.lane, lane.kind, lane.memory_bytes] for lane in self.lanes]
-        table = {"lanes": lanes, "durations_ns": durations, "finds": self.finds, "frames": self.frames}
+        table = {"lanes": lanes, "durations_ns": durations, "finds": self.detections, "frames": self.frames}
         try:
             path.write_text(json.dumps({**table, "duration_s": self.duration_s, "telling_ns": self.telling_ns}) + "\n")
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
 
 
-def load(path: Path) -> Rehearsed:
+def load(path: Path) -> DryRun:
     """What `save` wrote, be it on another box. Raises `UserError`."""
     try:
         table = json.loads(path.read_text())
         durations = {(graph, batch, lane): tuple(took) for graph, batch, lane, took in table["durations_ns"]}
-        finds = {model: tuple(frames) for model, frames in table["finds"].items()}
+        detections = {model: tuple(frames) for model, frames in table["finds"].items()}
         lanes = tuple(LaneUp(*lane) for lane in table["lanes"])
-        return Rehearsed(lanes, durations, finds, table["frames"], table["duration_s"], table["telling_ns"])
+        return DryRun(lanes, durations, detections, table["frames"], table["duration_s"], table["telling_ns"])
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a file that `leeway plan --save` wrote") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not what `leeway plan --save` writes ({type(error).__name__}: {error})") from None
 
 
-def rehearse(
+def dry_run(
     config: Config,
     pictures: Sequence[bytes],
     duration_s: float = 10.0,
     progress: Progress = lambda share: None,
     network: bool = True,
-) -> Rehearsed:
+) -> DryRun:
     """`pictures`: JPEG, taken in turn. `network`: over a connection, as on every other day; else from within.
 
     Raises `UserError` where the box cannot serve them.
     """
     check_sizes(config, pictures)
     quieter = quiet(config)
-    traffic = Traffic(config.mqtt.topics.base, pictures, len(config.apps), duration_s)
+    traffic = CameraTraffic(config.mqtt.topics.base, pictures, len(config.apps), duration_s)
     if network:
-        with StandIn(traffic) as there:
+        with FakeBroker(traffic) as there:
             across = Across(there, progress)
-            tape = recorded_daemon.serve(connected(quieter, there.port), across, network=True)
-            return learnt(tape, across, duration_s)
+            recorded = recorded_daemon.serve(connected(quieter, there.port), across, network=True)
+            return learnt(recorded, across, duration_s)
     within = Within(traffic, progress)
     return learnt(recorded_daemon.serve(quieter, within), within, duration_s)
 
@@ -124,7 +124,7 @@ def check_sizes(config: Config, pictures: Sequence[bytes]) -> None:
 def quiet(config: Config) -> Config:
     """Every app on every frame, and nothing that drops, answers from memory or writes."""
     apps = {name: app.model_copy(update={"slo_ms": SLO_MS}) for name, app in config.apps.items()}
-    every = Stream(apps=tuple(apps), waiting_max=1)
+    every = StreamSettings(apps=tuple(apps), waiting_max=1)
     off = {"planners": (), "trace": None, "journal": None, "http": None, "cache_mb": 0.0}
     return config.model_copy(update={"apps": apps, "streams": {"*": every}, "policy": EVERY_BATCH, **off})
 
@@ -138,7 +138,7 @@ def connected(config: Config, port: int) -> Config:
 # ---- who keeps it busy ---------------------------------------------------------------------------------------------
 
 
-class Heard(recorded_daemon.Deaf):
+class Heard(recorded_daemon.NoLabels):
     """When answers were told, by request; and what the last frame without one met."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class Heard(recorded_daemon.Deaf):
     def dropped(self, camera: str, app: str, reason: str) -> None:
         self.trouble = reason
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         if reply.outcome == "ok":
             self.told_ns[reply.request_id] = now
         elif reply.outcome != "stopped":  # which is how it ends
@@ -158,7 +158,7 @@ class Heard(recorded_daemon.Deaf):
 class Across(Heard):
     """Frames come over the network: the stand-in's cameras hear of answers themselves."""
 
-    def __init__(self, there: StandIn, progress: Progress) -> None:
+    def __init__(self, there: FakeBroker, progress: Progress) -> None:
         super().__init__()
         self.there, self.progress = there, progress
 
@@ -166,7 +166,7 @@ class Across(Heard):
         for share in self.there.watch():
             self.progress(share)
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         super().replied(opened, reply, now)
         if reply.outcome != "ok":
             with suppress(OSError):  # it is over
@@ -176,23 +176,25 @@ class Across(Heard):
 class Within(Heard):
     """Frames come from a thread of this process."""
 
-    def __init__(self, traffic: Traffic, progress: Progress) -> None:
+    def __init__(self, traffic: CameraTraffic, progress: Progress) -> None:
         super().__init__()
-        self.crowd = Crowd(traffic.pictures, traffic.apps, traffic.duration_s, lambda camera, jpeg: None, progress)
+        self.generator = LoadGenerator(
+            traffic.pictures, traffic.apps, traffic.duration_s, lambda camera, jpeg: None, progress
+        )
 
     def drive(self, receive: recorded_daemon.Receive) -> None:
-        self.crowd.send = lambda camera, jpeg: receive(recorded_daemon.frame_now(camera, jpeg))
-        self.crowd.run()
+        self.generator.send = lambda camera, jpeg: receive(recorded_daemon.frame_now(camera, jpeg))
+        self.generator.run()
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         super().replied(opened, reply, now)
-        self.crowd.answered(opened.request.stream)
+        self.generator.answered(opened.request.stream)
 
 
 # ---- what is learnt ------------------------------------------------------------------------------------------------
 
 
-def learnt(tape: recorded_daemon.Tape, heard: Heard, duration_s: float) -> Rehearsed:
+def learnt(recorded: recorded_daemon.Recorded, heard: Heard, duration_s: float) -> DryRun:
     """Raises `UserError` where that is nothing."""
     answered = len(heard.told_ns)
     if answered < RUNS_MIN:
@@ -200,13 +202,13 @@ def learnt(tape: recorded_daemon.Tape, heard: Heard, duration_s: float) -> Rehea
         raise UserError(
             f"tried here: {answered} frames answered in {duration_s:g} s{why}; give other pictures, or more time"
         )
-    recording = recording_of(tape.lines(), "rehearsal", by_events=True, runs_max=RUNS_MAX)
-    finds: dict[str, list[Mapping[str, int]]] = {}
+    recording = recording_of(recorded.lines(), "rehearsal", by_events=True, runs_max=RUNS_MAX)
+    detections: dict[str, list[Mapping[str, int]]] = {}
     for model, found in recording.children.values():
-        finds.setdefault(model, []).append(found)
-    told = {model: tuple(found) for model, found in finds.items()}
-    lanes, telling_ns = tuple(recording.lanes.values()), telling_of(tape, heard.told_ns)
-    return Rehearsed(lanes, durations_of(recording), told, answered, duration_s, telling_ns)
+        detections.setdefault(model, []).append(found)
+    told = {model: tuple(found) for model, found in detections.items()}
+    lanes, telling_ns = tuple(recording.lanes.values()), telling_of(recorded, heard.told_ns)
+    return DryRun(lanes, durations_of(recording), told, answered, duration_s, telling_ns)
 
 
 def durations_of(recording: Recording) -> dict[tuple[str, int, str], tuple[int, ...]]:
@@ -220,9 +222,9 @@ def durations_of(recording: Recording) -> dict[tuple[str, int, str], tuple[int, 
     return found
 
 
-def telling_of(tape: recorded_daemon.Tape, told_ns: Mapping[int, Time]) -> Time:
+def telling_of(recorded: recorded_daemon.Recorded, told_ns: Mapping[int, Time]) -> Time:
     """In the median, from the moment that brought the answer. Replies of one batch are told one after the other."""
     replies = (
-        (moment.now, action) for moment in tape.moments for action in moment.actions if isinstance(action, Reply)
+        (moment.now, action) for moment in recorded.moments for action in moment.actions if isinstance(action, Reply)
     )
     return round(median(told_ns[reply.request_id] - now for now, reply in replies if reply.request_id in told_ns))

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from evaluation.capacity.load_generator import Crowd
+from evaluation.capacity.load_generator import LoadGenerator
 
 LOOPBACK = "127.0.0.1"
 PUBLISH, SUBSCRIBE, DISCONNECT = 0x30, 0x80, 0xE0
@@ -25,8 +25,8 @@ END_S = 5.0
 
 
 @dataclass(frozen=True)
-class Traffic:
-    """What the cameras do; see `Crowd`. `base`: of the topics, `<prefix>/<node>`."""
+class CameraTraffic:
+    """What the cameras do; see `LoadGenerator`. `base`: of the topics, `<prefix>/<node>`."""
 
     base: str
     pictures: Sequence[bytes]
@@ -34,19 +34,19 @@ class Traffic:
     duration_s: float
 
 
-class StandIn:
+class FakeBroker:
     """`with StandIn(traffic) as network:` a daemon may connect to `port`; `watch` tells how far it is.
 
     Results tell the cameras that a frame is answered; of frames that get none the daemon's side says so (`tell`).
     """
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: CameraTraffic) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=stand_in, args=(theirs, traffic), daemon=True)
+        self.process: BaseProcess = context.Process(target=fake_broker, args=(theirs, traffic), daemon=True)
         self.port = 0
 
-    def __enter__(self) -> "StandIn":
+    def __enter__(self) -> "FakeBroker":
         self.process.start()
         self.port = self.pipe.recv()
         return self
@@ -75,7 +75,7 @@ class StandIn:
 # ---- the process ---------------------------------------------------------------------------------------------------
 
 
-def stand_in(pipe: Connection, traffic: Traffic) -> None:
+def fake_broker(pipe: Connection, traffic: CameraTraffic) -> None:
     """Ends when the other side hangs up."""
     with socket.create_server((LOOPBACK, 0)) as server:
         pipe.send(server.getsockname()[1])
@@ -100,17 +100,17 @@ def stand_in(pipe: Connection, traffic: Traffic) -> None:
             if kind & 0xF0 == SUBSCRIBE:
                 subscribed.set()
             elif kind & 0xF0 == PUBLISH and (camera := camera_of(topic_of(body), traffic.base)):
-                crowd.answered(camera)
+                generator.answered(camera)
 
     def work() -> None:
         subscribed.wait()
-        crowd.run()
+        generator.run()
 
-    crowd = Crowd(traffic.pictures, traffic.apps, traffic.duration_s, send, pipe.send)
+    generator = LoadGenerator(traffic.pictures, traffic.apps, traffic.duration_s, send, pipe.send)
     for target in (hear, work):
         threading.Thread(target=quietly, args=(target,), daemon=True).start()
     while (camera := received(pipe)) is not None:
-        crowd.answered(camera)
+        generator.answered(camera)
 
 
 def quietly(target: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edge.systems import System
-from evaluation.capacity.search import HOLDS, Coping, Question, attempt, scenario_of
+from evaluation.capacity.search import HOLDS, CapacityQuestion, Coping, attempt, scenario_of
 
 NEAR = 0.9  # of the load at which lanes are busy all the time: where the search begins
 PACES = [1.05**n for n in range(-60, 49)]  # of frames: a twentieth of the rate to ten times as often
@@ -21,7 +21,7 @@ class Change:
 
 
 def most(
-    question: Question, least: int, greatest: int, holds: float = HOLDS, tell: Tell = lambda words: None,
+    question: CapacityQuestion, least: int, greatest: int, holds: float = HOLDS, tell: Tell = lambda words: None,
     near: float = NEAR,
 ) -> tuple[int, dict[int, Coping]]:  # fmt: skip
     """The largest number of cameras, `least` to `greatest`, that hold their SLOs, and all that were found to.
@@ -41,7 +41,7 @@ def most(
     return largest(test, least, greatest, guess(question, least, near)), held
 
 
-def guess(question: Question, cameras: int, load: float) -> int:
+def guess(question: CapacityQuestion, cameras: int, load: float) -> int:
     """How many are this load. Raises `UserError`."""
     known = float(scenario_of(question, cameras, 0).facts["load"])
     return round(load * cameras / known) if known else cameras
@@ -65,7 +65,7 @@ def largest(test: Callable[[int], bool], least: int, greatest: int, start: int) 
     return low
 
 
-def headroom(question: Question, cameras: int, holds: float = HOLDS) -> float | None:
+def headroom(question: CapacityQuestion, cameras: int, holds: float = HOLDS) -> float | None:
     """How many times as often the frames of so many cameras could come, or, below 1, must come at most.
 
     In steps of 5 %. None: not even a twentieth of them holds. Raises `UserError`.
@@ -81,14 +81,14 @@ def headroom(question: Question, cameras: int, holds: float = HOLDS) -> float | 
 
 
 def changes(
-    question: Question, best: int, greatest: int, others: Sequence[System], holds: float = HOLDS,
+    question: CapacityQuestion, best: int, greatest: int, others: Sequence[System], holds: float = HOLDS,
     tell: Tell = lambda words: None, near: float = NEAR,
 ) -> Iterator[Change]:  # fmt: skip
     """What each of some changes would bring, one at a time. `best`: cameras that hold without them."""
     least = max(1, question.named)
     question = replace(question, seeds=1)  # enough for a difference; of both, so that chance has no say in it
 
-    def held(changed: Question) -> int:
+    def held(changed: CapacityQuestion) -> int:
         return most(changed, least, greatest if question.others else least, holds, near=near)[0]
 
     before = held(question)
@@ -98,12 +98,12 @@ def changes(
         yield Change(words, max(0, best + more), more)
 
 
-def paced(question: Question, times: float) -> Question:
+def paced(question: CapacityQuestion, times: float) -> CapacityQuestion:
     """So many times as many frames a second, for longer where they are fewer: a share of few frames says little."""
     return replace(question, fps=times * question.fps, duration_s=question.duration_s / min(1.0, times))
 
 
-def asked(question: Question, others: Sequence[System]) -> Iterator[tuple[str, Question]]:
+def asked(question: CapacityQuestion, others: Sequence[System]) -> Iterator[tuple[str, CapacityQuestion]]:
     yield f"{0.8 * question.fps:g} frames a second", paced(question, 0.8)
     # A frame that may take longer than the next one takes to come must be allowed to wait for its turn.
     yield "SLOs half as long again, one more frame may wait", replace(question, slo=1.5, more_waiting=1)

@@ -17,7 +17,7 @@ Send = Callable[[str, bytes], object]  # camera, JPEG
 
 
 @dataclass
-class Crowd:
+class LoadGenerator:
     """`pictures`: taken in turn. `apps`: answers that a frame gets. `answered` comes from any thread."""
 
     pictures: Sequence[bytes]

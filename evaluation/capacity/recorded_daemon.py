@@ -14,12 +14,12 @@ from edge.config import Config
 from edge.core.events import Event, Reply, Time
 from edge.core.interfaces import Moment, Observer
 from edge.core.loop import run
-from edge.daemon import Parts, wire
+from edge.daemon import WiredDaemon, wire
 from edge.data.frame import Frame
-from edge.observers.adaptation.observer import Adapt
+from edge.data.job import InFlightRequest, Listener
+from edge.observers.adaptation.observer import AdaptationObserver
 from edge.observers.ready import Ready
 from edge.observers.trace import line_of
-from edge.runtime.world import Listener, Open
 
 Receive = Callable[[Frame], bool]
 
@@ -33,7 +33,7 @@ class Driver(Listener, Protocol):
         """
 
 
-class Tape:
+class Recorded:
     """Observer: every moment, made into lines only afterwards, when no frame waits for it."""
 
     def __init__(self) -> None:
@@ -48,13 +48,13 @@ class Tape:
         return map(line_of, self.moments)
 
 
-def serve(config: Config, driver: Driver, network: bool = False) -> Tape:
+def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
     """Until the driver is done. `network`: with the connection to the broker that the config names.
 
     Raises `UserError` where the box cannot serve that.
     """
     parts = wire(config)
-    tape, begin = Tape(), parts.served()
+    recorded, begin = Recorded(), parts.served()
     driving = threading.Thread(target=drive, args=(parts, driver), name="driver", daemon=True)
 
     def open_the_door() -> None:
@@ -66,17 +66,17 @@ def serve(config: Config, driver: Driver, network: bool = False) -> Tape:
 
     parts.world.listeners.append(driver)  # type: ignore[attr-defined]
     ready = Ready([served.variant.model for served in begin], open_the_door)
-    observers: list[Observer] = [each for each in parts.observers if not isinstance(each, Adapt)]
+    observers: list[Observer] = [each for each in parts.observers if not isinstance(each, AdaptationObserver)]
     with ExitStack() as stack:
         stack.callback(gc.unfreeze)
         stack.enter_context(parts.world)
         stack.callback(parts.source.stop)
         parts.world.start(begin, parts.config.background.share)
-        run(parts.scheduler, parts.world, [*observers, tape, ready])
-    return tape
+        run(parts.scheduler, parts.world, [*observers, recorded, ready])
+    return recorded
 
 
-def drive(parts: Parts, driver: Driver) -> None:
+def drive(parts: WiredDaemon, driver: Driver) -> None:
     """A bug of the driver is the loop's to raise."""
     try:
         driver.drive(parts.world.receive)
@@ -91,11 +91,11 @@ def frame_now(camera: str, payload: bytes) -> Frame:
     return Frame(camera, payload, monotonic_ns(), now, now)
 
 
-class Deaf:
+class NoLabels:
     """A listener that overhears everything, to be told of one thing only."""
 
     def arrived(self, camera: str) -> None: ...
 
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None: ...
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None: ...

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from edge.config import Config, load
 from edge.core.events import Event, Finished, LaneUp, Reply, Request, Run, Served, Task, Time
-from edge.core.hashing import chance
+from edge.core.hashing import hash_uniform
 from edge.core.interfaces import Moment
 from edge.core.state import Estimator
 from edge.systems import System
@@ -20,7 +20,7 @@ from evaluation.arrivals.from_config import START_NS, Cameras, Measured, from_co
 from evaluation.arrivals.load_scaling import load_of
 from evaluation.arrivals.measured_durations import Profiled
 from evaluation.arrivals.request import arrivals_of
-from evaluation.capacity.dry_run import Rehearsed
+from evaluation.capacity.dry_run import DryRun
 from evaluation.scenario import Scenario, play
 from evaluation.validity import check
 from porting.errors import UserError
@@ -32,17 +32,17 @@ REPAIR, STEPS_MEAN = "repair", 5  # background work of the virtual world: a step
 
 
 @dataclass(frozen=True)
-class Question:
-    """`path`: an edge.yaml. `rehearsed`: what its box, or another one, took; None: the repository's profiles of
+class CapacityQuestion:
+    """`path`: an edge.yaml. `dry_run`: what its box, or another one, took; None: the repository's profiles of
     `device`. The rest changes the box or the work, to see what would help.
     """
 
     path: Path
-    rehearsed: Rehearsed | None = None
+    dry_run: DryRun | None = None
     device: str = "this"
     fps: float = 5.0
     arrivals: str = "periodic0.1"
-    finds: float | Mapping[str, float] = 1.0  # items of each kind in a frame, where nothing was rehearsed
+    detections: float | Mapping[str, float] = 1.0  # items of each kind in a frame, where nothing was rehearsed
     duration_s: float = 20.0
     seeds: int = 2
     system: System | None = None  # None: as the config says
@@ -89,18 +89,18 @@ class Coping:
 # ---- the answer ----------------------------------------------------------------------------------------------------
 
 
-def cope(question: Question, cameras: int) -> Coping:
+def cope(question: CapacityQuestion, cameras: int) -> Coping:
     """Over all seeds together. Raises `UserError`."""
     found = attempt(question, cameras, None)
     assert found is not None
     return found
 
 
-def attempt(question: Question, cameras: int, holds: float | None) -> Coping | None:
+def attempt(question: CapacityQuestion, cameras: int, holds: float | None) -> Coping | None:
     """None: some camera gets less than `holds` in time, which shows before the end and saves the rest."""
     system = question.system or system_of(question.config)
     lost, share = Counter[str](), None if holds is None else 1 - holds
-    telling_ns = 0 if question.rehearsed is None else question.rehearsed.telling_ns
+    telling_ns = 0 if question.dry_run is None else question.dry_run.telling_ns
     fates = []
     for seed in range(question.seeds):
         scenario = scenario_of(question, cameras, seed)
@@ -163,7 +163,7 @@ class Fate:
                 raise Enough
 
 
-def summed(question: Question, cameras: int, fates: Sequence[Fate]) -> Coping:
+def summed(question: CapacityQuestion, cameras: int, fates: Sequence[Fate]) -> Coping:
     offered = sum((fate.offered for fate in fates), Counter[str]())
     lost = fates[-1].lost
     shares = {camera: 1 - lost[camera] / count for camera, count in offered.items()}
@@ -199,32 +199,32 @@ def system_of(config: Config) -> System:
     return System(name="config", policy=config.policy, estimator=config.estimator, planners=planners, answer=answer)
 
 
-def scenario_of(question: Question, cameras: int, seed: int) -> Scenario:
+def scenario_of(question: CapacityQuestion, cameras: int, seed: int) -> Scenario:
     """The box as the question has it, `cameras` of them, those included that the config names. Raises `UserError`."""
-    rehearsed = question.rehearsed
-    finds = question.finds if rehearsed is None else rehearsed.means()
-    before = Cameras(cameras - question.named, question.fps, question.arrivals, finds)
-    measured = None if rehearsed is None else Measured(rehearsed.lanes, rehearsed.p99s_ns())
+    dry_run = question.dry_run
+    detections = question.detections if dry_run is None else dry_run.means()
+    before = Cameras(cameras - question.named, question.fps, question.arrivals, detections)
+    measured = None if dry_run is None else Measured(dry_run.lanes, dry_run.p99s_ns())
     made = from_config(question.path, before, seed, question.duration_s, question.device, measured=measured)
     assert isinstance(made.profile, Profiled)
-    means_ns = made.profile.means_ns() if rehearsed is None else rehearsed.means_ns()
+    means_ns = made.profile.means_ns() if dry_run is None else dry_run.means_ns()
     load = load_in_the_mean(made, means_ns, question.duration_s) * question.faster / question.lanes
     made = replace(made, facts={**made.facts, "load": load})
-    made = changed(question, made if rehearsed is None else as_tried(made, rehearsed))
+    made = changed(question, made if dry_run is None else as_tried(made, dry_run))
     check(made)
     return with_repair(question, made)
 
 
-def as_tried(made: Scenario, rehearsed: Rehearsed) -> Scenario:
+def as_tried(made: Scenario, dry_run: DryRun) -> Scenario:
     """Raises `UserError` where other models were tried than serve here."""
-    tried = {graph for graph, _, _ in rehearsed.durations_ns}
+    tried = {graph for graph, _, _ in dry_run.durations_ns}
     if not any(stage.graph in tried for each in made.served for stage in each.stages):
         models = ", ".join(each.variant.model for each in made.served)
         raise UserError(
             f"what was tried were other models than {models} as they serve now; try these, and --save again"
         )
-    finds = Drawn(rehearsed.finds, made.seed) if rehearsed.finds else made.finds
-    return replace(made, profile=rehearsed.profile(), finds=finds)
+    detections = SampledDetections(dry_run.detections, made.seed) if dry_run.detections else made.detections
+    return replace(made, profile=dry_run.profile(), detections=detections)
 
 
 def load_in_the_mean(made: Scenario, means_ns: Mapping[str, Mapping[int, Time]], duration_s: float) -> float:
@@ -233,11 +233,11 @@ def load_in_the_mean(made: Scenario, means_ns: Mapping[str, Mapping[int, Time]],
         replace(each, stages=tuple(replace(s, durations_ns=means_ns.get(s.graph, s.durations_ns)) for s in each.stages))
         for each in made.served
     ]
-    items, duration_ns = items_of(made.answers, made.finds), round(duration_s * SECOND_NS)
+    items, duration_ns = items_of(made.answers, made.detections), round(duration_s * SECOND_NS)
     return load_of(arrivals_of(made.requests), served, "best", 1.0, duration_ns, items) / len(made.lanes)
 
 
-def changed(question: Question, made: Scenario) -> Scenario:
+def changed(question: CapacityQuestion, made: Scenario) -> Scenario:
     assert made.profile is not None
     twins = [
         LaneUp(f"{lane.lane}.{n}", lane.kind, lane.memory_bytes) for lane in made.lanes for n in range(question.lanes)
@@ -256,7 +256,7 @@ def relaxed(request: Request, factor: float) -> Request:
     return replace(request, deadline_ns=request.arrived_ns + round(slo_ns * factor))
 
 
-def with_repair(question: Question, made: Scenario) -> Scenario:
+def with_repair(question: CapacityQuestion, made: Scenario) -> Scenario:
     """Where the config watches for drift, a repair is going on all the time: SLOs are to hold then, too."""
     config = question.config
     if config.drift is None or not config.background.share:
@@ -271,7 +271,7 @@ def with_repair(question: Question, made: Scenario) -> Scenario:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledDetections:
     """What a frame finds: what some frame of the rehearsal found, all kinds together as they were; by a hash."""
 
     found: Mapping[str, Sequence[Mapping[str, int]]]
@@ -281,7 +281,7 @@ class Drawn:
         frames = self.found.get(task.model)
         if not frames or task.parent is not None:
             return {}
-        return frames[int(chance(self.seed, "frame", task.requests[0], task.model) * len(frames))]
+        return frames[int(hash_uniform(self.seed, "frame", task.requests[0], task.model) * len(frames))]
 
 
 @dataclass

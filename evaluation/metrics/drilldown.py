@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from edge.core.events import Request, Time
-from edge.core.simulation import Virtual
-from evaluation.metrics.lane_timeline import Work
+from edge.core.simulation import SimulatedWorld
+from evaluation.metrics.lane_timeline import LaneWork
 from evaluation.scenario import MS
 
 SECOND_NS = 1_000_000_000
@@ -27,7 +27,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Closeup:
+class Drilldown:
     """`latency_ms`: quantiles of all offered requests in `STEPS` equal steps; who was never answered is beyond them."""
 
     latency_ms: tuple[float, ...]
@@ -35,21 +35,21 @@ class Closeup:
     spans: tuple[Span, ...]
 
 
-def closeup(world: Virtual, works: Sequence[Work], from_ns: Time) -> Closeup:
+def drilldown(world: SimulatedWorld, works: Sequence[LaneWork], from_ns: Time) -> Drilldown:
     """`from_ns`: when the second begins."""
     shown = [work for work in works if work.began_ns < from_ns + SECOND_NS and work.ended_ns > from_ns]
     batches = Counter(len(work.run.tasks) for work in works)
-    return Closeup(latencies_ms(world), dict(sorted(batches.items())), tuple(span(work, from_ns) for work in shown))
+    return Drilldown(latencies_ms(world), dict(sorted(batches.items())), tuple(span(work, from_ns) for work in shown))
 
 
-def span(work: Work, from_ns: Time) -> Span:
+def span(work: LaneWork, from_ns: Time) -> Span:
     tasks = work.run.tasks if work.end == "finished" else ()
     on_time = sum(task.deadline_ns is None or work.ended_ns <= task.deadline_ns for task in tasks)
     begin_ms, end_ms = ((at_ns - from_ns) / MS for at_ns in (work.began_ns, work.ended_ns))
     return Span(work.run.lane, begin_ms, end_ms, work.run.tasks[0].model, len(work.run.tasks), on_time)
 
 
-def latencies_ms(world: Virtual) -> tuple[float, ...]:
+def latencies_ms(world: SimulatedWorld) -> tuple[float, ...]:
     """Quantiles over all requests with a deadline, as long as they are finite."""
     asked = {request.id: request.arrived_ns for request in world.requests if request.deadline_ns is not None}
     took_ns = sorted(

@@ -27,7 +27,7 @@ End = Literal["finished", "failed", "stopped", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class LaneWork:
     """One batch on a lane, and how it ended. `took_ns`: as the lane measured it, where it did."""
 
     run: Run
@@ -42,10 +42,10 @@ class Work:
 
 
 @dataclass
-class Recorder:
+class LaneTimeline:
     """Observer. Take a new one for each run."""
 
-    works: list[Work] = field(default_factory=list)  # in the order in which they ended
+    works: list[LaneWork] = field(default_factory=list)  # in the order in which they ended
     loads: int = 0
     load_bytes: int = 0
     load_ns: int = 0
@@ -86,7 +86,7 @@ class Recorder:
     def _end(self, work_id: int, now: Time, end: End, took_ns: Time | None = None) -> None:
         if (begun := self._running.pop(work_id, None)) is not None:  # None: late news of a work that is over
             run, began_ns = begun
-            self.works.append(Work(run, began_ns, now, now - began_ns if took_ns is None else took_ns, end))
+            self.works.append(LaneWork(run, began_ns, now, now - began_ns if took_ns is None else took_ns, end))
 
     def _lose(self, lane: str, now: Time) -> None:
         self._loading.pop(lane, None)
@@ -113,7 +113,7 @@ class Usage:
 
 
 def usage(
-    recorder: Recorder,
+    recorder: LaneTimeline,
     lanes: Sequence[str],
     span_ns: tuple[Time, Time],
     good: Container[int],
@@ -147,7 +147,7 @@ def usage(
     )
 
 
-def overlap_ns(work: Work, span_ns: tuple[Time, Time]) -> Time:
+def overlap_ns(work: LaneWork, span_ns: tuple[Time, Time]) -> Time:
     return max(0, min(work.ended_ns, span_ns[1]) - max(work.began_ns, span_ns[0]))
 
 

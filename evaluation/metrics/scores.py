@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from edge.core.events import Reply, Request, Task, Time
-from edge.core.simulation import Virtual
-from evaluation.metrics.lane_timeline import SECOND_NS, Recorder, Usage, usage
+from edge.core.simulation import SimulatedWorld
+from evaluation.metrics.lane_timeline import SECOND_NS, LaneTimeline, Usage, usage
 from evaluation.scenario import Scenario
 
 MS = 1_000_000
@@ -27,7 +27,7 @@ class PerModel:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerScores:
     """A request is good when its answer came at or before its deadline. Rates are over the time from the first arrival
     to the last deadline; latencies from arrival to answer, of all that were answered, be it late; None: of nothing.
     """
@@ -52,7 +52,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Judged:
+class PolicyScores:
     """Beside what is possible, and what deciding took."""
 
     policy: str
@@ -64,14 +64,14 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Scores(Judged, Usage, Answers):
+class Scores(PolicyScores, Usage, AnswerScores):
     """All of it, flat, as plain numbers and texts. Shares are 0..1."""
 
 
 def score(
     scenario: Scenario,
-    world: Virtual,
-    recorder: Recorder,
+    world: SimulatedWorld,
+    recorder: LaneTimeline,
     bound: float | None = None,
     accuracy_bound: float | None = None,
     decisions_ns: Sequence[int] = (),
@@ -89,7 +89,7 @@ def score(
     lanes = [lane.lane for lane in scenario.lanes]
     used = usage(recorder, lanes, span, good_of(scenario, replies), scenario.facts.get("prices", {}))
     thought_us = sorted(ns / 1000 for ns in decisions_ns)
-    judged = Judged(
+    judged = PolicyScores(
         policy=policy,
         bound=None if bound is None else bound / span_s,
         headroom=(bound - answers.good) / bound if bound else None,
@@ -114,7 +114,7 @@ def span_ns(scenario: Scenario) -> tuple[Time, Time]:
 # ---- answers -------------------------------------------------------------------------------------------------------
 
 
-def answers_of(scenario: Scenario, replies: Replies, recorder: Recorder, span_s: float) -> Answers:
+def answers_of(scenario: Scenario, replies: Replies, recorder: LaneTimeline, span_s: float) -> AnswerScores:
     offered = offered_in(scenario)
     good = good_of(scenario, replies)
     names = answered_by(recorder, scenario, replies, good)
@@ -124,7 +124,7 @@ def answers_of(scenario: Scenario, replies: Replies, recorder: Recorder, span_s:
     per_model = {app: per_model_of(group, replies, good) for app, group in groups.items()}
     attainments = [each.attainment for each in per_model.values()]
     times_ms = latencies_ms(offered, replies)
-    return Answers(
+    return AnswerScores(
         offered=len(offered),
         good=len(good),
         offered_rps=len(offered) / span_s,
@@ -183,7 +183,7 @@ def outcomes(requests: Sequence[Request], replies: Replies, good: set[int]) -> d
 # ---- which variants answered, and how accurate that is -------------------------------------------------------------
 
 
-def answered_by(recorder: Recorder, scenario: Scenario, replies: Replies, good: set[int]) -> Names:
+def answered_by(recorder: LaneTimeline, scenario: Scenario, replies: Replies, good: set[int]) -> Names:
     named = {
         (each.model, each.stages): each.name for served in scenario.served for each in (served.variant, *served.others)
     }

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from evaluation.comparison import Outcome
 from evaluation.metrics.bootstrap import Interval, mean_interval
 from evaluation.metrics.scores import Scores
+from evaluation.outcome import RunOutcome
 
 COMPARED = ("goodput", "attainment", "attainment_min", "p99_ms", "accuracy", "right")  # paired with the baseline's
 SHARED = ("load", "arrivals")  # facts of the scenarios of one row, whatever their seeds
@@ -17,7 +17,7 @@ METRICS = (*(field.name for field in fields(Scores) if field.type in (int, float
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """Mean over seeds of every number in `Scores`; None where a seed has no such number (nothing was answered)."""
 
     system: str
@@ -33,9 +33,9 @@ class Row:
         return found.mean if found else None
 
 
-def rows(outcomes: Iterable[Outcome], baseline: str = "") -> list[Row]:
+def rows(outcomes: Iterable[RunOutcome], baseline: str = "") -> list[SummaryRow]:
     """Groups in the order of the scenarios, in each the most goodput first. What went wrong is left out."""
-    groups: dict[Group, dict[str, dict[int, Outcome]]] = {}
+    groups: dict[Group, dict[str, dict[int, RunOutcome]]] = {}
     for outcome in sorted(outcomes, key=lambda outcome: (outcome.index, outcome.system)):
         if outcome.scores is not None:
             of_system = groups.setdefault(group(outcome.facts), {}).setdefault(outcome.system, {})
@@ -47,17 +47,17 @@ def group(facts: Mapping[str, Any]) -> Group:
     return tuple((key, facts[key]) for key in SHARED if key in facts)
 
 
-def ranked(facts: Group, found: Mapping[str, Mapping[int, Outcome]], baseline: str) -> list[Row]:
+def ranked(facts: Group, found: Mapping[str, Mapping[int, RunOutcome]], baseline: str) -> list[SummaryRow]:
     made = [row(name, dict(facts), scores, found.get(baseline, {}), name == baseline) for name, scores in found.items()]
     return sorted(made, key=lambda row: (-(row["goodput"] or 0.0), row.system))
 
 
 def row(
-    name: str, facts: Mapping[str, Any], found: Mapping[int, Outcome], base: Mapping[int, Outcome], is_base: bool
-) -> Row:
+    name: str, facts: Mapping[str, Any], found: Mapping[int, RunOutcome], base: Mapping[int, RunOutcome], is_base: bool
+) -> SummaryRow:
     seeds = tuple(sorted(found))
     by_seed = {metric: tuple(number(found[seed], metric) for seed in seeds) for metric in METRICS}
-    return Row(
+    return SummaryRow(
         name,
         facts,
         seeds,
@@ -68,7 +68,7 @@ def row(
     )
 
 
-def number(outcome: Outcome, metric: str) -> float | None:
+def number(outcome: RunOutcome, metric: str) -> float | None:
     value: float | None = outcome.right if metric == "right" else getattr(outcome.scores, metric)
     return value
 
@@ -84,19 +84,19 @@ def attainments(scores: Sequence[Scores]) -> dict[str, float]:
     return {model: sum(one.per_model[model].attainment for one in scores) / len(scores) for model in models}
 
 
-def differences(found: Mapping[int, Outcome], base: Mapping[int, Outcome]) -> dict[str, Interval]:
+def differences(found: Mapping[int, RunOutcome], base: Mapping[int, RunOutcome]) -> dict[str, Interval]:
     """Over the seeds that both have."""
     seeds = sorted(set(found) & set(base))
     told = {metric: interval([less(found[seed], base[seed], metric) for seed in seeds]) for metric in COMPARED}
     return {metric: difference for metric, difference in told.items() if difference is not None}
 
 
-def less(one: Outcome, other: Outcome, metric: str) -> float | None:
+def less(one: RunOutcome, other: RunOutcome, metric: str) -> float | None:
     a, b = number(one, metric), number(other, metric)
     return None if a is None or b is None else a - b
 
 
-def kept_to_one(outcomes: Iterable[Outcome]) -> list[str]:
+def kept_to_one(outcomes: Iterable[RunOutcome]) -> list[str]:
     """Systems whose good answers came from one variant of each model, where somebody else's came from several."""
     used: dict[str, set[str]] = {}
     for outcome in outcomes:

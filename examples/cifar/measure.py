@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from devices.cpu import Cpu
 from devices.interface import Engine
 from drift.repair.batch_norm import folded, probed
-from drift.repair.inference import Forward
+from drift.repair.inference import BackboneRunner
 from drift.repair.realign_statistics import Realign
 from examples.conditions import CONDITIONS, apply
 from porting.images import prepare
@@ -84,7 +84,9 @@ def loaded(graph: bytes, device: Cpu) -> Engine:
 
 def realigned(graph: bytes, images: Array, device: Cpu) -> bytes:
     """The graph with statistics from these pictures, as the daemon's response makes it."""
-    forward = Forward(lambda given: loaded(given, device), PICTURE, "logits", time.perf_counter_ns, slice_ns=50_000_000)
+    forward = BackboneRunner(
+        lambda given: loaded(given, device), PICTURE, "logits", time.perf_counter_ns, slice_ns=50_000_000
+    )
     probe = probed(graph)
     work = Realign().measure(probe, images, forward)
     while True:

@@ -16,7 +16,7 @@ BATCH = 16  # pictures at a time where the graph takes any number
 
 
 @dataclass(slots=True)
-class Answers:
+class ChainOutputs:
     """What a classifier said about pictures, row by row."""
 
     logits: Array  # float32 [n, K]
@@ -66,7 +66,7 @@ class Chain:
         *,
         batch: int = BATCH,
         progress: Callable[[float], None] = lambda share: None,
-    ) -> Answers:
+    ) -> ChainOutputs:
         """Prepare and run pictures of any size. Raises `DeviceError`."""
         if not images:
             raise UserError("no pictures to classify")
@@ -78,7 +78,7 @@ class Chain:
             if features is not None:
                 vectors.append(found[features])
             progress(min(1.0, (start + batch) / len(images)))
-        return Answers(np.concatenate(logits), np.concatenate(vectors) if vectors else None)
+        return ChainOutputs(np.concatenate(logits), np.concatenate(vectors) if vectors else None)
 
 
 def _link(repository: Repository, stage: Stage, device: Device) -> tuple[Engine, Tensors]:

@@ -12,7 +12,7 @@ from porting.checks.profiler import Timing
 
 
 @dataclass(slots=True)
-class Accuracy:
+class AccuracyReport:
     """Top-1 on labelled samples."""
 
     top1: float  # 0..1, of what was stored
@@ -50,7 +50,7 @@ class Report:
     difference: float = (
         0.0  # largest distance of the stored model's outputs from the original's, see compare.Difference
     )
-    accuracy: Accuracy | None = None
+    accuracy: AccuracyReport | None = None
     gates: list[str] = field(default_factory=list)  # gates that said no; empty: all passed
     served: bool = False
 
@@ -100,7 +100,7 @@ class Report:
                 table.add_row(stage.name if first else "", str(batch), *times, str(t.runs), *sizes)
         return table
 
-    def _by_label(self, found: Accuracy) -> Table:
+    def _by_label(self, found: AccuracyReport) -> Table:
         table = Table(title="accuracy by label", title_justify="left")
         table.add_column("label")
         table.add_column("found", justify="right")

@@ -12,7 +12,7 @@ CHANNELS = (1, 3)
 
 
 @dataclass(slots=True)
-class Taken:
+class ImportedModel:
     """A model that the rest of porting can rely on, and what had to be done to it."""
 
     model: onnx.ModelProto

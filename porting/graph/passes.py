@@ -7,7 +7,7 @@ import onnx
 
 from devices.interface import Device
 from porting.checks.equivalence import TOLERANCE, difference, outputs_of, rejected
-from porting.graph.imported_model import Taken
+from porting.graph.imported_model import ImportedModel
 
 SEEDS = (0, 1)
 
@@ -19,7 +19,7 @@ class Pass(Protocol):
         """A new model with the same inputs and outputs; the given one is not changed."""
 
 
-def transform(taken: Taken, passes: Sequence[Pass], device: Device) -> None:
+def transform(taken: ImportedModel, passes: Sequence[Pass], device: Device) -> None:
     """Replace the model by what the passes make of it, one after the other. Raises `UserError`, `DeviceError`."""
     for one in passes:
         name = type(one).__name__

@@ -29,7 +29,7 @@ OPSET, IR = 13, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class HeadTensors:
     """The last linear layer: logits = features @ weight.T + bias."""
 
     features: str  # tensor that it takes
@@ -38,7 +38,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SplitModel:
     """A model as stages."""
 
     backbone: onnx.ModelProto  # the whole model where nothing was cut
@@ -81,7 +81,7 @@ def _towards_input(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return nodes
 
 
-def find_head(model: onnx.ModelProto) -> Head | str:
+def find_head(model: onnx.ModelProto) -> HeadTensors | str:
     """The classifier's last linear layer, or why there is none to be cut off."""
     graph = model.graph
     nodes = _towards_input(graph)
@@ -102,7 +102,7 @@ def find_head(model: onnx.ModelProto) -> Head | str:
     return found
 
 
-def _gemm(graph: onnx.GraphProto, node: onnx.NodeProto) -> Head | None:
+def _gemm(graph: onnx.GraphProto, node: onnx.NodeProto) -> HeadTensors | None:
     if node.op_type != "Gemm" or edit.attribute(node, "transA", 0):
         return None
     weight = edit.constant(graph, node.input[1])
@@ -114,7 +114,7 @@ def _gemm(graph: onnx.GraphProto, node: onnx.NodeProto) -> Head | None:
     return _head(node.input[0], weight * alpha, bias * beta)
 
 
-def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto) -> Head | None:
+def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto) -> HeadTensors | None:
     """MatMul with or without an Add behind it, in either order of the Add's inputs."""
     bias: NDArray[np.float32] | None = np.zeros(1, np.float32)
     product: onnx.NodeProto | None = node
@@ -129,11 +129,11 @@ def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto) -> Head | None:
     return None if weight is None else _head(product.input[0], weight.T, bias)
 
 
-def _head(features: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Head | None:
+def _head(features: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> HeadTensors | None:
     if weight.ndim != 2 or weight.dtype != np.float32 or bias.size not in (1, len(weight)):
         return None
     full = np.broadcast_to(bias.reshape(-1), len(weight))
-    return Head(features, np.ascontiguousarray(weight, np.float32), np.ascontiguousarray(full, np.float32))
+    return HeadTensors(features, np.ascontiguousarray(weight, np.float32), np.ascontiguousarray(full, np.float32))
 
 
 def _declared(model: onnx.ModelProto, tensor: str) -> edit.Shape | None:
@@ -141,23 +141,23 @@ def _declared(model: onnx.ModelProto, tensor: str) -> edit.Shape | None:
     return next((edit.shape_of(info) for info in (*graph.value_info, *graph.input) if info.name == tensor), None)
 
 
-def split(model: onnx.ModelProto, cut: bool = True) -> Parts:
+def split(model: onnx.ModelProto, cut: bool = True) -> SplitModel:
     """Backbone and head of a classifier that gives logits [N, K]; or the whole in one stage, with the reason.
 
     The batch axis is that of the model's output: free, or fixed at 1.
     """
     if not cut:
-        return Parts(model)
+        return SplitModel(model)
     head = find_head(model)
     if isinstance(head, str):
-        return Parts(model, note=f"one stage: {head}")
+        return SplitModel(model, note=f"one stage: {head}")
     batch = (edit.shape_of(model.graph.input[0]) or (None,))[0] or "N"
     arrays = {WEIGHT: head.weight, BIAS: head.bias}
     labels, width = head.weight.shape
-    return Parts(_backbone(model, head, batch), head_graph(labels, width, batch), arrays)
+    return SplitModel(_backbone(model, head, batch), head_graph(labels, width, batch), arrays)
 
 
-def _backbone(model: onnx.ModelProto, head: Head, batch: int | str) -> onnx.ModelProto:
+def _backbone(model: onnx.ModelProto, head: HeadTensors, batch: int | str) -> onnx.ModelProto:
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     if FEATURES in edit.names_in(whole) and head.features != FEATURES:

@@ -8,12 +8,12 @@ from devices.interface import Device
 from porting.checks.equivalence import Array, difference, outputs_of, try_outputs
 from porting.errors import UserError
 from porting.graph import edit
-from porting.graph.imported_model import Taken
+from porting.graph.imported_model import ImportedModel
 
 TOLERANCE = 1e-4
 
 
-def free_batch(taken: Taken, device: Device) -> tuple[int, ...]:
+def free_batch(taken: ImportedModel, device: Device) -> tuple[int, ...]:
     """Batch sizes that the model takes: (): any, (1,): one at a time. `taken` may get a freed graph, a repair, a note.
 
     A candidate graph counts only when two pictures together give what each gives alone.
@@ -66,7 +66,7 @@ def _declare(model: onnx.ModelProto, batch: int | str) -> onnx.ModelProto:
     return edit.infer(child)
 
 
-def _rows_are_independent(taken: Taken, child: onnx.ModelProto, device: Device) -> bool:
+def _rows_are_independent(taken: ImportedModel, child: onnx.ModelProto, device: Device) -> bool:
     fixed = (edit.shape_of(taken.input) or (1,))[0] or 1
     alone = [taken.sample(fixed, seed) for seed in (1, 2)]
     name = taken.input.name

@@ -9,7 +9,7 @@ import onnx
 
 from porting.errors import UserError
 from porting.graph import edit
-from porting.graph.imported_model import Taken
+from porting.graph.imported_model import ImportedModel
 from porting.variant import InputSpec, OutputSpec
 
 # How exporters' training scripts scale pictures, commonest first. Values per channel, on x in 0..255.
@@ -22,7 +22,7 @@ SCALINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def input_spec(taken: Taken, given: Mapping[str, Any]) -> InputSpec:
+def input_spec(taken: ImportedModel, given: Mapping[str, Any]) -> InputSpec:
     """From the input's shape, with what the user gave on top. Raises `UserError` for what does not fit the model."""
     shape = edit.shape_of(taken.input)
     assert shape is not None
@@ -62,7 +62,7 @@ def best_scaling(spec: InputSpec, accuracy: Callable[[InputSpec], float], margin
     return replace(spec, **SCALINGS[best]), note
 
 
-def kind_of(taken: Taken) -> str:
+def kind_of(taken: ImportedModel) -> str:
     """Classification for [N, K] (or [N, K, 1, 1]), detection for [N, rows, M]. Raises `UserError` for other shapes."""
     shape = edit.shape_of(taken.output)
     rank = len(shape or ())
@@ -76,7 +76,7 @@ def kind_of(taken: Taken) -> str:
     )
 
 
-def settle_output(taken: Taken, kind: str, labels: Sequence[str] | None) -> OutputSpec:
+def settle_output(taken: ImportedModel, kind: str, labels: Sequence[str] | None) -> OutputSpec:
     """Bring the output into the form that we read, in place: [N, K] or [N, 4 + K, M]. Raises `UserError`."""
     labels = tuple(labels) if labels else None
     if kind == "classification":
@@ -93,7 +93,7 @@ def settle_output(taken: Taken, kind: str, labels: Sequence[str] | None) -> Outp
     return OutputSpec("detection" if kind == "detection" else "classification", labels, taken.output.name)
 
 
-def _settle_rows(taken: Taken) -> None:
+def _settle_rows(taken: ImportedModel) -> None:
     shape = edit.shape_of(taken.output)
     if shape is None or len(shape) not in (2, 4):
         raise UserError(f"{taken.path}: a classifier gives [N, K], this output has {len(shape or ())} axes")
@@ -102,7 +102,7 @@ def _settle_rows(taken: Taken) -> None:
         taken.repairs.append(f"output of 4 axes flattened to [N, {shape[1]}]")
 
 
-def _settle_boxes(taken: Taken, labels: tuple[str, ...] | None) -> int | None:
+def _settle_boxes(taken: ImportedModel, labels: tuple[str, ...] | None) -> int | None:
     shape = edit.shape_of(taken.output)
     if shape is None or len(shape) != 3:
         raise UserError(f"{taken.path}: a detector gives [N, 4 + K, M], this output has {len(shape or ())} axes")

@@ -10,7 +10,7 @@ from devices.interface import Device, DeviceError
 from porting.checks.equivalence import TOLERANCE, outputs_of, same, try_outputs
 from porting.errors import UserError
 from porting.graph import edit
-from porting.graph.imported_model import CHANNELS, Taken
+from porting.graph.imported_model import CHANNELS, ImportedModel
 from porting.intake.batch_axis import free_batch
 from porting.intake.onnx_file import read_model
 
@@ -20,7 +20,7 @@ DTYPES = ("float32", "float16", "uint8")
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
-def take_in(path: Path, device: Device, size: tuple[int, int] | None = None) -> Taken:
+def take_in(path: Path, device: Device, size: tuple[int, int] | None = None) -> ImportedModel:
     """Load, repair, verify.
 
     Args:
@@ -31,7 +31,7 @@ def take_in(path: Path, device: Device, size: tuple[int, int] | None = None) -> 
     Raises:
         UserError: one line that says why the model is refused.
     """
-    taken = Taken(read_model(path), path)
+    taken = ImportedModel(read_model(path), path)
     _drop_constant_inputs(taken)
     _check_single_input(taken)
     _settle_picture(taken, size)
@@ -43,7 +43,7 @@ def take_in(path: Path, device: Device, size: tuple[int, int] | None = None) -> 
     return taken
 
 
-def _drop_constant_inputs(taken: Taken) -> None:
+def _drop_constant_inputs(taken: ImportedModel) -> None:
     graph = taken.model.graph
     constants = {tensor.name for tensor in graph.initializer}
     extra = [info for info in graph.input if info.name in constants]
@@ -54,7 +54,7 @@ def _drop_constant_inputs(taken: Taken) -> None:
     taken.model.ir_version = max(taken.model.ir_version, IR_MIN)  # 3 demands that they are listed
 
 
-def _check_single_input(taken: Taken) -> None:
+def _check_single_input(taken: ImportedModel) -> None:
     graph, path = taken.model.graph, taken.path
     if len(graph.input) != 1:
         names = ", ".join(repr(info.name) for info in graph.input) or "none"
@@ -70,7 +70,7 @@ def _check_single_input(taken: Taken) -> None:
         raise UserError(f"{path}: input {taken.input.name!r} is {dtype}; pictures come as {', '.join(DTYPES)}")
 
 
-def _settle_picture(taken: Taken, size: tuple[int, int] | None) -> None:
+def _settle_picture(taken: ImportedModel, size: tuple[int, int] | None) -> None:
     """The input's shape becomes [batch, …] with known channels, height and width."""
     shape, name, path = edit.shape_of(taken.input), taken.input.name, taken.path
     if shape is None:
@@ -97,7 +97,7 @@ def _settle_picture(taken: Taken, size: tuple[int, int] | None) -> None:
         _forget_shapes(taken.model)
 
 
-def _add_batch_axis(taken: Taken, shape: edit.Shape) -> edit.Shape:
+def _add_batch_axis(taken: ImportedModel, shape: edit.Shape) -> edit.Shape:
     """A picture without a batch axis gets one of size 1; the outputs get one too."""
     model, name = taken.model, taken.input.name
     out = edit.shape_of(taken.output)
@@ -130,7 +130,7 @@ def _with_axes(op: str, tensor: str, result: str, axes: str, recent: bool) -> on
     return onnx.helper.make_node(op, [tensor], [result], axes=[0])
 
 
-def _check_runs(taken: Taken, device: Device) -> None:
+def _check_runs(taken: ImportedModel, device: Device) -> None:
     """Run it once as it is: everything after this is our doing."""
     shape = edit.shape_of(taken.input)
     assert shape is not None
@@ -143,12 +143,12 @@ def _check_runs(taken: Taken, device: Device) -> None:
         raise UserError(f"{taken.path}: does not run: {_brief(error)}") from None
 
 
-def _foreign(taken: Taken, node: onnx.NodeProto) -> bool:
+def _foreign(taken: ImportedModel, node: onnx.NodeProto) -> bool:
     local = {(function.domain, function.name) for function in taken.model.functions}
     return node.domain not in DOMAINS and (node.domain, node.op_type) not in local
 
 
-def _raise_opset(taken: Taken, device: Device) -> None:
+def _raise_opset(taken: ImportedModel, device: Device) -> None:
     before = _opset(taken.model)
     if before >= OPSET_MIN:
         return
@@ -167,7 +167,7 @@ def _raise_opset(taken: Taken, device: Device) -> None:
     taken.repairs.append(f"operator set {before} converted to {OPSET_MIN}; outputs are the same")
 
 
-def _infer_shapes(taken: Taken) -> None:
+def _infer_shapes(taken: ImportedModel) -> None:
     """Fill in what the file leaves out; a declared output shape that contradicts the inferred one goes."""
     had = edit.shape_of(taken.output)
     inferred = edit.infer(taken.model)
@@ -182,7 +182,7 @@ def _forget_shapes(model: onnx.ModelProto) -> None:
     model.graph.ClearField("value_info")
 
 
-def _check_graph(taken: Taken) -> None:
+def _check_graph(taken: ImportedModel) -> None:
     try:
         onnx.checker.check_model(taken.model)
     except Exception as error:

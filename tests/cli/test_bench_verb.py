@@ -12,7 +12,7 @@ from cli.output import console
 from edge.estimators.table import Table
 from edge.observers.trace import Trace
 from edge.systems import system
-from evaluation.metrics.summary import Row
+from evaluation.metrics.summary import SummaryRow
 from evaluation.presets import preset
 from evaluation.scenario import play
 from tests.edge.daemon_builder import edge
@@ -225,12 +225,12 @@ def test_a_recording_is_replayed_under_other_systems(tmp_path: Path, capsys):
     assert "a recording is replayed as it is; leave --load out" in err
 
 
-def row(name: str, **numbers: float) -> Row:
+def row(name: str, **numbers: float) -> SummaryRow:
     from evaluation.metrics.bootstrap import Interval
     from evaluation.metrics.summary import METRICS
 
     known = {metric: Interval(value, value, value) for metric, value in numbers.items()}
-    return Row(name, {"load": 1.0}, (0,), {metric: known.get(metric) for metric in METRICS}, {}, {}, {})
+    return SummaryRow(name, {"load": 1.0}, (0,), {metric: known.get(metric) for metric in METRICS}, {}, {}, {})
 
 
 def test_a_number_that_there_is_not_is_a_dash(capsys):
@@ -241,9 +241,9 @@ def test_a_number_that_there_is_not_is_a_dash(capsys):
 
 def test_which_trouble_is_told_does_not_depend_on_who_ended_first(capsys):
     from cli.bench import verdict
-    from evaluation.comparison import Outcome
+    from evaluation.outcome import RunOutcome
 
-    troubles = [Outcome("mine", index, {"seed": index}, trouble=f"KeyError: {index}") for index in (2, 0, 1)]
+    troubles = [RunOutcome("mine", index, {"seed": index}, trouble=f"KeyError: {index}") for index in (2, 0, 1)]
     for ended in (troubles, troubles[::-1]):
         assert verdict(ended, whole=True) == 1
         assert capsys.readouterr().err == "leeway: mine: KeyError: 0 (seed 0)\n"

@@ -7,11 +7,11 @@ import typer
 
 from cli import doctor as verb
 from devices import probe
-from devices.probe import Finding
+from devices.probe import DoctorFinding
 
 
-def finding(state: str = "ok", needed: bool = True) -> Finding:
-    return Finding("thing", state, "seen", "" if state == "ok" else "get it", needed)
+def finding(state: str = "ok", needed: bool = True) -> DoctorFinding:
+    return DoctorFinding("thing", state, "seen", "" if state == "ok" else "get it", needed)
 
 
 @pytest.mark.parametrize(

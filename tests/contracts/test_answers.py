@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from edge.core.events import Request, StepResult, Task
-from edge.core.interfaces import Answer, Opening
-from edge.core.state import Open
+from edge.core.interfaces import AnswerRule, Opening
+from edge.core.state import OpenRequest
 
 OPTIONS: dict[str, Any] = {
     "model": "detector",
@@ -25,15 +25,15 @@ RESULTS = [
 ]
 
 
-def made(kind: type) -> Answer:
+def made(kind: type) -> AnswerRule:
     wanted = inspect.signature(kind).parameters
-    answer: Answer = kind(**{name: value for name, value in OPTIONS.items() if name in wanted})
+    answer: AnswerRule = kind(**{name: value for name, value in OPTIONS.items() if name in wanted})
     return answer
 
 
-def walk(answer: Answer, request: Request, result: StepResult) -> tuple[list[Opening], list[int], list[int]]:
+def walk(answer: AnswerRule, request: Request, result: StepResult) -> tuple[list[Opening], list[int], list[int]]:
     """Finish every task, the first with `result`. Returns openings, answers, and tasks left at each answer."""
-    opened = Open(request)
+    opened = OpenRequest(request)
     answered: list[int] = []
     left: list[int] = []
     openings = [*answer.opened(request)]
@@ -71,8 +71,8 @@ def test_it_opens_only_what_it_said_it_may(answer_class: type, result: StepResul
 
 
 def test_the_number_of_its_tasks_is_bounded(answer_class: type) -> None:
-    crowd = StepResult(children={"vehicle": 10**6, "person": 10**6})
-    openings, _, _ = walk(made(answer_class), Request(7, "app", "camera", 0, 100), crowd)
+    generator = StepResult(children={"vehicle": 10**6, "person": 10**6})
+    openings, _, _ = walk(made(answer_class), Request(7, "app", "camera", 0, 100), generator)
     assert len(openings) < 100
 
 

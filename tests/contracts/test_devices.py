@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from devices.cpu import Cpu
-from devices.interface import DeviceError, Stopped
+from devices.interface import DeviceError, RunStopped
 from devices.remote import Remote
 from devices.simulated import Simulated
 from tests.devices.peer import Peer
@@ -98,7 +98,7 @@ def test_stop_without_a_run_and_close_twice_are_nothing(device, graph):
 
 
 def test_stopping_at_any_moment_stops_or_completes_a_run_and_harms_no_later_one(device, graph):
-    """A second thread stops without pause: each run is `Stopped` or right; when it ends every run is right again."""
+    """A second thread stops without pause: each run is `RunStopped` or right; when it ends every run is right again."""
     engine = device.load(graph)
     over, stops = threading.Event(), count()
 
@@ -110,7 +110,7 @@ def test_stopping_at_any_moment_stops_or_completes_a_run_and_harms_no_later_one(
     thread = threading.Thread(target=nag)
     thread.start()
     for _ in range(50):
-        with suppress(Stopped):
+        with suppress(RunStopped):
             assert engine.run(tensors(1))["logits"].shape == (1, 2)
     over.set()
     thread.join()

@@ -9,9 +9,9 @@ import pytest
 
 import drift.repair
 from benchmarks.drift_world import backbone, draw, forward, night
-from drift.commands import Candidate
+from drift.commands import RepairCandidate
 from drift.detection.monitor import Alarm
-from drift.repair.deployed import Head, Incumbent
+from drift.repair.deployed import DeployedModel, LinearHead
 from drift.repair.response import Situation
 from drift.samples import Labelled, Replay
 
@@ -32,11 +32,11 @@ def situation(rows=40, kind="covariate"):
     labels = rng.integers(0, CLASSES, rows)
     images = np.stack([draw(int(k), 0.0, 3.0, rng, night) for k in labels])
     width = 6 * 3 * 3
-    head = Head(rng.normal(0, 0.1, (CLASSES, width)).astype(np.float32), np.zeros(CLASSES, np.float32))
-    other = Head(rng.normal(0, 0.1, (CLASSES, width)).astype(np.float32), np.ones(CLASSES, np.float32))
+    head = LinearHead(rng.normal(0, 0.1, (CLASSES, width)).astype(np.float32), np.zeros(CLASSES, np.float32))
+    other = LinearHead(rng.normal(0, 0.1, (CLASSES, width)).astype(np.float32), np.ones(CLASSES, np.float32))
     labelled = Labelled(images, labels, np.arange(rows) // 4)
     return Situation(
-        incumbent=Incumbent("fp32", graph, head),
+        incumbent=DeployedModel("fp32", graph, head),
         alarm=Alarm("*", kind, {}, 0, 0),
         fresh=images,
         fresh_probs=rng.dirichlet(np.ones(CLASSES), rows).astype(np.float32),
@@ -44,7 +44,7 @@ def situation(rows=40, kind="covariate"):
         replay=Replay(labelled, rng.normal(0, 1, (rows, width)).astype(np.float32), graph),
         prior=np.full(CLASSES, 1 / CLASSES),
         forward=forward(),
-        stored=[Incumbent("older", graph, other)],
+        stored=[DeployedModel("older", graph, other)],
     )
 
 
@@ -72,7 +72,7 @@ def test_candidate_can_serve_and_nothing_that_serves_is_touched(make):
     assert (given.incumbent.head.weight == weight).all()
     assert given.incumbent.graph == graph
     if candidate is not None:
-        assert isinstance(candidate, Candidate)
+        assert isinstance(candidate, RepairCandidate)
         after = given.incumbent.changed("next", candidate)
         features, _ = run(Through(after.graph), given)
         probs = after.head.probs(features)

@@ -11,7 +11,7 @@ from typing import Any
 
 from devices.cpu import Cpu
 from devices.interface import DeviceError
-from devices.oip import LENGTH_HEADER, Message, metadata_of, packed, unpacked
+from devices.oip import LENGTH_HEADER, WireMessage, metadata_of, packed, unpacked
 
 Act = Callable[["Handler"], bool]  # instead of an answer: True where nothing more is to be said
 
@@ -75,8 +75,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None: ...
 
-    def say(self, status: int, table: Any, message: Message | None = None) -> None:
-        message = message or Message(json.dumps(table).encode(), None)
+    def say(self, status: int, table: Any, message: WireMessage | None = None) -> None:
+        message = message or WireMessage(json.dumps(table).encode(), None)
         self.send_response(status)
         for name, value in message.headers().items():
             self.send_header(name, value)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from devices import cpu as module
 from devices.cpu import Cpu
-from devices.interface import DeviceError, Stopped
+from devices.interface import DeviceError, RunStopped
 
 
 def chain_of_matmuls(tmp_path, *, count, size, weight_copies=1, name="slow.onnx"):
@@ -70,7 +70,7 @@ def stopped_soon(engine, inputs):
         try:
             engine.run(inputs)
             ended.append("completed")
-        except Stopped:
+        except RunStopped:
             ended.append("stopped")
 
     thread = threading.Thread(target=run)

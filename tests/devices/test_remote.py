@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from devices.cpu import Cpu
-from devices.interface import DeviceError, DeviceLost, Stopped
+from devices.interface import DeviceError, DeviceLost, RunStopped
 from devices.remote import Remote
 from tests.devices.peer import Peer, hang
 
@@ -209,7 +209,7 @@ def test_stop_ends_the_call_on_its_way_and_the_next_one_runs(graph):
         def run():
             try:
                 engine.run(ROWS)
-            except Stopped:
+            except RunStopped:
                 ended.append("stopped")
 
         thread = threading.Thread(target=run)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.drift_world import CLASSES, Drive, clear, day, forward, night, trained
-from drift.commands import Candidate
-from drift.controller import Adaptation
-from drift.repair.deployed import Incumbent
+from drift.commands import RepairCandidate
+from drift.controller import AdaptationController
+from drift.repair.deployed import DeployedModel
 from drift.repair.realign_statistics import Realign
 from drift.settings import DriftSettings
 
@@ -35,7 +35,7 @@ class Broken:
     def repair(self, situation):
         head = situation.incumbent.head
         yield
-        return Candidate("broken", head=head.with_(head.weight * self.value, head.bias).arrays())
+        return RepairCandidate("broken", head=head.with_(head.weight * self.value, head.bias).arrays())
 
 
 def test_a_harmful_drift_is_repaired():
@@ -166,7 +166,7 @@ def test_worse_in_probation_is_rolled_back():
         real(name)
         good = drive.adaptation.incumbent
         head = good.head.with_(np.roll(good.head.weight, 1, axis=0), good.head.bias)
-        drive.adaptation.bench.incumbent = Incumbent(name, drive.incumbent.graph, head)
+        drive.adaptation.bench.incumbent = DeployedModel(name, drive.incumbent.graph, head)
 
     drive.adaptation.promoted = promoted_damaged
     drive.condition = lambda at_s: night if 30 <= at_s < 44 else day  # and the day is back
@@ -180,7 +180,7 @@ def test_answers_of_another_variant_are_not_looked_at():
     drive = Drive(settings()).run(5)
     before = drive.adaptation.status()
     name = drive.adaptation.incumbent.name
-    drive.adaptation.bench.incumbent = Incumbent("newer", drive.incumbent.graph, drive.incumbent.head)
+    drive.adaptation.bench.incumbent = DeployedModel("newer", drive.incumbent.graph, drive.incumbent.head)
     samples = list(drive.adaptation.bench.recent)
     assert all(sample.variant == name for sample in samples)
     for sample in samples:
@@ -192,7 +192,7 @@ def test_answers_of_another_variant_are_not_looked_at():
 
 def test_a_pointer_moved_by_hand_starts_anew():
     drive = Drive(settings()).run(10)
-    drive.adaptation.served(Incumbent("by-hand", drive.incumbent.graph, drive.incumbent.head))
+    drive.adaptation.served(DeployedModel("by-hand", drive.incumbent.graph, drive.incumbent.head))
     drive.run(30, begin_s=10)
     assert drive.told("audit")[-1][1]["purpose"] == "check_in"
     assert drive.adaptation.status()["state"] == "watching"
@@ -204,7 +204,7 @@ def test_a_start_by_night_can_recall_the_day():
     drive = Drive(settings(), condition=night_from(30)).run(60)
     by_night = drive.adaptation.incumbent
     assert by_night.name != incumbent.name
-    again = Adaptation("vehicles", incumbent, reference, settings(), forward(), clock=drive._tick, seed=2)
+    again = AdaptationController("vehicles", incumbent, reference, settings(), forward(), clock=drive._tick, seed=2)
     again.served(by_night)
     drive = Drive(settings(), condition=night_from(0, 40), start=again).run(90)
     assert [fields["response"] for _, fields in drive.told("promotion")] == ["recall"]

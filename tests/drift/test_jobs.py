@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from devices.interface import DeviceError
-from drift.jobs import Job
+from drift.jobs import BackgroundJob
 
 
 class Clock:
@@ -27,7 +27,7 @@ def slices(clock, costs, result="done", error=None):
 
 def test_a_step_stops_before_a_slice_that_would_not_fit():
     clock = Clock()
-    job = Job("work", slices(clock, [3] * 7), clock)
+    job = BackgroundJob("work", slices(clock, [3] * 7), clock)
     spent = []
     while not job.done:
         began = clock.now
@@ -40,14 +40,14 @@ def test_a_step_stops_before_a_slice_that_would_not_fit():
 
 def test_a_slice_longer_than_the_budget_still_advances():
     clock = Clock()
-    job = Job("work", slices(clock, [50, 50]), clock)
+    job = BackgroundJob("work", slices(clock, [50, 50]), clock)
     assert [job.step(10) for _ in range(3)] == [False, False, True]
 
 
 @pytest.mark.parametrize("error", [DeviceError("lane is gone"), OSError(28, "disk full"), MemoryError()])
 def test_weather_ends_a_job_without_a_traceback(error):
     clock = Clock()
-    job = Job("work", slices(clock, [1], error=error), clock)
+    job = BackgroundJob("work", slices(clock, [1], error=error), clock)
     assert job.step(10) is True
     assert job.result is None
     assert type(error).__name__ in (job.error or "") or "Error" in (job.error or "")
@@ -56,7 +56,7 @@ def test_weather_ends_a_job_without_a_traceback(error):
 def test_a_bug_is_not_weather():
     clock = Clock()
     with pytest.raises(ZeroDivisionError):
-        Job("work", slices(clock, [1], error=ZeroDivisionError()), clock).step(10)
+        BackgroundJob("work", slices(clock, [1], error=ZeroDivisionError()), clock).step(10)
 
 
 def test_a_cancelled_job_gives_back_what_its_slices_hold_at_its_next_step():
@@ -70,7 +70,7 @@ def test_a_cancelled_job_gives_back_what_its_slices_hold_at_its_next_step():
         finally:
             held.clear()
 
-    job = Job("work", holding(), Clock())
+    job = BackgroundJob("work", holding(), Clock())
     assert job.step(-1) is False
     assert held
     job.cancel()
@@ -87,7 +87,7 @@ def test_a_job_may_be_cancelled_while_a_step_is_under_way():
         yield
         raise AssertionError("it went on")
 
-    job = Job("work", slow(), Clock())
+    job = BackgroundJob("work", slow(), Clock())
     lane = threading.Thread(target=job.step, args=(-1,))
     lane.start()
     assert began.wait(10)

@@ -21,7 +21,7 @@ from edge.core.events import (
     StepResult,
     Woke,
 )  # fmt: skip
-from edge.core.interfaces import Answer, Policy
+from edge.core.interfaces import AnswerRule, Policy
 from edge.core.scheduler import Scheduler
 from edge.core.state import State
 from edge.estimators.table import Table
@@ -104,7 +104,7 @@ def core() -> Callable[..., Core]:
     def build(
         *served: Served,
         policy: Policy | None = None,
-        answers: Mapping[str, Answer] | None = None,
+        answers: Mapping[str, AnswerRule] | None = None,
         lanes: Mapping[str, int] | None = None,
         loads_at_once: bool = True,
     ) -> Core:

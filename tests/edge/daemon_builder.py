@@ -21,15 +21,15 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from devices.cpu import Cpu
-from devices.interface import DeviceError, Stopped
+from devices.interface import DeviceError, RunStopped
 from edge.config import Config, load
 from edge.core.events import Evict, Reply, Run
 from edge.core.interfaces import Moment
-from edge.daemon import Parts, serve
+from edge.daemon import WiredDaemon, serve
 from edge.data.frame import Frame
+from edge.data.job import InFlightRequest
 from edge.data.result import message
-from edge.runtime.world import Open
-from edge.sources.mqtt.outbox import Message
+from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.socket_options import send
 from porting.pipeline import derive, port
 from porting.repository.repository import Repository
@@ -196,7 +196,7 @@ class HangingCpu(Cpu):
 
         def hang(inputs: Any) -> Any:
             told.wait(5)
-            raise Stopped("stopped")
+            raise RunStopped("stopped")
 
         engine.run = hang  # type: ignore[method-assign]
         engine.stop = told.set if self.word == "hang" else stop  # type: ignore[method-assign]
@@ -219,7 +219,7 @@ class Daemon:
         self.runs: list[Run] = []
         self.evicted = 0
         self.error: BaseException | None = None
-        self._parts: Parts | None = None
+        self._parts: WiredDaemon | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.seq = 0
@@ -243,7 +243,7 @@ class Daemon:
         return self._thread.is_alive()
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> WiredDaemon:
         assert self._parts is not None
         return self._parts
 
@@ -259,7 +259,7 @@ class Daemon:
             self.error = error
         self._ready.set()
 
-    def _begun(self, parts: Parts) -> None:
+    def _begun(self, parts: WiredDaemon) -> None:
         self._parts = parts
         parts.world.listeners.append(self)  # type: ignore[attr-defined]
         parts.observers.append(self)
@@ -279,7 +279,7 @@ class Daemon:
     def dropped(self, camera: str, app: str, reason: str) -> None:
         self.reasons[reason] += 1
 
-    def replied(self, opened: Open, reply: Reply, now: int) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: int) -> None:
         if opened.frame is None:
             return
         if reply.outcome == "ok":
@@ -343,7 +343,7 @@ class Client:
         self.seq += 1
         said = {"frame_time": repr(time.time()), "seq": str(self.seq), **user}
         topic = f"leeway/{self.node}/{camera}/{suffix}"
-        send(self.client, Message(topic, payload, user=said, content_type="image/jpeg"))
+        send(self.client, OutgoingMessage(topic, payload, user=said, content_type="image/jpeg"))
 
     def under(self, suffix: str) -> list[Any]:
         """What was said on topics that end so: JSON where it is JSON."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge.config import App, Config, Stream, build, load
+from edge.config import AppSettings, Config, StreamSettings, build, load
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
 from porting.errors import UserError
@@ -97,15 +97,15 @@ def test_secrets_come_from_the_environment_and_stay_out_of_sight(tmp_path, monke
 
 
 def test_a_camera_has_its_own_entry_or_the_star():
-    streams = {"gate": Stream(apps=("a",)), "*": Stream(apps=("b",))}
-    config = Config(models=Path("m"), apps={"a": App(**APP), "b": App(**APP)}, streams=streams)
+    streams = {"gate": StreamSettings(apps=("a",)), "*": StreamSettings(apps=("b",))}
+    config = Config(models=Path("m"), apps={"a": AppSettings(**APP), "b": AppSettings(**APP)}, streams=streams)
     assert config.stream("gate") is streams["gate"]
     assert config.stream("yard") is streams["*"]
     assert config.model_copy(update={"streams": {"gate": streams["gate"]}}).stream("yard") is None
 
 
 def test_an_app_is_built_without_what_is_not_its_own():
-    assert App(**{**CASCADE, "slo_ms": 50, "priority": 2}).build().models() == ("cells", "paint", "tint")
+    assert AppSettings(**{**CASCADE, "slo_ms": 50, "priority": 2}).build().models() == ("cells", "paint", "tint")
 
 
 def test_a_plug_in_is_built_from_its_import_path():

@@ -9,13 +9,13 @@ import pytest
 from edge.config import load
 from edge.core.events import Combined, Feedback
 from edge.core.interfaces import Moment
-from edge.daemon import Parts, wire
+from edge.daemon import WiredDaemon, wire
 from edge.observers.results import Results
 from edge.observers.trace import replay
 from edge.policies.fifo import Fifo
 from edge.policies.wrappers.default_stack import complete
 from edge.policies.wrappers.straggler_mitigation import Straggle
-from edge.sources.mqtt.envelope import Answer
+from edge.sources.mqtt.envelope import LabelAnswer
 from porting.errors import UserError
 from porting.pipeline import derive
 from porting.repository.repository import Repository
@@ -43,7 +43,7 @@ def app(use: str, **options: Any) -> dict[str, Any]:
 class Box(Daemon):
     """`heard`: what was made of the members' words; `published`: results as the daemon's own `Results` sends them."""
 
-    def _begun(self, parts: Parts) -> None:
+    def _begun(self, parts: WiredDaemon) -> None:
         self.heard: list[Combined] = []
         self.published: list[dict[str, Any]] = []
         for listener in parts.world.listeners:
@@ -205,11 +205,11 @@ def test_what_people_say_of_a_result_is_feedback(trio: Path) -> None:
         on_answer = daemon.parts.source._on_answer
         for _ in range(40):
             result = daemon.said("red")
-            on_answer(Answer(result["id"], "red"))
+            on_answer(LabelAnswer(result["id"], "red"))
             request_id = int(result["id"].rpartition("-")[2])
             assert within(lambda: request_id not in answer.drawn)  # noqa: B023
-        on_answer(Answer("nobody-knows", "red"))
-        on_answer(Answer(daemon.said("red")["id"], None))
+        on_answer(LabelAnswer("nobody-knows", "red"))
+        on_answer(LabelAnswer(daemon.said("red")["id"], None))
         assert answer.shares()["paint/swapped"] < 0.1
 
 

@@ -24,7 +24,7 @@ EVERY = pytest.mark.parametrize("name", systems())
 def test_every_file_builds(name: str):
     built = system(name)
     assert built.name == name
-    assert repr(built.make_policy()).startswith("Background(")
+    assert repr(built.make_policy()).startswith("BackgroundShare(")
     assert callable(built.make_estimator().learn)
     assert all(callable(planner.observe) for planner in built.make_planners())
     assert all(callable(answer.opened) for answer in built.make_answers({}, ("m",)).values())

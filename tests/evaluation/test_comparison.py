@@ -10,10 +10,11 @@ from edge.core.events import Action, LaneUp, Request, Run, Task, Time, WakeAt
 from edge.core.state import State
 from edge.plugins import PlugIn
 from edge.systems import System, system
-from evaluation.comparison import Outcome, digest, outcomes
+from evaluation.comparison import digest, outcomes
 from evaluation.metrics.bootstrap import Interval
 from evaluation.metrics.drilldown import STEPS, busiest_second
-from evaluation.metrics.summary import METRICS, Row, rows
+from evaluation.metrics.summary import METRICS, SummaryRow, rows
+from evaluation.outcome import RunOutcome
 from evaluation.presets import preset
 from evaluation.scenario import MS, Scenario, affine
 
@@ -25,28 +26,28 @@ def made(load: float = 0.7, seed: int = 0, name: str = "edge4", duration_s: floa
     return preset(name, load, "poisson", seed, duration_s)
 
 
-def ran(*scenarios: Scenario, by: tuple[System, ...] = (EDF, FIFO), **more: Any) -> list[Outcome]:
+def ran(*scenarios: Scenario, by: tuple[System, ...] = (EDF, FIFO), **more: Any) -> list[RunOutcome]:
     return list(outcomes(scenarios, by, TABLE, workers=1, **more))
 
 
 @pytest.fixture(scope="module")
-def compared() -> list[Outcome]:
+def compared() -> list[RunOutcome]:
     return ran(*(made(load, seed) for seed in (0, 1) for load in (0.7, 1.5)), near=(0,))
 
 
-def row_of(found: list[Row], name: str, load: float) -> Row:
+def row_of(found: list[SummaryRow], name: str, load: float) -> SummaryRow:
     return next(row for row in found if row.system == name and row.facts["load"] == load)
 
 
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
-def test_every_system_meets_every_scenario(compared: list[Outcome]):
+def test_every_system_meets_every_scenario(compared: list[RunOutcome]):
     assert {(one.system, one.index) for one in compared} == {(name, i) for name in ("edf", "fifo") for i in range(4)}
     assert not any(one.trouble for one in compared)
 
 
-def test_nobody_exceeds_the_bound(compared: list[Outcome]):
+def test_nobody_exceeds_the_bound(compared: list[RunOutcome]):
     for one in compared:
         assert one.scores is not None
         assert one.scores.bound is not None
@@ -59,7 +60,7 @@ def test_two_processes_say_the_same_as_one():
     assert [timeless(one) for one in shared] == [timeless(one) for one in alone]
 
 
-def timeless(outcome: Outcome) -> Outcome:
+def timeless(outcome: RunOutcome) -> RunOutcome:
     """Without wall time."""
     assert outcome.scores is not None
     return replace(outcome, scores=replace(outcome.scores, decision_us_p50=None, decision_us_p99=None))
@@ -124,12 +125,12 @@ def test_who_is_right_is_told_where_variants_say_how_often_they_are():
 # ---- close up --------------------------------------------------------------------------------------------------------
 
 
-def test_a_close_up_is_made_of_the_asked_scenarios_alone(compared: list[Outcome]):
-    assert {one.index for one in compared if one.closeup is not None} == {0}
+def test_a_close_up_is_made_of_the_asked_scenarios_alone(compared: list[RunOutcome]):
+    assert {one.index for one in compared if one.drilldown is not None} == {0}
 
 
-def test_a_close_up_shows_one_second(compared: list[Outcome]):
-    near = compared[0].closeup
+def test_a_close_up_shows_one_second(compared: list[RunOutcome]):
+    near = compared[0].drilldown
     assert near is not None
     assert len(near.latency_ms) <= STEPS
     assert list(near.latency_ms) == sorted(near.latency_ms)
@@ -149,7 +150,7 @@ def test_the_busiest_second_begins_with_a_burst():
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_means_over_seeds_the_best_first(compared: list[Outcome]):
+def test_rows_are_means_over_seeds_the_best_first(compared: list[RunOutcome]):
     found = rows(compared, "fifo")
     assert [(row.facts["load"], row.seeds) for row in found] == [(0.7, (0, 1))] * 2 + [(1.5, (0, 1))] * 2
     for before, after in zip(found[::2], found[1::2], strict=True):
@@ -162,7 +163,7 @@ def test_rows_are_means_over_seeds_the_best_first(compared: list[Outcome]):
     assert {"decision_us_p99", "bound", "headroom", "right"} <= set(METRICS)
 
 
-def test_differences_are_of_the_same_requests(compared: list[Outcome]):
+def test_differences_are_of_the_same_requests(compared: list[RunOutcome]):
     found = rows(compared, "fifo")
     edf, fifo = row_of(found, "edf", 1.5), row_of(found, "fifo", 1.5)
     assert fifo.versus == {}
@@ -173,7 +174,7 @@ def test_differences_are_of_the_same_requests(compared: list[Outcome]):
     assert difference.low <= mean <= difference.high
 
 
-def test_a_number_that_a_seed_lacks_is_left_out_for_all(compared: list[Outcome]):
+def test_a_number_that_a_seed_lacks_is_left_out_for_all(compared: list[RunOutcome]):
     first = compared[0]
     assert first.scores is not None
     mute = replace(first, scores=replace(first.scores, p99_ms=None))
@@ -183,7 +184,7 @@ def test_a_number_that_a_seed_lacks_is_left_out_for_all(compared: list[Outcome])
     assert "p99_ms" not in found.versus
 
 
-def test_without_the_baseline_there_is_nothing_to_compare_with(compared: list[Outcome]):
+def test_without_the_baseline_there_is_nothing_to_compare_with(compared: list[RunOutcome]):
     assert all(row.versus == {} for row in rows(compared, "nobody"))
 
 

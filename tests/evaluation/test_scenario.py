@@ -5,7 +5,7 @@ from random import Random
 
 from edge.answers.cascade import Cascade
 from edge.core.events import Request, Task
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.estimators.table import Table
 from edge.policies.fifo import Fifo
 from edge.policies.wrappers.default_stack import complete
@@ -20,11 +20,11 @@ def asked(*arrived_ms: float, app: str = "slow", slo_ms: float = 1000) -> tuple[
     return tuple(Request(number, app, "gate", at, at + round(slo_ms * MS)) for number, at in enumerate(times, 1))
 
 
-def played(scenario: Scenario) -> Virtual:
+def played(scenario: Scenario) -> SimulatedWorld:
     return play(scenario, complete(Fifo(batch_max=1)), Table())
 
 
-def outcomes(world: Virtual) -> dict[int, str]:
+def outcomes(world: SimulatedWorld) -> dict[int, str]:
     return {reply.request_id: reply.outcome for _, reply in world.replies}
 
 
@@ -49,12 +49,12 @@ def test_a_stream_that_is_not_named_keeps_all_its_frames():
 
 
 def test_what_a_frame_finds_may_depend_on_the_frame():
-    def finds(task: Task) -> dict[str, int]:
+    def detections(task: Task) -> dict[str, int]:
         return {"car": task.requests[0]} if task.model == "detector" else {}
 
     served = (affine("detector", 1, 0), affine("cars", 1, 0))
     answers = {"junction": Cascade("detector", {"car": "cars"})}
-    scenario = Scenario("cascade", served, asked(100, 200, app="junction"), answers, finds=finds)
+    scenario = Scenario("cascade", served, asked(100, 200, app="junction"), answers, detections=detections)
     tasks = {reply.request_id: len(reply.tasks) for _, reply in played(scenario).replies}
     assert tasks == {1: 2, 2: 3}
 

@@ -17,7 +17,7 @@ from evaluation.bounds.goodput import accuracy_of, fairest_bound, floor_bound, g
 from evaluation.bounds.lagrangian import priced_bound
 from evaluation.bounds.packing import edf, jobs_of, most_value
 from evaluation.comparison import examiner_of
-from evaluation.metrics.lane_timeline import Recorder
+from evaluation.metrics.lane_timeline import LaneTimeline
 from evaluation.metrics.scores import Scores, score
 from evaluation.requirements import missing
 from evaluation.scenario import MS, Scenario, play
@@ -207,7 +207,7 @@ def cascades(scenario: Scenario, counts: Sequence[int]) -> Scenario:
         return {"thing": counts[task.requests[0] % len(counts)]} if task.model == "m0" else {}
 
     requests = tuple(replace(each, app="pair") for each in scenario.requests)
-    return replace(scenario, requests=requests, answers={"pair": Cascade("m0", {"thing": "m1"}, 3)}, finds=found)
+    return replace(scenario, requests=requests, answers={"pair": Cascade("m0", {"thing": "m1"}, 3)}, detections=found)
 
 
 CROWDS = [
@@ -232,7 +232,7 @@ def furnished(scenario: Scenario, needs: frozenset[str]) -> Scenario:
     return replace(scenario, lanes=tuple(lanes), facts=facts)
 
 
-def crowd(draw: Any, needs: frozenset[str]) -> Scenario:
+def generator(draw: Any, needs: frozenset[str]) -> Scenario:
     """More requests than there is time for, on a box with what is needed."""
     fitting = [
         shape
@@ -252,7 +252,7 @@ def played(system: System, scenario: Scenario) -> Scores:
     bounds = goodput_bound(scenario), weighted_bound(scenario)
     models = [each.variant.model for each in scenario.served]
     scenario = replace(scenario, answers=system.make_answers(scenario.answers, models))
-    recorder, examiner = Recorder(), examiner_of(scenario)
+    recorder, examiner = LaneTimeline(), examiner_of(scenario)
     observers = (recorder, *system.make_planners(), *([examiner] if examiner else []))
     world = play(scenario, system.make_policy(), system.make_estimator(), observers)
     return score(scenario, world, recorder, *bounds)
@@ -262,7 +262,7 @@ def played(system: System, scenario: Scenario) -> Scores:
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_no_policy_exceeds_the_bound(system: System, data: Any) -> None:
-    scenario = crowd(data.draw, system.needs())
+    scenario = generator(data.draw, system.needs())
     assume(not missing(system, scenario))  # as a stage that is a whole model leaves no memory to be short of
     scores = played(system, scenario)
     assert scores.bound is not None

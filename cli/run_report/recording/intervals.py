@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
+class AccuracyEstimate:
     """A share with its interval; all None where nothing was counted, the interval alone where one block says nothing
     about how much blocks differ."""
 
@@ -27,7 +27,7 @@ class Accuracy:
     blocks: int = 0
 
 
-def accuracy(tallies: Iterable[Tally]) -> Accuracy:
+def accuracy(tallies: Iterable[Tally]) -> AccuracyEstimate:
     """Share of right ones with a 95 % interval. Blocks are one camera's `BLOCK_S` seconds, taken as independent.
 
     The error is that of a ratio estimated from clusters (Cochran 1977, chapters 6 and 9A);
@@ -42,13 +42,13 @@ def accuracy(tallies: Iterable[Tally]) -> Accuracy:
         frames += 1
     right, of = sum(b[0] for b in sums.values()), sum(b[1] for b in sums.values())
     if not of:
-        return Accuracy(frames=frames, blocks=len(sums))
+        return AccuracyEstimate(frames=frames, blocks=len(sums))
     share, k = right / of, len(sums)
     if k < 2:
-        return Accuracy(share, right=right, of=of, frames=frames, blocks=k)
+        return AccuracyEstimate(share, right=right, of=of, frames=frames, blocks=k)
     error = math.sqrt(k / (k - 1) * sum((r - share * n) ** 2 for r, n in sums.values())) / of
     low, high = wilson(share, _worth(share, error, of, k), float(student.ppf((1 + CONFIDENCE) / 2, k - 1)))
-    return Accuracy(share, low, high, error, right, of, frames, k)
+    return AccuracyEstimate(share, low, high, error, right, of, frames, k)
 
 
 def _worth(share: float, error: float, of: int, blocks: int) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cli.run_report.recording.folder import Message, RunFolder, time_of
-from cli.run_report.recording.intervals import Accuracy, accuracy
+from cli.run_report.recording.intervals import AccuracyEstimate, accuracy
 from cli.run_report.recording.matching import Tally
 
 SETTLE_S = 1.0
@@ -83,7 +83,7 @@ def phase_tallies(tallies: Sequence[Tally], parts: Spans) -> dict[str, list[Tall
     }
 
 
-def regained(phases: dict[str, Accuracy]) -> Regained:
+def regained(phases: dict[str, AccuracyEstimate]) -> Regained:
     """The share with a 95 % interval by the delta method over the three (independent) phases."""
     before, drifted, after = (phases[name] for name in PHASES)
     if before.value is None or drifted.value is None:
@@ -102,5 +102,5 @@ def regained(phases: dict[str, Accuracy]) -> Regained:
     return Regained(lost, points, share, share - half, share + half)
 
 
-def measure(tallies: Sequence[Tally], parts: Spans) -> dict[str, Accuracy]:
+def measure(tallies: Sequence[Tally], parts: Spans) -> dict[str, AccuracyEstimate]:
     return {name: accuracy(part) for name, part in phase_tallies(tallies, parts).items()}

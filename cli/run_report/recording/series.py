@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cli.run_report.recording.folder import Message, RunFolder, number, time_of
-from cli.run_report.recording.intervals import Accuracy, accuracy
+from cli.run_report.recording.intervals import AccuracyEstimate, accuracy
 from cli.run_report.recording.matching import Tally
 
 WINDOW_S = 6.0  # of the accuracy curves: two blocks of each camera
@@ -16,7 +16,7 @@ ACTIVITIES = ("inference", "training", "labelling", "loading", "idle")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerPoint:
     at_s: float
     camera: str
     total_ms: float
@@ -47,7 +47,7 @@ def quantile(values: Sequence[float], q: float) -> float | None:
 
 def curve(
     tallies: Sequence[Tally], duration_s: float, cuts_s: Sequence[float] = (), window_s: float = WINDOW_S
-) -> list[tuple[float, Accuracy]]:
+) -> list[tuple[float, AccuracyEstimate]]:
     """Accuracy once a second over a centred window that never reaches over a cut (a drift, a promotion), so that a
     step stays a step. Moments in which nothing was counted are left out."""
     ordered = sorted(tallies, key=lambda tally: tally.at_s)
@@ -64,7 +64,7 @@ def curve(
     return points
 
 
-def answers(run: RunFolder) -> list[Answer]:
+def answers(run: RunFolder) -> list[AnswerPoint]:
     """Each answered frame's latency and verdict, by the time it came in; results that name no latency are left out."""
     found = []
     for result in run.results:
@@ -74,11 +74,11 @@ def answers(run: RunFolder) -> list[Answer]:
         if total is None or at is None:
             continue
         met = bool(slo.get("met")) if isinstance(slo, Mapping) else run.slo_ms is None or total <= run.slo_ms
-        found.append(Answer(at - run.start, str(result.get("camera")), total, met))
+        found.append(AnswerPoint(at - run.start, str(result.get("camera")), total, met))
     return found
 
 
-def latency(found: Sequence[Answer], bin_s: float = BIN_S) -> list[Bin]:
+def latency(found: Sequence[AnswerPoint], bin_s: float = BIN_S) -> list[Bin]:
     bins: dict[int, list[float]] = {}
     for answer in found:
         bins.setdefault(math.floor(answer.at_s / bin_s), []).append(answer.total_ms)
@@ -88,7 +88,7 @@ def latency(found: Sequence[Answer], bin_s: float = BIN_S) -> list[Bin]:
     ]
 
 
-def latency_top(slo_ms: float | None, found: Sequence[Answer]) -> float:
+def latency_top(slo_ms: float | None, found: Sequence[AnswerPoint]) -> float:
     """Where the latency axis ends (ms): room for all but absurd stragglers, who would flatten everything else."""
     worst = max(a.total_ms for a in found)
     usual = quantile([a.total_ms for a in found], 0.99) or worst

@@ -7,9 +7,10 @@ import simplejpeg
 
 from drift.samples import Sample
 from edge.core.events import Reply
+from edge.data.job import InFlightRequest
 from edge.data.picture import Picture
 from edge.runtime.worker import Worker
-from edge.runtime.world import Live, Open
+from edge.runtime.world import LiveWorld
 
 Say = Callable[[int, str | None, float], None]  # sample id, label or None for "cannot tell", confidence 0..1
 
@@ -22,11 +23,11 @@ class Labeller(Protocol):
 class Teacher:
     """A bigger model of the repository. It may know more labels: the best of the student's is taken."""
 
-    def __init__(self, world: Live, teacher_of: Callable[[str], str | None]):
+    def __init__(self, world: LiveWorld, teacher_of: Callable[[str], str | None]):
         self.world, self.teacher_of = world, teacher_of
 
     def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
-        def answer(opened: Open, reply: Reply) -> None:
+        def answer(opened: InFlightRequest, reply: Reply) -> None:
             label, confidence = best(opened, reply, labels) if reply.outcome == "ok" else (None, 0.0)
             say(sample.id, label, confidence)
 
@@ -36,7 +37,7 @@ class Teacher:
         self.world.submit(teacher, answer, Picture(pixels=sample.image), priority=1)
 
 
-def best(opened: Open, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
+def best(opened: InFlightRequest, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
     """The likeliest of `labels`, and its probability among them."""
     job = opened.jobs[reply.tasks[0]]
     assert job.variant.output is not None

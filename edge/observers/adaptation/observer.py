@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from devices.interface import DeviceError
-from drift.commands import Ask, Candidate, Note, Order, Promote, Rollback, Work
-from drift.repair.deployed import Incumbent
+from drift.commands import Ask, Command, Note, Promote, RepairCandidate, Rollback, RunJob
+from drift.repair.deployed import DeployedModel
 from drift.samples import Sample
 from edge.core.events import Event, Reply, Served, Time
 from edge.core.interfaces import Moment
 from edge.core.state import State
+from edge.data.job import InFlightRequest, TaskJob
 from edge.observers.adaptation.labels import Labeller
 from edge.observers.adaptation.watched_model import Watched, incumbent
-from edge.runtime.lane import Job
 from edge.runtime.worker import Worker
-from edge.runtime.world import Live, Open
+from edge.runtime.world import LiveWorld
 from porting.errors import CorruptBlob, UserError
 from porting.images import resize
 from porting.pipeline import derive
@@ -43,14 +43,14 @@ def step_served(model: str, step_ns: int) -> Served:
     return Served(Variant(step_app(model), "step", (stage.digest,)), (stage,))
 
 
-class Adapt:
+class AdaptationObserver:
     """Observer of the loop and listener of the live world. Runs on the loop thread; steps run on a lane, what writes
     files in the worker. Whatever goes wrong in a repair, a plug-in's bug included, ends the repair and not the daemon.
     """
 
     def __init__(
         self,
-        world: Live,
+        world: LiveWorld,
         repository: Repository,
         labeller: Labeller,
         watched: dict[str, Watched],
@@ -69,7 +69,7 @@ class Adapt:
 
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
-    def replied(self, opened: Open, reply: Reply, now: Time) -> None:
+    def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
         if opened.frame is None or reply.outcome != "ok":
             return
         for task in reply.tasks:
@@ -77,7 +77,7 @@ class Adapt:
             if (watched := self.watched.get(job.model)) is not None and not watched.broken:
                 self._sample(watched, job, opened)
 
-    def _sample(self, watched: Watched, job: Job, opened: Open) -> None:
+    def _sample(self, watched: Watched, job: TaskJob, opened: InFlightRequest) -> None:
         request = opened.request
         if job.outcome.features is None or not watched.adaptation.wants(request.stream, request.arrived_ns):
             return
@@ -98,7 +98,7 @@ class Adapt:
             )
         )
 
-    def _remember(self, sample_id: int, opened: Open) -> None:
+    def _remember(self, sample_id: int, opened: InFlightRequest) -> None:
         assert opened.frame is not None
         self.origins[sample_id] = {"camera": opened.frame.camera, "seq": str(opened.frame.seq)}
         if len(self.origins) > ORIGINS_MAX:
@@ -120,7 +120,7 @@ class Adapt:
                         self._carry_out(model, watched, order)
         return ()
 
-    def _orders(self, model: str, watched: Watched, now: Time) -> list[Order]:
+    def _orders(self, model: str, watched: Watched, now: Time) -> list[Command]:
         try:
             return watched.adaptation.orders(now)
         except Exception as bug:
@@ -160,12 +160,12 @@ class Adapt:
             model, watched, lambda: self.repository.rollback(model, to, why), lambda _: None, lambda _: None
         )
 
-    def _carry_out(self, model: str, watched: Watched, order: Order) -> None:
+    def _carry_out(self, model: str, watched: Watched, order: Command) -> None:
         match order:
             case Ask(samples=samples):
                 for sample in samples:
                     self.labeller.ask(model, watched.labels, sample, self.origins.get(sample.id, {}), watched.labelled)
-            case Work(job=job):
+            case RunJob(job=job):
                 self._steps(model, watched, job.step)
             case Promote(candidate=candidate, evidence=evidence):
                 made_for = watched.adaptation.incumbent
@@ -187,7 +187,9 @@ class Adapt:
             case Note(kind=kind, fields=fields):
                 self.journal(kind, model, fields)
 
-    def _store(self, model: str, made_for: Incumbent, candidate: Candidate, evidence: Mapping[str, Any]) -> str:
+    def _store(
+        self, model: str, made_for: DeployedModel, candidate: RepairCandidate, evidence: Mapping[str, Any]
+    ) -> str:
         """Blobs, variant, pointer, in this order: killed in between, what served goes on serving."""
         parent = self.repository.serving(model)
         if parent != made_for.name:
@@ -240,7 +242,7 @@ class Adapt:
                 bugs.append(bug)
                 return True
 
-        def on_reply(opened: Open, reply: Reply) -> None:
+        def on_reply(opened: InFlightRequest, reply: Reply) -> None:
             if bugs:
                 self._broken(model, watched, bugs[0])
             elif reply.outcome not in ("ok", "stopped"):

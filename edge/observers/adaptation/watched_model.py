@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drift.controller import Adaptation
-from drift.repair.deployed import Head, Incumbent
+from drift.controller import AdaptationController
+from drift.repair.deployed import DeployedModel, LinearHead
 from porting.errors import UserError
 from porting.repository.repository import Repository
 from porting.variant import InputSpec, Variant
@@ -15,7 +15,7 @@ from porting.variant import InputSpec, Variant
 class Watched:
     """One classifier under watch."""
 
-    adaptation: Adaptation
+    adaptation: AdaptationController
     labels: tuple[str, ...]
     input: InputSpec
     broken: str | None = None  # why adaptation is off, while serving goes on
@@ -27,7 +27,7 @@ class Watched:
         self.adaptation.labelled(sample_id, index, confidence)
 
 
-def incumbent(repository: Repository, variant: Variant, like: Head) -> Incumbent:
+def incumbent(repository: Repository, variant: Variant, like: LinearHead) -> DeployedModel:
     """What serves, as drift sees it; its head lies the same way round as another one of the same model."""
     stages = repository.stages(variant, "")
     if len(stages) != 2 or stages[1].head is None:
@@ -38,7 +38,7 @@ def incumbent(repository: Repository, variant: Variant, like: Head) -> Incumbent
     bias = arrays.get(like.names[1], like.bias)
     if weight.shape != (like.weight.T if like.transposed else like.weight).shape:
         raise UserError(f"{variant.model}/{variant.name}: its head has another shape than the reference's")
-    return Incumbent(
+    return DeployedModel(
         variant.name,
         repository.blob_bytes(backbone),
         like.with_(weight.T if like.transposed else weight, bias),

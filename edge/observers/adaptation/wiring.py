@@ -6,9 +6,9 @@ from typing import Any
 import onnx
 
 from devices.interface import Device, Engine
-from drift.controller import Adaptation
-from drift.repair.deployed import Head, Incumbent
-from drift.repair.inference import Forward
+from drift.controller import AdaptationController
+from drift.repair.deployed import DeployedModel, LinearHead
+from drift.repair.inference import BackboneRunner
 from drift.samples import Reference
 from drift.settings import DriftSettings
 from edge.answers.single import Single
@@ -52,8 +52,8 @@ def watched(settings: DriftSettings, repository: Repository, model: str, device:
 
     root = list(repository.lineage(variant))[-1]  # the reference is in terms of the variant that was ported
     first = ported(repository, root, reference)
-    forward = Forward(load, stages[0].input, variant.output.features, monotonic_ns)
-    adaptation = Adaptation(model, first, reference, settings, forward, monotonic_ns)
+    forward = BackboneRunner(load, stages[0].input, variant.output.features, monotonic_ns)
+    adaptation = AdaptationController(model, first, reference, settings, forward, monotonic_ns)
     if variant.name != root.name:
         adaptation.served(incumbent(repository, variant, first.head))
     return Watched(adaptation, variant.output.labels, stages[0].input)
@@ -73,15 +73,15 @@ def check_teacher(settings: DriftSettings, repository: Repository, model: str, o
         raise UserError(f"drift.teacher: {teacher!r} does not know {unknown[0]!r}, a label of {model!r}")
 
 
-def ported(repository: Repository, variant: Variant, reference: Reference) -> Incumbent:
+def ported(repository: Repository, variant: Variant, reference: Reference) -> DeployedModel:
     """Raises `UserError` where the head is no linear layer."""
     backbone, head = repository.stages(variant, "")
     assert head.head is not None
     try:
-        found = Head.of(repository.arrays(head.head), reference.features, reference.probs)
+        found = LinearHead.of(repository.arrays(head.head), reference.features, reference.probs)
     except ValueError as error:
         raise UserError(f"drift.models: {variant.model!r}: {error}") from error
-    return Incumbent(variant.name, repository.blob_bytes(backbone.graph), found)
+    return DeployedModel(variant.name, repository.blob_bytes(backbone.graph), found)
 
 
 def step_models(config: Config) -> list[Served]:

@@ -12,7 +12,7 @@ from edge.planners.blocks.duty_cycles import Room
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamRate:
     """One model and its traffic. A batch of b takes `ms_per_item * b + ms_per_batch`."""
 
     model: str
@@ -31,13 +31,13 @@ class Stream:
 @dataclass(frozen=True)
 class Group:
     lanes: tuple[str, ...]
-    streams: tuple[Stream, ...] = ()
+    streams: tuple[StreamRate, ...] = ()
 
 
 Worth = tuple[int, int, float]  # minus streams left out, minus pairs that do not belong together, least tolerance
 
 
-def affinity(one: Stream, other: Stream) -> float:
+def affinity(one: StreamRate, other: StreamRate) -> float:
     """How badly the second suits the first, 1 for twins: how much longer its requests wait for the other's batches."""
     alone = (one.ms_per_item + one.ms_per_batch) / other.ms_per_item
     more_ms = other.ms_per_item + other.ms_per_batch - one.ms_per_batch
@@ -46,12 +46,12 @@ def affinity(one: Stream, other: Stream) -> float:
     return min(alone, max(one.ms_per_item / more_ms, one.ms_per_item / other.ms_per_item))
 
 
-def alike(one: Stream, other: Stream, threshold: float) -> bool:
+def alike(one: StreamRate, other: StreamRate, threshold: float) -> bool:
     """In both directions."""
     return affinity(one, other) <= threshold and affinity(other, one) <= threshold
 
 
-def fits(streams: Sequence[Stream], memory_bytes: int) -> bool:
+def fits(streams: Sequence[StreamRate], memory_bytes: int) -> bool:
     """All of them together; blobs that two share are there once."""
     blobs: dict[str, int] = {}
     for stream in streams:
@@ -67,7 +67,7 @@ def worth(groups: Sequence[Group], streams: int, threshold: float) -> Worth:
     return len(placed) - streams, -strangers // 2, least
 
 
-def strange(stream: Stream, others: Sequence[Stream], threshold: float) -> int:
+def strange(stream: StreamRate, others: Sequence[StreamRate], threshold: float) -> int:
     return sum(other is not stream and not alike(stream, other, threshold) for other in others)
 
 
@@ -96,7 +96,7 @@ def ways(lanes: int, streams: int) -> int:
     return sum((len(groups) + 1) ** streams for groups in partitions([str(lane) for lane in range(lanes)]))
 
 
-def exact(streams: Sequence[Stream], rooms: Sequence[Room], threshold: float) -> list[Group]:
+def exact(streams: Sequence[StreamRate], rooms: Sequence[Room], threshold: float) -> list[Group]:
     """The best grouping; of equal ones the one with the fewest groups."""
     memory = {room.lane: room.memory_bytes for room in rooms}
     best: tuple[Worth, list[Group]] | None = None
@@ -108,7 +108,7 @@ def exact(streams: Sequence[Stream], rooms: Sequence[Room], threshold: float) ->
     return best[1] if best else []
 
 
-def assigned(streams: list[Stream], groups: list[Group], memory: Mapping[str, int]) -> Iterator[list[Group]]:
+def assigned(streams: list[StreamRate], groups: list[Group], memory: Mapping[str, int]) -> Iterator[list[Group]]:
     """Every assignment of the streams to the groups that memory allows; a stream may also be left out."""
     if not streams:
         yield groups
@@ -125,7 +125,7 @@ def assigned(streams: list[Stream], groups: list[Group], memory: Mapping[str, in
 # ---- greedy ------------------------------------------------------------------------------------------------------
 
 
-def greedy(streams: Sequence[Stream], rooms: Sequence[Room], threshold: float) -> list[Group]:
+def greedy(streams: Sequence[StreamRate], rooms: Sequence[Room], threshold: float) -> list[Group]:
     """Streams that are alike together, no more groups than lanes; each lane to the group that tolerates least."""
     largest = max((room.memory_bytes for room in rooms), default=0)
     possible = [stream for stream in streams if fits([stream], largest)]
@@ -138,12 +138,12 @@ def greedy(streams: Sequence[Stream], rooms: Sequence[Room], threshold: float) -
     return [Group(tuple(mine), tuple(cluster)) for mine, cluster in zip(lanes, clusters, strict=True) if mine]
 
 
-def least(cluster: Sequence[Stream], lanes: Sequence[str]) -> float:
+def least(cluster: Sequence[StreamRate], lanes: Sequence[str]) -> float:
     return min(stream.tolerance(lanes) for stream in cluster)
 
 
-def clustered(streams: Sequence[Stream], memory_bytes: int, threshold: float) -> list[list[Stream]]:
-    clusters: list[list[Stream]] = []
+def clustered(streams: Sequence[StreamRate], memory_bytes: int, threshold: float) -> list[list[StreamRate]]:
+    clusters: list[list[StreamRate]] = []
     for stream in sorted(streams, key=lambda each: (each.ms_per_item + each.ms_per_batch, each.model)):
         for cluster in clusters:
             if not strange(stream, cluster, threshold) and fits([*cluster, stream], memory_bytes):
@@ -154,7 +154,9 @@ def clustered(streams: Sequence[Stream], memory_bytes: int, threshold: float) ->
     return clusters
 
 
-def few_enough(clusters: list[list[Stream]], most: int, memory_bytes: int, threshold: float) -> list[list[Stream]]:
+def few_enough(
+    clusters: list[list[StreamRate]], most: int, memory_bytes: int, threshold: float
+) -> list[list[StreamRate]]:
     """Neighbours in duration are put together, the pair with the fewest strangers first; where memory forbids it, the
     one with the least traffic goes nowhere.
     """
@@ -168,5 +170,5 @@ def few_enough(clusters: list[list[Stream]], most: int, memory_bytes: int, thres
     return clusters
 
 
-def strangers(one: Sequence[Stream], other: Sequence[Stream], threshold: float) -> int:
+def strangers(one: Sequence[StreamRate], other: Sequence[StreamRate], threshold: float) -> int:
     return sum(strange(stream, other, threshold) for stream in one)

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 
 from edge.core.interfaces import Policy
 from edge.core.state import Lane, State
-from edge.planners.blocks.what_if import Asked, Judged, Placement, simulate
+from edge.planners.blocks.what_if import Placement, PlacementResult, TaskArrival, simulate
 
-Scored = tuple[Placement, Judged]
+Scored = tuple[Placement, PlacementResult]
 
 
-def search(state: State, asked: Sequence[Asked], policy: Policy, beam: int) -> Iterator[Placement | None]:
+def search(state: State, asked: Sequence[TaskArrival], policy: Policy, beam: int) -> Iterator[Placement | None]:
     """None after each simulation, and in the end the best placement, if any is of use; of equal ones the smallest.
 
     Grows until nothing more fits, or nothing is missed any more. `beam`: see `SimulateToPlace`. Ends without a word
     where lanes or models go away meanwhile.
     """
-    nothing = Judged(0, Counter(each.model for each in asked), {})
+    nothing = PlacementResult(0, Counter(each.model for each in asked), {})
     frontier: list[Scored] = [({}, nothing)]
     best = frontier[0]
     while frontier and best[1].good < len(asked):

@@ -9,7 +9,7 @@ from edge.core.events import LaneUp, Plan, Request, Served, Time
 from edge.core.interfaces import Policy
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import LOAD_NS, Virtual
+from edge.core.simulation import LOAD_NS, SimulatedWorld
 from edge.core.state import Estimator, State
 from edge.policies.wrappers.default_stack import complete
 from porting.variant import Stage
@@ -18,7 +18,7 @@ Placement = Mapping[str, tuple[str, ...]]  # lane -> models, by name
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TaskArrival:
     """One task that was asked for: `slo_ns` after it came it is due."""
 
     model: str
@@ -27,7 +27,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class PlacementResult:
     """`missed`: by model, of all that were asked for. `busy_ns`: by lane."""
 
     good: int
@@ -35,19 +35,19 @@ class Judged:
     busy_ns: Mapping[str, Time]
 
 
-def simulate(state: State, asked: Sequence[Asked], placement: Placement, policy: Policy) -> Judged:
+def simulate(state: State, asked: Sequence[TaskArrival], placement: Placement, policy: Policy) -> PlacementResult:
     """Play the requests of the models that are placed; those of the others are missed. Nothing of `state` changes."""
     placed = {model for models in placement.values() for model in models}
     served = [serving(state, model) for model in sorted(placed)]
     lanes = [LaneUp(lane.name, lane.kind, lane.residency.limit_bytes) for lane in state.lanes.values()]
     requests = played([each for each in asked if each.model in placed], loaded_ns(served, len(lanes)))
     known = AsKnown(state.estimator)
-    world = Virtual(0, requests, lanes, served, noise=0.0, profile=known)
+    world = SimulatedWorld(0, requests, lanes, served, noise=0.0, profile=known)
     simulated = State(known, plan=Plan(placement=placement))
     run(Scheduler(simulated, complete(deepcopy(policy)), {}), world)
     good = Counter(in_time(world, requests))
     missed = {model: number - good[model] for model, number in Counter(each.model for each in asked).items()}
-    return Judged(good.total(), missed, known.busy_ns)
+    return PlacementResult(good.total(), missed, known.busy_ns)
 
 
 def serving(state: State, model: str) -> Served:
@@ -62,7 +62,7 @@ def loaded_ns(served: Sequence[Served], lanes: int) -> Time:
     return lanes * sum(LOAD_NS + stage.memory_bytes for each in served for stage in each.stages)
 
 
-def played(asked: Sequence[Asked], begin_ns: Time) -> list[Request]:
+def played(asked: Sequence[TaskArrival], begin_ns: Time) -> list[Request]:
     """As they came; the first of them at `begin_ns`."""
     requests = []
     for number, each in enumerate(asked, 1):
@@ -71,7 +71,7 @@ def played(asked: Sequence[Asked], begin_ns: Time) -> list[Request]:
     return requests
 
 
-def in_time(world: Virtual, requests: Sequence[Request]) -> list[str]:
+def in_time(world: SimulatedWorld, requests: Sequence[Request]) -> list[str]:
     """The model of each request that was."""
     by_id = {request.id: request for request in requests}
     answered = [(time_ns, by_id[reply.request_id]) for time_ns, reply in world.replies if reply.outcome == "ok"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from edge.core.events import Action, Evict, Load
 from edge.core.state import Lane, State
-from edge.policies.wrappers.model_loading import BACKGROUND, LATER, behind, victims
+from edge.policies.blocks.eviction import BACKGROUND, LATER, behind, victims
 
 
 def load(state: State) -> Action | None:

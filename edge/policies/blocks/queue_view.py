@@ -15,7 +15,7 @@ PLACES = 5  # between the head and where the largest batch begins
 
 
 @dataclass(slots=True)
-class Line:
+class QueueView:
     """`queue`: in the order of deadlines, which are the first of each order. `sizes`: accepted batches, ascending, and
     `durations_ns` of each, margin included. `tail_ns`: what the chain takes after this stage.
     """

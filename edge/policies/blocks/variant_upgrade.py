@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from edge.core.events import Task, Time
 from edge.core.state import State
-from edge.policies.blocks.queue_view import Line
+from edge.policies.blocks.queue_view import QueueView
 from edge.policies.blocks.variant_options import Offer, alike
 
 
@@ -17,7 +17,7 @@ def quickest(state: State, ways: Sequence[Offer]) -> Offer:
 
 
 def upgraded(
-    state: State, ways: Sequence[Offer], tasks: Sequence[Task], chosen: Line, lines: Sequence[Line], now: Time
+    state: State, ways: Sequence[Offer], tasks: Sequence[Task], chosen: QueueView, lines: Sequence[QueueView], now: Time
 ) -> Offer:
     """The most accurate way for this batch that is in time and takes from no queue more than the quickest way does.
 
@@ -42,12 +42,12 @@ def fits(state: State, way: Offer, tasks: Sequence[Task]) -> bool:
     return together and len(tasks) in state.stages[way.stage].batches
 
 
-def rest(chosen: Line, tasks: Sequence[Task], end: Time) -> list[Line]:
+def rest(chosen: QueueView, tasks: Sequence[Task], end: Time) -> list[QueueView]:
     """Who waits behind the batch in its own queue, as they will see it at its end."""
     last = tasks[-1].id
     at = next(place for place, entry in enumerate(chosen.queue) if entry[1] == last) + 1
     if at == len(chosen.queue):
         return []
-    behind = Line(chosen.digest, chosen.queue[at:], chosen.sizes, chosen.durations_ns, chosen.tail_ns)
+    behind = QueueView(chosen.digest, chosen.queue[at:], chosen.sizes, chosen.durations_ns, chosen.tail_ns)
     behind.look(end)
     return [behind]

@@ -10,7 +10,7 @@ from edge.policies.blocks.batching import holder, nearby, together
 
 
 @dataclass
-class Background:
+class BackgroundShare:
     """Runs one step on an idle lane for which `inner` has nothing, while background work took less than
     `plan.background` of the lane's last second. A step is batched up to an expected `step_ms`; one task is always
     allowed.

@@ -1,7 +1,7 @@
 """The wiring of a whole system around a policy that only orders the work with deadlines."""
 
 from edge.core.interfaces import Policy
-from edge.policies.wrappers.background_share import Background
+from edge.policies.wrappers.background_share import BackgroundShare
 from edge.policies.wrappers.model_loading import Resident
 
 
@@ -10,4 +10,4 @@ def complete(inner: Policy, step_ms: float = 10.0, keep: int = 4) -> Policy:
 
     Residency is inside: a load for a frame that waits goes before another background step of what it would evict.
     """
-    return Background(Resident(inner, keep=keep), step_ms=step_ms)
+    return BackgroundShare(Resident(inner, keep=keep), step_ms=step_ms)

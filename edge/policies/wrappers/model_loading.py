@@ -1,6 +1,5 @@
 """Keep in memory what is going to run: load what waits, what is to serve, what serves; evict what is needed least."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,9 +7,7 @@ from edge.core.events import Action, Evict, Load, Reply, Task, Time
 from edge.core.interfaces import About, Policy
 from edge.core.state import Entry, Lane, Queues, State
 from edge.policies.blocks.batching import nearby
-
-# How much a load may push aside: each level includes the ones before.
-UNUSED, BACKGROUND, IDLE, LATER = range(4)
+from edge.policies.blocks.eviction import BACKGROUND, IDLE, LATER, UNUSED, behind, expected, victims
 
 
 @dataclass
@@ -136,14 +133,6 @@ def willing(state: State, lanes: list[Lane], digest: str) -> list[Lane]:
     return able or [lane for lane in state.lanes.values() if not lane.residency.holds(digest)]
 
 
-def expected(state: State) -> Iterator[str]:
-    """Stages of the models that the plan wants in memory before anybody asks."""
-    for name in state.plan.preload:
-        model = state.models.get(name)
-        if model is not None and model.serving is not None:
-            yield from model.serving.stages
-
-
 def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | None = None) -> Action | None:
     """Load it, or first evict for it; nothing where even evicting all that may go would not be enough."""
     stage = state.stages[digest]
@@ -156,47 +145,10 @@ def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | 
     return Evict(lane.name, chosen[0]) if chosen else None
 
 
-def behind(state: State, lane: Lane, digest: str) -> bool:
-    """Resource-preserving: a version that has to leave is not loaded again, and the next one not while it is on this
-    lane or somebody still walks it.
-    """
-    if digest in state.leaving:
-        return True
-    there = state.in_flight().union(lane.residency.resident)
-    for model in state.models.values():
-        if model.serving is not None and digest in model.serving.stages and not model.leaving.isdisjoint(there):
-            return True
-    return False
-
-
 def beside(state: State, digest: str) -> frozenset[str]:
     """Availability-preserving: what a pending version's load must not push out, since it serves until then."""
     models = [model for model in state.models.values() if model.pending and digest in model.pending.stages]
     return frozenset(kept for model in models if model.serving for kept in model.serving.stages)
-
-
-def victims(state: State, lane: Lane, level: int, entry: Entry | None) -> Iterator[str]:
-    """Stages that may go, the least missed first, within one level the least recently used."""
-    running = lane.running.stages if lane.running else ()
-    flying = state.in_flight()
-    for wanted_level in range(level + 1):
-        for digest in lane.residency.resident:
-            if digest not in running and level_of(state, digest, flying, entry) == wanted_level:
-                yield digest
-
-
-def level_of(state: State, digest: str, flying: set[str], entry: Entry | None) -> int:
-    """How much it would be missed. Beyond LATER: by a task that goes before the one that wants its place."""
-    queue = state.queues.get(digest)
-    if queue is not None:
-        return LATER if entry is not None and entry < queue[0] else LATER + 1
-    if digest in state.pending:
-        return LATER  # evicting one stage of a pending variant for another would never end
-    if state.plan.preload and digest in expected(state):
-        return LATER
-    if state.needed.get(digest):
-        return IDLE
-    return BACKGROUND if digest in state.needed or digest in flying else UNUSED
 
 
 def hopeless(state: State) -> bool:

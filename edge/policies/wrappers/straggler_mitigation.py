@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from edge.core.events import Action, Reply, Task, Time, WakeAt
 from edge.core.interfaces import About, Policy
-from edge.core.state import Open, State
+from edge.core.state import OpenRequest, State
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Straggle:
         return None
 
 
-def members_out(state: State, opened: Open) -> bool:
+def members_out(state: State, opened: OpenRequest) -> bool:
     """Is a task still out that no other task of the request has led to?"""
     running = [task for lane in state.lanes.values() if lane.running is not None for task in lane.running.tasks]
     mine = [task for task in running if opened.request.id in task.requests]

@@ -20,7 +20,7 @@ WOBBLE = 0.1  # frames in a window that a measured rate may be off
 
 
 @dataclass(slots=True)
-class Stream:
+class AdmittedStream:
     """One camera for one app. `admitted`: None while it is on trial."""
 
     name: str
@@ -66,7 +66,7 @@ class StreamAdmission:
         self.meter = RateMeter()
         self.traffic = Traffic()
         self.newcomers = Newcomers()
-        self.streams: dict[str, Stream] = {}  # in the order in which they came
+        self.streams: dict[str, AdmittedStream] = {}  # in the order in which they came
         self._judged_ns: Time = 0
 
     def order(self, task: Task) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ class StreamAdmission:
         model = next((task.model for task in opened.waiting.values()), request.app) if opened else request.app
         assert request.deadline_ns is not None
         window_ns = max(1, int((request.deadline_ns - request.arrived_ns) * self.share))
-        self.streams[name] = Stream(name, model, window_ns, now, now)
+        self.streams[name] = AdmittedStream(name, model, window_ns, now, now)
         if len(self.streams) > STREAMS_MAX:
             self._forget(next(iter(self.streams)))
 
@@ -119,7 +119,7 @@ class StreamAdmission:
                 stream.admitted = self._fits(state, [*inside, stream], now)
                 inside += [stream] if stream.admitted else []
 
-    def _fits(self, state: State, streams: Sequence[Stream], now: Time) -> bool:
+    def _fits(self, state: State, streams: Sequence[AdmittedStream], now: Time) -> bool:
         if not state.lanes:
             return False
         frames: dict[tuple[Time, str], int] = {}

@@ -29,7 +29,7 @@ class End(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class CameraPicture:
     jpeg: bytes
     truth: Truth | None = None
 
@@ -39,7 +39,7 @@ class Pictures(Protocol):
 
     live: bool
 
-    def at(self, index: int) -> Picture | None:
+    def at(self, index: int) -> CameraPicture | None:
         """The picture of tick `index` (0, 1, …; never backwards). None: unreadable, or none right now. Raises End."""
 
 
@@ -51,7 +51,7 @@ class Files:
     def __init__(self, names: Sequence[str], read: Callable[[str], bytes], loop: bool, first: int = 0) -> None:
         self.names, self.read, self.loop, self.first = names, read, loop, first
 
-    def at(self, index: int) -> Picture | None:
+    def at(self, index: int) -> CameraPicture | None:
         if index >= len(self.names) and not self.loop:
             raise End
         name = self.names[(self.first + index) % len(self.names)]
@@ -60,7 +60,7 @@ class Files:
         except (OSError, zipfile.BadZipFile):
             return None
         jpeg = content if PurePath(name).suffix.lower() in JPEG_SUFFIXES else _reencoded(content)
-        return Picture(jpeg, _label_of(name)) if jpeg else None
+        return CameraPicture(jpeg, _label_of(name)) if jpeg else None
 
 
 class Video:
@@ -74,12 +74,12 @@ class Video:
             raise UserError(f"cannot open {source} as a video; is the path or URL right, and is it a video?")
         self._tick = 0
 
-    def at(self, index: int) -> Picture | None:
+    def at(self, index: int) -> CameraPicture | None:
         while not self.live and self._tick < index and self._capture is not None and self._capture.grab():
             self._tick += 1
         self._tick += 1
         image = self._next()
-        return None if image is None else Picture(encoded(np.ascontiguousarray(image[:, :, ::-1])))
+        return None if image is None else CameraPicture(encoded(np.ascontiguousarray(image[:, :, ::-1])))
 
     def pass_over(self) -> bool:
         """Take the next picture of a live source and throw it away. False: there is none right now."""
@@ -109,7 +109,7 @@ class Video:
         return capture
 
 
-class Drawn:
+class GeneratedFrames:
     """A generator: `frame(index)`, or iteration, gives (RGB uint8 [h, w, 3], objects or truth table[, condition])."""
 
     live = False
@@ -117,10 +117,10 @@ class Drawn:
     def __init__(self, scene: Any) -> None:
         self._at = scene.frame if hasattr(scene, "frame") else _in_turn(iter(scene))
 
-    def at(self, index: int) -> Picture | None:
+    def at(self, index: int) -> CameraPicture | None:
         image, seen, *rest = self._at(index)
         truth = dict(seen) if isinstance(seen, Mapping) else {"objects": list(seen)}
-        return Picture(encoded(image), truth | ({"condition": rest[0]} if rest else {}))
+        return CameraPicture(encoded(image), truth | ({"condition": rest[0]} if rest else {}))
 
 
 def opened(
@@ -138,7 +138,7 @@ def opened(
     """
     path = Path(source).expanduser()
     if source in SHORT_NAMES or (":" in source and "://" not in source and not path.exists()):
-        return Drawn(_scene(SHORT_NAMES.get(source, source), {"camera": camera, "fps": fps, **options}))
+        return GeneratedFrames(_scene(SHORT_NAMES.get(source, source), {"camera": camera, "fps": fps, **options}))
     if "://" in source:
         return Video(source, loop)
     if not path.exists():

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge.sources.camera.frames import End, Picture, Pictures, Video
+from edge.sources.camera.frames import CameraPicture, End, Pictures, Video
 from edge.sources.mqtt.connection import Link
-from edge.sources.mqtt.outbox import Message
+from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.source import as_json
 
 FRAME_EXPIRY_S = 2  # an older frame is of no use: let it die in the broker
@@ -33,7 +33,7 @@ class Pace:
 
 
 @dataclass
-class Publisher:
+class CameraPublisher:
     """One camera. `published + failed` pictures were made, `skipped` ticks were late, `unreadable` gave no picture.
 
     `link` may be shared by several cameras. `truth_topic`: where the ground truth of each picture goes (QoS 1), if
@@ -83,14 +83,14 @@ class Publisher:
                 pass
         return stop.wait(max(0.0, until_s - time.monotonic()))
 
-    def _publish(self, picture: Picture | None) -> None:
+    def _publish(self, picture: CameraPicture | None) -> None:
         if picture is None:
             self.unreadable += 1
             return
         frame_time, seq = time.time(), self._seq
         self._seq += 1
         user = {"frame_time": f"{frame_time:.6f}", "seq": str(seq)}
-        frame = Message(
+        frame = OutgoingMessage(
             self.frame_topic,
             picture.jpeg,
             self.qos,
@@ -108,10 +108,10 @@ class Publisher:
             self._tell(self.truth_topic, {"camera": self.camera, "seq": seq, "frame_time": frame_time, **picture.truth})
 
     def _tell(self, topic: str, truth: dict[str, Any]) -> None:
-        self.link.publish(Message(topic, as_json(truth), qos=1, content_type="application/json"))
+        self.link.publish(OutgoingMessage(topic, as_json(truth), qos=1, content_type="application/json"))
 
 
-def publish_all(publishers: Sequence[Publisher], stop: threading.Event, duration_s: float | None = None) -> None:
+def publish_all(publishers: Sequence[CameraPublisher], stop: threading.Event, duration_s: float | None = None) -> None:
     """Several cameras at once, a thread each; returns when all of them have ended."""
     threads = [
         threading.Thread(target=one.run, args=(stop, duration_s), name=f"camera-{one.camera}", daemon=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge.answers.single import Single
 from edge.core.events import Event, Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Served
-from edge.core.interfaces import Answer, Moment
+from edge.core.interfaces import AnswerRule, Moment
 from edge.core.state import Model, State
 from porting.variant import Stage, Variant
 
@@ -56,7 +56,7 @@ class Catalogue:
     core knows other than by an event.
     """
 
-    def __init__(self, answers: MutableMapping[str, Answer]):
+    def __init__(self, answers: MutableMapping[str, AnswerRule]):
         self.answers = answers
         self.taken = {name for name, answer in answers.items() if answer != Single(name)}
         self.entries: Mapping[str, Entry] = {}
@@ -78,7 +78,7 @@ class Catalogue:
         self.entries = entries
 
     def _keep_answers(self, entries: Mapping[str, Entry], state: State) -> None:
-        wanted: dict[str, Answer] = {}
+        wanted: dict[str, AnswerRule] = {}
         for entry in entries.values():
             serving = next(iter(entry.versions))
             for name, version in entry.versions.items():

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from devices.interface import Array, TensorSpec
-from devices.oip import DATATYPES, Message, WireError, bytes_of, metadata_of, packed, parameters, unpacked
+from devices.oip import DATATYPES, WireError, WireMessage, bytes_of, metadata_of, packed, parameters, unpacked
+from edge.data.job import TensorInput
 from edge.data.picture import Picture
-from edge.runtime.lane import Given
 from edge.sources.http.catalogue import Version
 from porting.errors import UserError
 from porting.graph.edit import specs_of
@@ -50,11 +50,11 @@ class Specs:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class InferRequest:
     """`binary`: outputs that are wanted as bytes. `timeout_ns`: from the client, where it named one."""
 
     id: str | None
-    rows: tuple[tuple[Given, Picture | None], ...]
+    rows: tuple[tuple[TensorInput, Picture | None], ...]
     outputs: tuple[str, ...]
     binary: frozenset[str]
     timeout_ns: int | None
@@ -95,20 +95,20 @@ class Reader:
         images = tuple(spec for spec in self._graph(version.stages[0].graph)[0] if spec.name == first.name)
         return Specs(images, (), (*outputs, *features), pictures=True)
 
-    def question(self, body: bytes, json_bytes: int | None, specs: Specs) -> Question:
+    def question(self, body: bytes, json_bytes: int | None, specs: Specs) -> InferRequest:
         """Raises `Refused` with 400 for names, shapes, types and counts that do not fit."""
         try:
             head, tensors = unpacked(body, json_bytes, "inputs")
             outputs, binary = wanted(head, specs.outputs)
             timeout_ns = timeout_of(parameters(head))
             said = head.get("id")
-            return Question(
+            return InferRequest(
                 said if said is None else str(said), self._rows(tensors, specs), outputs, binary, timeout_ns
             )
         except WireError as error:
             raise Refused(400, str(error)) from None
 
-    def _rows(self, tensors: Mapping[str, Array], specs: Specs) -> tuple[tuple[Given, Picture | None], ...]:
+    def _rows(self, tensors: Mapping[str, Array], specs: Specs) -> tuple[tuple[TensorInput, Picture | None], ...]:
         known = [spec.name for spec in specs.inputs]
         if strange := sorted(set(tensors) ^ set(known)):
             what = "is missing" if strange[0] in known else "is no input"
@@ -116,14 +116,16 @@ class Reader:
         if specs.pictures and tensors[known[0]].dtype == object:
             pictures = [Picture(bytes(jpeg)) for jpeg in tensors[known[0]].flat]
             self._count({len(pictures)})
-            return tuple((Given(), picture) for picture in pictures)
+            return tuple((TensorInput(), picture) for picture in pictures)
         for spec in specs.rows:
             check(spec, [None, *spec.shape[1:]], tensors[spec.name])
         for spec in specs.shared:
             check(spec, spec.shape, tensors[spec.name])
         count = self._count({len(tensors[spec.name]) for spec in specs.rows})
         head = self._shared({spec.name: tensors[spec.name] for spec in specs.shared})
-        return tuple((Given({it.name: tensors[it.name][row] for it in specs.rows}, head), None) for row in range(count))
+        return tuple(
+            (TensorInput({it.name: tensors[it.name][row] for it in specs.rows}, head), None) for row in range(count)
+        )
 
     def _count(self, counts: set[int]) -> int:
         if len(counts) != 1 or not 1 <= (count := min(counts)) <= self.rows_max:
@@ -181,7 +183,7 @@ def timeout_of(given: Mapping[str, Any]) -> int | None:
     return timeout * 1000
 
 
-def answer(question: Question, name: str, version: str, tensors: Sequence[Mapping[str, Array]]) -> Message:
+def answer(question: InferRequest, name: str, version: str, tensors: Sequence[Mapping[str, Array]]) -> WireMessage:
     """The outputs of all rows."""
     outputs = {name: np.stack([row[name] for row in tensors]) for name in question.outputs}
     head = {"model_name": name, "model_version": version}

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from devices.oip import EXTENSIONS, LENGTH_HEADER
 from edge.core.events import Event, Reply, Time, Withdrawn
-from edge.data.tensor_request import Asked
-from edge.runtime.lane import Job
+from edge.data.job import TaskJob
+from edge.data.tensor_request import TensorRequest
 from edge.sources.http import protocol
 from edge.sources.http.catalogue import Catalogue, Entry, Version
-from edge.sources.http.protocol import Question, Refused, Specs
+from edge.sources.http.protocol import InferRequest, Refused, Specs
 from edge.sources.mqtt.settings import HttpSettings
 from porting.errors import UserError
 from porting.repository.repository import Repository
@@ -43,11 +43,11 @@ class Rows:
     def __init__(self, count: int, on_told: Callable[[], None]):
         self.loop = asyncio.get_running_loop()
         self.over: asyncio.Future[Reply | None] = self.loop.create_future()  # the first row without an answer
-        self.jobs: list[Job | None] = [None] * count
+        self.jobs: list[TaskJob | None] = [None] * count
         self.on_told = on_told
         self.left = count
 
-    def told(self, at: int, reply: Reply, jobs: Sequence[Job]) -> None:
+    def told(self, at: int, reply: Reply, jobs: Sequence[TaskJob]) -> None:
         self.on_told()
         self.left -= 1
         if reply.outcome == "ok":
@@ -61,12 +61,12 @@ class Rows:
             self.over.set_result(bad)
 
 
-class World(Protocol):
+class TensorInbox(Protocol):
     """What it needs of the live world; all of it from any thread."""
 
     draining: bool
 
-    def ask(self, asked: Asked) -> bool: ...
+    def ask(self, asked: TensorRequest) -> bool: ...
     def post(self, event: Event | BaseException) -> None: ...
     def call(self, word: Callable[[], None]) -> None: ...
 
@@ -78,7 +78,7 @@ class HttpSource:
     """
 
     def __init__(
-        self, settings: HttpSettings, repository: Repository, catalogue: Catalogue, world: World, limits: Limits
+        self, settings: HttpSettings, repository: Repository, catalogue: Catalogue, world: TensorInbox, limits: Limits
     ):
         self.settings, self.catalogue, self.world, self.limits = settings, catalogue, world, limits
         self.begun = False
@@ -226,8 +226,8 @@ class HttpSource:
         return bytes(body), None if length is None else int(length)
 
     async def _answered(
-        self, request: "Request", entry: Entry, version: Version, question: Question, arrived_ns: Time
-    ) -> list[Job]:
+        self, request: "Request", entry: Entry, version: Version, question: InferRequest, arrived_ns: Time
+    ) -> list[TaskJob]:
         """The job of each row. Raises `Refused`; then, or where the client is gone, rows that wait are withdrawn."""
         self._enter(len(question.rows))
         rows = Rows(len(question.rows), self._leave)
@@ -250,15 +250,17 @@ class HttpSource:
             self.world.call(partial(self._withdraw, each))  # behind the row itself, so that it has its id
         raise Refused(STATUS.get(bad.outcome, 503), f"{bad.outcome}: {bad.detail or 'dropped by the scheduler'}")
 
-    def _withdraw(self, row: Asked) -> None:
+    def _withdraw(self, row: TensorRequest) -> None:
         """On the loop thread. Nothing happens where it runs or is over."""
         self.world.post(Withdrawn(row.request_id, "withdrawn"))
 
-    def _asked(self, entry: Entry, version: Version, question: Question, arrived_ns: Time, rows: Rows) -> list[Asked]:
+    def _asked(
+        self, entry: Entry, version: Version, question: InferRequest, arrived_ns: Time, rows: Rows
+    ) -> list[TensorRequest]:
         slo_ms, priority = self.limits.get(entry.name, (self.settings.slo_ms, 0))
         deadline_ns = arrived_ns + (question.timeout_ns or round(slo_ms * 1e6))
         return [
-            Asked(
+            TensorRequest(
                 version.app, entry.stream, arrived_ns, deadline_ns,
                 lambda reply, jobs, at=at: rows.told(at, reply, jobs), given, picture, priority,  # type: ignore[misc]
             )

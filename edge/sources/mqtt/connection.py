@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.sources.mqtt import socket_options
 from edge.sources.mqtt.counters import Counters
-from edge.sources.mqtt.outbox import Message, Outbox
+from edge.sources.mqtt.outbox import Outbox, OutgoingMessage
 from edge.sources.mqtt.reconnect import Attempts
 from edge.sources.mqtt.settings import MqttSettings
 from edge.sources.mqtt.socket_options import V5, V311
@@ -53,9 +53,9 @@ class Link:
         *,
         subscriptions: Sequence[str] = (),
         on_message: Callable[[paho.MQTTMessage], None] | None = None,
-        births: Sequence[Message] = (),
-        will: Message | None = None,
-        farewell: Message | None = None,
+        births: Sequence[OutgoingMessage] = (),
+        will: OutgoingMessage | None = None,
+        farewell: OutgoingMessage | None = None,
         packet_bytes_max: int | None = None,
         counters: Counters | None = None,
         say: Callable[[str], None] = log.warning,
@@ -67,7 +67,9 @@ class Link:
         self._births, self._will, self._farewell = tuple(births), will, farewell
         self._packet_bytes_max = packet_bytes_max
         self._say = say
-        self._retained: dict[str, Message] = {}  # the last one of each topic: a broker that restarts has forgotten them
+        self._retained: dict[
+            str, OutgoingMessage
+        ] = {}  # the last one of each topic: a broker that restarts has forgotten them
         self._takeovers = Takeovers()
         self._attempts = Attempts(settings.protocol, settings.reconnect_max_s)
         self._ready, self._closing = threading.Event(), threading.Event()
@@ -109,7 +111,7 @@ class Link:
     def wait_connected(self, timeout_s: float) -> bool:
         return self._ready.wait(timeout_s)
 
-    def publish(self, message: Message) -> bool:
+    def publish(self, message: OutgoingMessage) -> bool:
         """Hand a message over without waiting. False: dropped, and counted with the reason.
 
         While there is no connection QoS 0 is dropped, QoS 1 waits within the bound, and of retained messages the last

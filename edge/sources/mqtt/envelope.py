@@ -32,7 +32,7 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LabelAnswer:
     """An operator's answer to a question for a label. `label` None: cannot be told."""
 
     id: str
@@ -64,7 +64,7 @@ def sealed(payload: bytes, properties: Mapping[str, str]) -> bytes:
     return json.dumps({**said, "encoding": "jpeg", "data": base64.b64encode(payload).decode()}).encode()
 
 
-def answered(payload: bytes) -> Answer | None:
+def answered(payload: bytes) -> LabelAnswer | None:
     """The answer in `payload` (`{"id", "label"}`), None when it is none."""
     try:
         table = json.loads(payload)
@@ -73,7 +73,7 @@ def answered(payload: bytes) -> Answer | None:
     if not isinstance(table, dict) or not isinstance(table.get("id"), str | int):
         return None
     label = table.get("label")
-    return Answer(str(table["id"]), label) if label is None or isinstance(label, str) else None
+    return LabelAnswer(str(table["id"]), label) if label is None or isinstance(label, str) else None
 
 
 def _unwrapped(payload: bytes) -> tuple[bytes, dict[str, str]]:

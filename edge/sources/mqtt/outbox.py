@@ -9,7 +9,7 @@ OVERHEAD_BYTES = 256  # of a packet and its bookkeeping; keeps many tiny message
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class OutgoingMessage:
     """One message to publish. `user`: metadata (MQTT 5 user properties); `wrap`: as a JSON envelope on 3.1.1."""
 
     topic: str
@@ -32,7 +32,7 @@ class Outbox:
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._waiting: deque[Message] = deque()
+        self._waiting: deque[OutgoingMessage] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Outbox:
     def bytes(self) -> int:
         return self._bytes
 
-    def put(self, message: Message, *, first: bool = False) -> bool:
+    def put(self, message: OutgoingMessage, *, first: bool = False) -> bool:
         """False, and nothing changed, when the message does not fit any more."""
         with self._lock:
             if self._bytes + message.bytes > self.bytes_max:
@@ -51,16 +51,16 @@ class Outbox:
             (self._waiting.appendleft if first else self._waiting.append)(message)
             return True
 
-    def take(self) -> Message | None:
+    def take(self) -> OutgoingMessage | None:
         """The next one. Its bytes count until it is given to `release` or `back`."""
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
-    def release(self, message: Message) -> None:
+    def release(self, message: OutgoingMessage) -> None:
         with self._lock:
             self._bytes -= message.bytes
 
-    def back(self, messages: Iterable[Message]) -> None:
+    def back(self, messages: Iterable[OutgoingMessage]) -> None:
         """Taken, but not delivered: first again, in the order given."""
         with self._lock:
             self._waiting.extendleft(reversed(list(messages)))

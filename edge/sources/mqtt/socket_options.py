@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.sources.mqtt.envelope import sealed
-from edge.sources.mqtt.outbox import Message
+from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.settings import MqttSettings
 from porting.errors import UserError
 
@@ -22,7 +22,7 @@ CONNECT_S = 2.0  # for the TCP connection
 NO_RETAINED = 2  # retained frames are stale by nature: the broker need not send them
 
 
-def fresh_client(settings: MqttSettings, protocol: MQTTProtocolVersion, will: Message | None) -> paho.Client:
+def fresh_client(settings: MqttSettings, protocol: MQTTProtocolVersion, will: OutgoingMessage | None) -> paho.Client:
     """A client that has not connected yet. UserError when the TLS files cannot be used."""
     client = paho.Client(CallbackAPIVersion.VERSION2, settings.name, protocol=protocol)
     client.connect_timeout = CONNECT_S
@@ -71,7 +71,7 @@ def subscribe(client: paho.Client, topics: Sequence[str], qos: int) -> None:
         client.subscribe([(topic, qos) for topic in topics])
 
 
-def send(client: paho.Client, message: Message) -> paho.MQTTMessageInfo:
+def send(client: paho.Client, message: OutgoingMessage) -> paho.MQTTMessageInfo:
     """Metadata as user properties; where there are none, in a JSON envelope if the message allows it, else left out."""
     if client.protocol != V5:
         payload = sealed(message.payload, message.user) if message.wrap else message.payload

@@ -11,11 +11,9 @@ import paho.mqtt.client as paho
 from edge.data.frame import Frame
 from edge.sources.mqtt.connection import Link
 from edge.sources.mqtt.counters import Counters
-from edge.sources.mqtt.envelope import Answer, BadEnvelope, answered, opened
-from edge.sources.mqtt.outbox import Message
+from edge.sources.mqtt.envelope import BadEnvelope, LabelAnswer, answered, opened
+from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.settings import MqttSettings
-
-__all__ = ["Answer", "Frame", "MqttSettings", "MqttSource"]
 
 ANSWER_BYTES_MAX = 65_536
 CAMERAS_MAX = 1_024  # whose sequence numbers are remembered
@@ -64,7 +62,7 @@ class MqttSource:
         self,
         settings: MqttSettings,
         on_frame: Callable[[Frame], bool],
-        on_answer: Callable[[Answer], None] | None = None,
+        on_answer: Callable[[LabelAnswer], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         *,
         wall: Callable[[], float] = time.time,
@@ -80,9 +78,9 @@ class MqttSource:
             settings,
             subscriptions=(topics.all_frames, *((topics.label_answer,) if on_answer else ())),
             on_message=self._take,
-            births=(Message(topics.available, b"online", qos=1, retain=True),),
-            will=Message(topics.available, b"offline", qos=1, retain=True),
-            farewell=Message(topics.available, b"stopped", qos=1, retain=True),
+            births=(OutgoingMessage(topics.available, b"online", qos=1, retain=True),),
+            will=OutgoingMessage(topics.available, b"offline", qos=1, retain=True),
+            farewell=OutgoingMessage(topics.available, b"stopped", qos=1, retain=True),
             # The envelope is a third larger than its frame; a packet beyond that the broker may keep to itself.
             packet_bytes_max=settings.frame_bytes_max * 4 // 3 + 65_536,
             counters=self._counters,
@@ -119,7 +117,7 @@ class MqttSource:
         user = {"traceparent": traceparent} if traceparent else {}
         topic = self.topics.result(camera, app)
         return self.link.publish(
-            Message(topic, as_json({**result, **user}), user=user, content_type="application/json")
+            OutgoingMessage(topic, as_json({**result, **user}), user=user, content_type="application/json")
         )
 
     def publish(
@@ -134,13 +132,13 @@ class MqttSource:
             else as_json(payload)
         )
         kind = "application/json" if isinstance(payload, Mapping) else None
-        return self.link.publish(Message(self.topics.under(topic_suffix), body, qos, retain, content_type=kind))
+        return self.link.publish(OutgoingMessage(self.topics.under(topic_suffix), body, qos, retain, content_type=kind))
 
     def ask_label(self, id: str, model: str, jpeg: bytes, about: Mapping[str, str] = {}) -> bool:
         """Ask the operators what `jpeg` shows; `on_answer` gets the answer with the same id. `about`: camera, seq, …"""
         user = {"id": id, "model": model, **about}
         return self.link.publish(
-            Message(
+            OutgoingMessage(
                 self.topics.label_request,
                 jpeg,
                 qos=1,

@@ -6,7 +6,7 @@ import paho.mqtt.client as paho
 
 from edge.sources.mqtt import socket_options
 from edge.sources.mqtt.counters import Counters
-from edge.sources.mqtt.outbox import OVERHEAD_BYTES, Message, Outbox
+from edge.sources.mqtt.outbox import OVERHEAD_BYTES, Outbox, OutgoingMessage
 
 INFLIGHT = 20  # QoS > 0 messages on their way at once
 
@@ -17,7 +17,7 @@ class Feeder:
     def __init__(self, outbox: Outbox, counters: Counters, report: Callable[[str], None]) -> None:
         self.packet_bytes_max: int | None = None  # what the broker takes, where it says so
         self._outbox, self._counters, self._report = outbox, counters, report
-        self._in_hand: dict[int, Message] = {}  # given to the client, not yet written (QoS 0) or acknowledged
+        self._in_hand: dict[int, OutgoingMessage] = {}  # given to the client, not yet written (QoS 0) or acknowledged
 
     @property
     def empty(self) -> bool:
@@ -60,6 +60,6 @@ class Feeder:
         if lost:
             self._counters.add("dropped_disconnected", lost)
 
-    def _delivered(self, message: Message) -> None:
+    def _delivered(self, message: OutgoingMessage) -> None:
         self._outbox.release(message)
         self._counters.add("sent")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drift.detection.monitor import Alarm
-from drift.repair.deployed import Head, Incumbent
+from drift.repair.deployed import DeployedModel, LinearHead
 from drift.repair.prior_reweighting import PriorReweighting
 from drift.repair.recall_variant import Recall
 from drift.repair.response import Situation
@@ -18,7 +18,7 @@ NEW = np.array([0.75, 0.2, 0.05])
 
 def bayes(mix):
     """The head that tells unit Gaussians around MEANS apart where the classes come in this mix."""
-    return Head(MEANS.astype(np.float32), (np.log(mix) - (MEANS**2).sum(axis=1) / 2).astype(np.float32))
+    return LinearHead(MEANS.astype(np.float32), (np.log(mix) - (MEANS**2).sum(axis=1) / 2).astype(np.float32))
 
 
 def features_of(mix, count=3000):
@@ -61,14 +61,14 @@ def repaired(incumbent, mix, response=None, stored=()):
 
 
 def test_the_new_mix_is_found():
-    after = repaired(Incumbent("fp32", b"", bayes(OLD)), NEW)
+    after = repaired(DeployedModel("fp32", b"", bayes(OLD)), NEW)
     assert after.prior == pytest.approx(NEW, abs=0.03)
     assert after.head.bias - bayes(NEW).bias == pytest.approx((after.head.bias - bayes(NEW).bias).mean(), abs=0.15)
 
 
 @pytest.mark.parametrize("mix", [NEW, OLD, NEW[::-1]])
 def test_a_second_repair_does_not_count_the_first_shift_again(mix):
-    once = repaired(Incumbent("fp32", b"", bayes(OLD)), NEW)
+    once = repaired(DeployedModel("fp32", b"", bayes(OLD)), NEW)
     twice = repaired(once, mix)
     assert twice.prior == pytest.approx(mix, abs=0.03)
     offset = twice.head.bias - bayes(mix).bias
@@ -76,7 +76,7 @@ def test_a_second_repair_does_not_count_the_first_shift_again(mix):
 
 
 def test_a_variant_that_is_recalled_brings_its_mix_along():
-    first = Incumbent("fp32", b"", bayes(OLD))
+    first = DeployedModel("fp32", b"", bayes(OLD))
     moved = repaired(first, NEW)
     back = repaired(moved, OLD, Recall(), stored=[first])
     assert np.array_equal(back.head.bias, first.head.bias)

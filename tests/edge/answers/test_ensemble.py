@@ -6,8 +6,8 @@ import pytest
 
 from edge.answers.ensemble import Ensemble
 from edge.core.events import Request
-from edge.core.interfaces import Verdict, Vote
-from edge.core.state import Open
+from edge.core.interfaces import EnsembleVerdict, Vote
+from edge.core.state import OpenRequest
 
 MEMBERS = ("m/a", "m/b", "m/c", "m/d")
 REQUEST = Request(1, "m", "gate", 0, 100)
@@ -30,7 +30,7 @@ def votes(*labels: str, score: float = 1.0) -> list[Vote]:
 def test_the_majority_says_what_it_is_and_those_who_are_missing_make_it_less_sure(
     labels: Sequence[str], label: str, confidence: float
 ) -> None:
-    assert Ensemble(members=MEMBERS).combine(REQUEST, votes(*labels)) == Verdict(label, confidence)
+    assert Ensemble(members=MEMBERS).combine(REQUEST, votes(*labels)) == EnsembleVerdict(label, confidence)
 
 
 def test_of_equal_numbers_the_surer_ones_are_believed() -> None:
@@ -41,18 +41,20 @@ def test_of_equal_numbers_the_surer_ones_are_believed() -> None:
 @pytest.mark.parametrize(("sure_min", "label"), [(0.5, "cat"), (0.51, "thing")])
 def test_without_agreement_the_app_has_a_word_for_it(sure_min: float, label: str) -> None:
     answer = Ensemble(members=MEMBERS, sure_min=sure_min, default="thing")
-    assert answer.combine(REQUEST, votes("cat", "cat", "dog", "cow")) == Verdict(label, 0.5)
+    assert answer.combine(REQUEST, votes("cat", "cat", "dog", "cow")) == EnsembleVerdict(label, 0.5)
 
 
 def test_scores_are_averaged_and_whoever_does_not_come_says_what_it_usually_says() -> None:
     answer = Ensemble(members=("m/a", "m/b"), scores=True)
     often = [Vote("m/a", "cat", 0.6, {"cat": 0.6, "dog": 0.4}), Vote("m/b", "dog", 0.9, {"cat": 0.1, "dog": 0.9})]
-    assert answer.combine(REQUEST, often) == Verdict("dog", 0.5)
-    assert answer.combine(REQUEST, often[:1]) == Verdict("dog", 0.0)  # b's mean speaks for b, but agrees with nobody
+    assert answer.combine(REQUEST, often) == EnsembleVerdict("dog", 0.5)
+    assert answer.combine(REQUEST, often[:1]) == EnsembleVerdict(
+        "dog", 0.0
+    )  # b's mean speaks for b, but agrees with nobody
     sure = [Vote("m/a", "cat", 1.0, {"cat": 1.0})]
-    assert answer.combine(REQUEST, sure) == Verdict("cat", 0.5)  # 1.0 + 0.1 against 0.9
+    assert answer.combine(REQUEST, sure) == EnsembleVerdict("cat", 0.5)  # 1.0 + 0.1 against 0.9
     alone = Ensemble(members=("m/a", "m/b"), scores=True)
-    assert alone.combine(REQUEST, often[:1]) == Verdict("cat", 0.5)  # nothing is known of b
+    assert alone.combine(REQUEST, often[:1]) == EnsembleVerdict("cat", 0.5)  # nothing is known of b
 
 
 def test_running_means_follow_what_was_said() -> None:
@@ -78,6 +80,6 @@ def test_all_members_are_opened_each_under_its_number() -> None:
 
 
 def test_whatever_has_come_is_a_partial_answer_in_the_order_of_opening() -> None:
-    opened = Open(REQUEST, tasks=[4, 5, 6], finished=[6, 4])
+    opened = OpenRequest(REQUEST, tasks=[4, 5, 6], finished=[6, 4])
     assert Ensemble(members=MEMBERS).partial(opened) == [4, 6]
-    assert Ensemble(members=MEMBERS).partial(Open(REQUEST, tasks=[4, 5, 6])) == []
+    assert Ensemble(members=MEMBERS).partial(OpenRequest(REQUEST, tasks=[4, 5, 6])) == []

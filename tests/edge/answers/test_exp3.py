@@ -8,7 +8,7 @@ import pytest
 from edge.answers.exp3 import Exp3, draw
 from edge.answers.exp4 import Exp4
 from edge.core.events import Event, Feedback, Reply, Request, Served
-from edge.core.hashing import chance
+from edge.core.hashing import hash_uniform
 from edge.core.interfaces import Moment, Vote
 from edge.core.state import State
 from edge.estimators.table import Table
@@ -38,7 +38,7 @@ def test_at_first_all_are_asked_alike_and_the_same_request_the_same_way() -> Non
     assert all(900 < counts[arm] < 1100 for arm in ARMS)
     again = Counter(asked(Exp3(members=ARMS, seed=3), ask(number)) for number in range(3000))
     assert again == counts
-    assert asked(Exp3(members=ARMS, seed=4), ask(1)) == draw(dict.fromkeys(ARMS, 1 / 3), chance(4, "exp3", 1))[0]
+    assert asked(Exp3(members=ARMS, seed=4), ask(1)) == draw(dict.fromkeys(ARMS, 1 / 3), hash_uniform(4, "exp3", 1))[0]
 
 
 def test_a_loss_counts_by_the_chance_at_the_draw_not_by_that_of_today() -> None:
@@ -145,7 +145,7 @@ def played(answer: Exp3, chances: list[dict[str, float]]) -> float:
     total = 0.0
     for number, erring in enumerate(chances):
         arm = asked(answer, ask(number))
-        loss = float(chance(7, "errs", number, arm) < erring[arm])
+        loss = float(hash_uniform(7, "errs", number, arm) < erring[arm])
         total += loss
         tell(answer, Feedback(number, {arm: loss}))
     return total / len(chances)

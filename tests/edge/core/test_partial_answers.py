@@ -9,7 +9,7 @@ import pytest
 
 from edge.core.events import Failed, LaneDown, Reply, Request, Run, StepResult, Task
 from edge.core.interfaces import Opening, Progress
-from edge.core.state import Open
+from edge.core.state import OpenRequest
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
 from evaluation.synthetic import served, stage
@@ -33,10 +33,10 @@ class AtLeast:
     def opened(self, request: Request) -> Sequence[Opening]:
         return [Opening(model, item=at) for at, model in enumerate(self.named)]
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         return Progress(answered=() if opened.unfinished else (opened.request.id,))
 
-    def partial(self, opened: Open) -> Sequence[int]:
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
         came = [task_id for task_id in opened.tasks if task_id in opened.finished]
         return came if len(came) >= self.needed else ()
 

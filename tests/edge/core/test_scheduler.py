@@ -34,8 +34,8 @@ from edge.core.events import (
 from edge.core.interfaces import Moment, Opening, Progress
 from edge.core.loop import run
 from edge.core.scheduler import GRACE_NS, STOPPING_NS, Scheduler
-from edge.core.simulation import Virtual
-from edge.core.state import Open, State
+from edge.core.simulation import SimulatedWorld
+from edge.core.state import OpenRequest, State
 from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
@@ -325,7 +325,7 @@ def test_nothing_is_woken_for_where_nothing_runs(core: Build) -> None:
 def test_a_simulated_run_that_would_never_end_is_stopped() -> None:
     endless = served("endless", stage("endless", 10**9))
     cameras = [Request(1, "endless", "camera", 100 * MS, 10**18)]
-    world = Virtual(1, cameras, [LaneUp("cpu0", "cpu", 10**6)], [endless])
+    world = SimulatedWorld(1, cameras, [LaneUp("cpu0", "cpu", 10**6)], [endless])
     scheduler = Scheduler(State(Table()), complete(EarliestDeadlineFirst()), {})
     moments: list[Moment] = []
 
@@ -436,10 +436,10 @@ class Soft:
     def opened(self, request: Request) -> tuple[Opening, ...]:
         return (Opening("detector"),)
 
-    def finished(self, opened: Open, task: Task, result: StepResult) -> Progress:
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         return Progress(openings=(Opening("absent", task.id),))
 
-    def partial(self, opened: Open) -> list[int]:
+    def partial(self, opened: OpenRequest) -> list[int]:
         return [task for task in opened.tasks if task in opened.finished]
 
 

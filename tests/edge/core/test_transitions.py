@@ -13,7 +13,7 @@ from edge.core.events import Evict, LaneUp, Load, Loaded, LoadFailed, Request, S
 from edge.core.interfaces import Moment
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Faults, Virtual
+from edge.core.simulation import Faults, SimulatedWorld
 from edge.core.state import Lane, State
 from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
@@ -216,14 +216,16 @@ class Witness:
         return ()
 
 
-def played(transition: Any, seed: int, faults: Faults, memory: int, lanes: int = 1) -> tuple[Witness, Virtual, State]:
+def played(
+    transition: Any, seed: int, faults: Faults, memory: int, lanes: int = 1
+) -> tuple[Witness, SimulatedWorld, State]:
     """A camera, work without a deadline among it, and promotions in between, to any of the four versions."""
     asked = [
         Request(number, "vehicles", "camera", number * 17 * MS, None if number % 7 == 0 else number * 17 * MS + 60 * MS)
         for number in range(1, 120)
     ]
     ups = [LaneUp(f"sim{number}", "simulated", memory) for number in range(lanes)]
-    world = Virtual(seed, asked, ups, [OLD], faults=faults, promotions=VERSIONS[1:] + VERSIONS[:1])
+    world = SimulatedWorld(seed, asked, ups, [OLD], faults=faults, promotions=VERSIONS[1:] + VERSIONS[:1])
     state = State(Table(), transition=transition)
     witness = Witness(transition)
     run(Scheduler(state, complete(EarliestDeadlineFirst(), keep=0), {}), world, (witness,))

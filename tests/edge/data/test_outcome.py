@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from edge.core.events import Reply, Request
 from edge.data.frame import Frame
-from edge.data.outcome import Found, Outcome, read
+from edge.data.job import InFlightRequest, TaskJob
+from edge.data.outcome import DetectedObject, TaskOutcome, read
 from edge.data.picture import Picture, crop
 from edge.data.result import message
-from edge.runtime.lane import Job
-from edge.runtime.world import Open
 from porting.errors import BadImage
 from porting.variant import InputSpec, OutputSpec, Variant
 from tests.edge.daemon_builder import jpeg, picture
@@ -133,7 +132,7 @@ def test_children_always_count_the_crops(things):
 
 
 def asked(jobs, reply_tasks, now_ns=60 * MS):
-    opened = Open(
+    opened = InFlightRequest(
         Request(7, "junction", "gate", 10 * MS, 110 * MS), Frame("gate", b"", 10 * MS, 101.0, 100.5, 3), Picture(b"x")
     )
     opened.jobs.update(jobs)
@@ -141,17 +140,20 @@ def asked(jobs, reply_tasks, now_ns=60 * MS):
 
 
 def job(model, variant="fp32", found=(), parent=None, item=0, infer_ns=0):
-    made = Job(model, Variant(model, variant, ()), parent=parent, item=item, outcome=Outcome(list(found)))
+    made = TaskJob(model, Variant(model, variant, ()), parent=parent, item=item, outcome=TaskOutcome(list(found)))
     made.infer_ns = infer_ns
     return made
 
 
 def test_a_classifiers_word_goes_to_the_object_it_looked_at():
-    boxes = [Found("vehicle", "vehicle", 0.9, (0, 0, 1, 1)), Found("vehicle", "vehicle", 0.8, (2, 2, 3, 3))]
+    boxes = [
+        DetectedObject("vehicle", "vehicle", 0.9, (0, 0, 1, 1)),
+        DetectedObject("vehicle", "vehicle", 0.8, (2, 2, 3, 3)),
+    ]
     jobs = {
-        1: job("cells", found=[*boxes, Found("person", "person", 0.7, (4, 4, 5, 5))]),
-        2: job("vehicles", "head-2", [Found("vehicles", "bus", 0.95)], parent=1, item=1),
-        3: job("persons", found=[Found("persons", "sitting", 0.6)], parent=1, item=2),
+        1: job("cells", found=[*boxes, DetectedObject("person", "person", 0.7, (4, 4, 5, 5))]),
+        2: job("vehicles", "head-2", [DetectedObject("vehicles", "bus", 0.95)], parent=1, item=1),
+        3: job("persons", found=[DetectedObject("persons", "sitting", 0.6)], parent=1, item=2),
     }
     table = asked(jobs, (1, 2, 3))
     assert [(thing["kind"], thing["label"], thing["score"]) for thing in table["objects"]] == [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.core.state import Estimator
-from edge.estimators.affine import Affine, Line
+from edge.estimators.affine import Affine, RecursiveLine
 from edge.estimators.mean_std import MeanStd
 from edge.estimators.ridge import Ridge
 from edge.estimators.rolling import WINDOWS_MAX, Rolling
@@ -243,7 +243,7 @@ def test_one_batch_size_moves_the_others_along() -> None:
 
 
 def test_a_line_stays_where_nothing_new_is_seen() -> None:
-    line = Line.at_profile(2.0)
+    line = RecursiveLine.at_profile(2.0)
     for _ in range(5_000):
         line.follow(1.0, 1.0, 0.98)
     for _ in range(5_000):

@@ -10,7 +10,7 @@ from edge.core.events import Arrived, LaneUp, Request
 from edge.core.interfaces import Moment
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.core.state import State
 from edge.estimators.table import Table
 from edge.meters.arrival_rate import RateMeter
@@ -18,7 +18,7 @@ from edge.meters.traffic import APPS_MAX, Traffic
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
 from evaluation.scenario import Scenario, affine, play
-from evaluation.synthetic import ANSWERS, FINDS, MS, cameras, models
+from evaluation.synthetic import ANSWERS, DETECTIONS, MS, cameras, models
 
 SECOND = 1000 * MS
 TIMES = st.lists(st.integers(0, 20 * SECOND), max_size=60).map(sorted)
@@ -126,7 +126,7 @@ def test_dropped_requests_are_asked_for_all_the_same() -> None:
 def test_a_cascade_is_learnt_from_what_its_answers_lead_to() -> None:
     watcher = Watcher()
     arrivals = cameras(1, 400, background=0.1)
-    world = Virtual(1, arrivals, [LaneUp("sim0", "simulated", 20_000)], models(), FINDS)
+    world = SimulatedWorld(1, arrivals, [LaneUp("sim0", "simulated", 20_000)], models(), DETECTIONS)
     run(Scheduler(State(Table()), complete(EarliestDeadlineFirst()), ANSWERS), world, (watcher,))
     traffic = watcher.traffic
     assert traffic.roots() == ["detector"]

@@ -13,11 +13,12 @@ from edge.core.events import Failed, Finished, LaneDown, Loaded, LoadFailed, Rep
 from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.data.frame import Frame
+from edge.data.job import InFlightRequest
 from edge.estimators.table import Table
 from edge.observers.metrics import STREAMS_MAX, Metrics, quantiles_ms, shares, slo
 from edge.observers.results import Results
 from edge.observers.stats import Stats, with_network_drops
-from edge.runtime.world import OTHERS, Open
+from edge.runtime.world import OTHERS
 from tests.edge.daemon_builder import add_up
 
 MS = 1_000_000
@@ -26,7 +27,7 @@ OUTCOMES = ("ok", "late", "superseded", "failed", "refused", "stopped")
 
 def opened(number, camera="gate", arrived_ns=0, deadline_ns=100 * MS):
     frame = Frame(camera, b"", arrived_ns, 0.0, 0.0)
-    return Open(Request(number, "app", camera, arrived_ns, deadline_ns), frame)
+    return InFlightRequest(Request(number, "app", camera, arrived_ns, deadline_ns), frame)
 
 
 def answered(metrics, number, outcome="ok", at_ns=MS, camera="gate", detail=""):
@@ -73,7 +74,7 @@ def test_a_frame_that_is_answered_too_late_was_answered_but_did_not_meet_its_tim
 
 def test_background_work_is_in_no_book():
     metrics = Metrics()
-    metrics.replied(Open(Request(1, "teacher", "background", 0)), Reply(1, "refused"), 1)
+    metrics.replied(InFlightRequest(Request(1, "teacher", "background", 0)), Reply(1, "refused"), 1)
     assert metrics.snapshot(0)["frames"] == {"in": 0, "answered": 0, "dropped": {}, "waiting": 0}
     assert metrics.snapshot(0)["slo"]["attainment"] is None
 

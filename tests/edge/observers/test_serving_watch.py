@@ -7,7 +7,7 @@ from edge.core.interfaces import Moment
 from edge.core.state import Model, State
 from edge.estimators.table import Table
 from edge.observers.journal import Journal
-from edge.observers.serving_watch import PERIOD_NS, Watch, served
+from edge.observers.serving_watch import PERIOD_NS, ServingWatch, served
 from porting.errors import UserError
 from porting.repository.repository import Repository
 from tests.edge.daemon_builder import swapped
@@ -18,7 +18,7 @@ class Eye:
 
     def __init__(self, repository, *models):
         self.troubles, self.now = [], 0
-        self.watch = Watch(repository, models, "cpu", lambda model, why: self.troubles.append((model, why)))
+        self.watch = ServingWatch(repository, models, "cpu", lambda model, why: self.troubles.append((model, why)))
 
     def look(self, after_ns=PERIOD_NS, event=None, **models):
         self.now += after_ns

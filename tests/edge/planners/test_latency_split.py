@@ -11,14 +11,14 @@ from edge.core.events import LaneUp, Planned
 from edge.core.interfaces import Moment
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.core.state import State
 from edge.estimators.table import Table
 from edge.planners.blocks.duty_cycles import Session
 from edge.planners.latency_split import IMPOSSIBLE, LatencySplit, Pipeline, costs, parts, solve
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
-from evaluation.synthetic import ANSWERS, FINDS, MS, cameras, models
+from evaluation.synthetic import ANSWERS, DETECTIONS, MS, cameras, models
 
 COSTS = st.lists(st.floats(0, 10), min_size=7, max_size=7).map(lambda drawn: sorted(drawn, reverse=True))
 
@@ -89,7 +89,7 @@ def test_a_batch_may_take_half_of_the_time_and_larger_ones_are_cheaper() -> None
 
 def test_budgets_are_learnt_from_what_the_detector_finds() -> None:
     split = LatencySplit()
-    world = Virtual(1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models(), FINDS)
+    world = SimulatedWorld(1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models(), DETECTIONS)
     state = State(Table())
     run(Scheduler(state, complete(EarliestDeadlineFirst()), ANSWERS), world, (split,))
     budgets = state.plan.budgets_ns
@@ -107,6 +107,6 @@ def test_apps_of_one_model_have_no_budgets() -> None:
             planned.extend([moment.event] if isinstance(moment.event, Planned) else [])
             return ()
 
-    world = Virtual(1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models())
+    world = SimulatedWorld(1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models())
     run(Scheduler(State(Table()), complete(EarliestDeadlineFirst()), ANSWERS), world, (split, Listens()))
     assert planned == []

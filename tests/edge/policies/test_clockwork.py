@@ -11,7 +11,7 @@ from edge.core.events import Evict, LaneUp, Load, Loaded, Request, Run, Served, 
 from edge.core.loop import run
 from edge.core.residency import Residency
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.core.state import Lane, State
 from edge.estimators.table import Table
 from edge.policies.blocks.demand_loading import demand, load, unmet_demands
@@ -132,7 +132,7 @@ def test_a_late_order_comes_back_and_nothing_is_lost(core: Build) -> None:
     assert [box.outcome(request) for request in requests] == ["ok"] * 3
 
 
-class Sluggish(Virtual):
+class Sluggish(SimulatedWorld):
     """Its lanes hear of each order only after a while, up to `delay_ms`, and give back what they hear of too late."""
 
     delay_ms = 4.0

@@ -71,7 +71,7 @@ def test_a_queue_longer_than_planned_stretches_the_batch(core: Build) -> None:
     assert len(box.running().tasks) == 17
 
 
-def crowd(core: Build, drop: str) -> tuple[Any, list[int]]:
+def generator(core: Build, drop: str) -> tuple[Any, list[int]]:
     """At 22 ms ten of a wait, due at 28, 29 ... 37 ms: a batch of five ends at 31, one of all ten at 36."""
     box = box_of(core, A, LONG, drop=drop)
     box.do(Planned(Plan(batches={"a": 10})))
@@ -82,14 +82,14 @@ def crowd(core: Build, drop: str) -> tuple[Any, list[int]]:
 
 
 def test_the_oldest_go_so_that_the_batch_stays_whole(core: Build) -> None:
-    box, asked = crowd(core, "window")
+    box, asked = generator(core, "window")
     # Ten end at 36, and each one fewer a millisecond sooner: with the fourth gone, six end at 32, when the next is due.
     assert [box.outcome(request) for request in asked[:4]] == ["late"] * 4
     assert [task.requests[0] for task in box.running().tasks] == asked[4:]
 
 
 def test_the_lazy_way_lets_the_head_decide(core: Build) -> None:
-    box, asked = crowd(core, "earliest")
+    box, asked = generator(core, "earliest")
     assert [box.outcome(request) for request in asked] == [None] * 10
     assert [task.requests[0] for task in box.running().tasks] == asked[:2]  # 22 + 6 = 28
 

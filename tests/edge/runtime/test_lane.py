@@ -11,8 +11,10 @@ import pytest
 from devices.cpu import Cpu
 from devices.interface import DeviceLost
 from edge.core.events import NEVER, Evicted, Failed, Finished, LaneDown, LaneUp, Loaded, LoadFailed, Run, Stopped, Task
+from edge.data.job import TaskJob, TensorInput, WorkOrder
 from edge.data.picture import Picture
-from edge.runtime.lane import Given, Job, LaneThreads, Order, Shelf, stacked
+from edge.runtime.engine_cache import EngineCache
+from edge.runtime.lane import LaneThreads, stacked
 from porting.images import prepare
 from porting.repository.repository import Repository
 from tests.edge.daemon_builder import TightCpu, WeatherCpu, jpeg, swapped
@@ -63,12 +65,12 @@ class Lane:
         tasks = tuple(Task(next(self.ids), (1,), job.model, chain, at, 0, None) for job in jobs)
         digests = tuple(stage.digest for stage in stages)
         run = Run(next(self.ids), self.threads.name, digests, tasks, latest_ns=latest_ns)
-        self.threads.run(Order(run, tuple(stages), tuple(jobs)))
+        self.threads.run(WorkOrder(run, tuple(stages), tuple(jobs)))
         return tasks, self.next()
 
 
 def job_of(variant, payload):
-    return Job(variant.model, variant, Picture(payload))
+    return TaskJob(variant.model, variant, Picture(payload))
 
 
 @pytest.mark.parametrize(("window_s", "event"), [(-1, Stopped), (60, Finished)])
@@ -156,7 +158,7 @@ def test_a_step_says_whether_it_is_done_and_runs_again_where_it_was(lane, reposi
         given.append(budget_ns)
         return len(given) == 2
 
-    job = Job("adapt/paint", served.variant, step=step)
+    job = TaskJob("adapt/paint", served.variant, step=step)
     results = [next(iter(lane.run(served.stages, [job])[1].results.values())) for _ in range(2)]
     assert [(result.done, result.next) for result in results] == [(False, 0), (True, None)]
     assert given == [10_000_000] * 2
@@ -190,7 +192,7 @@ def test_a_head_that_holds_no_arrays_is_a_failed_load_and_leaves_no_engine(lane,
 
 
 def test_two_heads_on_one_graph_load_it_once_and_close_it_last(repository):
-    shelf = Shelf(Cpu(), repository)
+    shelf = EngineCache(Cpu(), repository)
     swapped(repository)
     heads = [repository.stages(repository.variant("paint", name), "cpu")[1] for name in ("fp32", "swapped")]
     for stage in heads:
@@ -232,7 +234,7 @@ def test_stacked_is_what_numpy_stacks():
 
 def as_given(job, spec):
     """The same frame, as a tensor that somebody has made of it."""
-    return Job(job.model, job.variant, given=Given({spec.name: prepare(job.picture.pixels(), spec)}))
+    return TaskJob(job.model, job.variant, given=TensorInput({spec.name: prepare(job.picture.pixels(), spec)}))
 
 
 def test_tensors_and_frames_share_a_batch(lane):
@@ -270,7 +272,7 @@ def test_heads_that_were_sent_along_share_a_batch_where_they_are_the_same(lane, 
     other = {name: array[..., ::-1].copy() for name, array in mine.items()}
     features = {"features": np.array([1, 0, 0], np.float32)}
     variant = replace(repository.variant("paint", "fp32"), stages=(bare.digest,))
-    jobs = [Job("paint", variant, given=Given(features, head)) for head in (mine, other, mine)]
+    jobs = [TaskJob("paint", variant, given=TensorInput(features, head)) for head in (mine, other, mine)]
     _, event = lane.run([bare], jobs)
     assert isinstance(event, Finished)
     assert len(event.results) == 3

@@ -12,12 +12,11 @@ from edge.core.events import Reply, Request, Served
 from edge.core.interfaces import Moment
 from edge.core.state import Model, State
 from edge.data.frame import Frame
-from edge.data.outcome import Found, Outcome
+from edge.data.job import InFlightRequest, TaskJob
+from edge.data.outcome import DetectedObject, TaskOutcome
 from edge.data.picture import Picture
 from edge.estimators.table import Table
-from edge.runtime.lane import Job
-from edge.runtime.prediction_cache import ENTRY_BYTES, FOUND_BYTES, JOB_BYTES, Cache
-from edge.runtime.world import Open
+from edge.runtime.prediction_cache import ENTRY_BYTES, FOUND_BYTES, JOB_BYTES, PredictionCache
 from porting.variant import Variant
 from tests.edge.daemon_builder import CASCADE, Daemon, add_up, edge, jpeg, repository_of_box, swapped, within
 
@@ -41,21 +40,26 @@ class Desk:
     """Frames asked for and answered by hand."""
 
     def __init__(self, limit: int = 10**6, answers: Any = ANSWERS):
-        self.cache, self.number = Cache(limit, answers), 0
+        self.cache, self.number = PredictionCache(limit, answers), 0
         self.serves(OLD)
 
     def serves(self, serving: Variant) -> None:
         state = State(Table(), models={"paint": Model(serving=serving)})
         self.cache.observe(Moment(0, Served(serving, ()), (), state))
 
-    def asks(self, payload: bytes, app: str = "colour") -> tuple[Open, Reply | None]:
+    def asks(self, payload: bytes, app: str = "colour") -> tuple[InFlightRequest, Reply | None]:
         self.number += 1
         frame = Frame("gate", payload, 0, 0.0, 0.0)
-        opened = Open(Request(self.number, app, "gate", 0, 100), frame, Picture(payload))
+        opened = InFlightRequest(Request(self.number, app, "gate", 0, 100), frame, Picture(payload))
         return opened, self.cache.recall(opened)
 
-    def answers(self, opened: Open, by: Variant = OLD, outcome: Any = "ok", detail: str = "") -> None:
-        job = Job(by.model, by, opened.picture, outcome=Outcome([Found("paint", "red", 0.9)], [np.zeros((9, 9, 3))]))
+    def answers(self, opened: InFlightRequest, by: Variant = OLD, outcome: Any = "ok", detail: str = "") -> None:
+        job = TaskJob(
+            by.model,
+            by,
+            opened.picture,
+            outcome=TaskOutcome([DetectedObject("paint", "red", 0.9)], [np.zeros((9, 9, 3))]),
+        )
         job.outcome.features = np.zeros(512)
         opened.jobs[7] = job
         self.cache.replied(opened, Reply(opened.request.id, outcome, (7,) if outcome == "ok" else (), detail), 0)
@@ -75,7 +79,7 @@ def test_the_same_picture_again_has_the_same_answer() -> None:
     desk.answers(opened)
     again, reply = desk.asks(b"picture")
     assert reply == Reply(2, "ok", (7,))
-    assert again.jobs[7].outcome.found == [Found("paint", "red", 0.9)]
+    assert again.jobs[7].outcome.found == [DetectedObject("paint", "red", 0.9)]
     assert desk.cache.counters() == {"hits": 1, "misses": 1, "answers": 1, "bytes": ONE}
 
 

@@ -7,17 +7,17 @@ from time import monotonic_ns
 
 import pytest
 
-from edge.config import App, Config, Stream
+from edge.config import AppSettings, Config, StreamSettings
 from edge.core.events import Arrived, Closing, LaneUp, Load, Loaded, Reply, WakeAt, Withdrawn, Woke
 from edge.core.interfaces import Moment
 from edge.core.scheduler import Scheduler
 from edge.core.state import State
 from edge.data.frame import Frame
-from edge.data.tensor_request import Asked
+from edge.data.tensor_request import TensorRequest
 from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
-from edge.runtime.world import INBOX_BYTES_MAX, INBOX_FRAMES_MAX, OTHERS, STREAM_OPEN_MAX, STREAMS_MAX, Live
+from edge.runtime.world import INBOX_BYTES_MAX, INBOX_FRAMES_MAX, OTHERS, STREAM_OPEN_MAX, STREAMS_MAX, LiveWorld
 from evaluation.synthetic import served, stage
 
 MS = 1_000_000
@@ -50,10 +50,10 @@ def world(books):
 
 
 def made(books, streams=None, **apps):
-    table = {name: App(use="edge.answers.single:Single", model="m", slo_ms=slo) for name, slo in apps.items()}
-    named = {name: Stream(**stream) for name, stream in (streams or {"*": {"apps": ("a",)}}).items()}
-    config = Config(models=Path("m"), apps=table or {"a": App(use="x:Y", slo_ms=80)}, streams=named)
-    return Live(config, {}, [books])
+    table = {name: AppSettings(use="edge.answers.single:Single", model="m", slo_ms=slo) for name, slo in apps.items()}
+    named = {name: StreamSettings(**stream) for name, stream in (streams or {"*": {"apps": ("a",)}}).items()}
+    config = Config(models=Path("m"), apps=table or {"a": AppSettings(use="x:Y", slo_ms=80)}, streams=named)
+    return LiveWorld(config, {}, [books])
 
 
 def frame(camera="gate", at_ns=None):
@@ -131,7 +131,7 @@ def test_a_frame_that_is_answered_at_once_takes_nobodys_place(world, books):
 
 def test_a_row_that_nobody_waits_for_any_more_is_not_begun(world, books):
     told = []
-    asked = Asked("m", "http/m", 0, MS, lambda reply, jobs: told.append(reply.outcome))
+    asked = TensorRequest("m", "http/m", 0, MS, lambda reply, jobs: told.append(reply.outcome))
     assert world.ask(asked)
     asked.withdrawn = True
     assert hear_all(world) == []

@@ -52,7 +52,7 @@ def test_models_and_durations_are_the_repository_s(box: Path) -> None:
 
 
 def test_it_can_be_played_and_a_frame_finds_so_much_in_the_mean(box: Path) -> None:
-    cameras = Cameras(count=2, fps=10, finds={"vehicle": 2.0})
+    cameras = Cameras(count=2, fps=10, detections={"vehicle": 2.0})
     scenario = from_config(edge(box, **TWO_APPS), cameras, duration_s=20)
     world = play(scenario, complete(EarliestDeadlineFirst()), Table())
     tasks = [

@@ -49,10 +49,10 @@ def test_background_is_no_load() -> None:
 
 def test_apps_cost_what_they_ask_for() -> None:
     answers = {"junction": Cascade("mob", {"car": "bert", "bus": "bert"}, items_max=5)}
-    finds = Averages({"mob": {"car": 1.5, "bus": 9.0}})
-    assert items_of(answers, finds) == {"junction": {"mob": 1.0, "bert": 6.5}}
+    detections = Averages({"mob": {"car": 1.5, "bus": 9.0}})
+    assert items_of(answers, detections) == {"junction": {"mob": 1.0, "bert": 6.5}}
     frame = [Arrival(0, "gate", "junction", 100 * MS)]
-    asked = load_of(frame, [MOB, BERT], "alone", 1.0, SECOND_NS, items_of(answers, finds))
+    asked = load_of(frame, [MOB, BERT], "alone", 1.0, SECOND_NS, items_of(answers, detections))
     assert asked == pytest.approx((3 + 6.5 * 7.5) / 1000)
 
 

@@ -67,15 +67,15 @@ def task(request: int, model: str = "detector", parent: int | None = None) -> Ta
 
 
 def test_finds_depend_on_the_frame_alone() -> None:
-    finds = Averages({"detector": {"car": 2.5, "bus": 0.0}}, seed=1)
-    found = [finds(task(request)) for request in range(4_000)]
-    assert found == [finds(task(request)) for request in range(4_000)]
+    detections = Averages({"detector": {"car": 2.5, "bus": 0.0}}, seed=1)
+    found = [detections(task(request)) for request in range(4_000)]
+    assert found == [detections(task(request)) for request in range(4_000)]
     cars = [each["car"] for each in found]
     assert np.mean(cars) == pytest.approx(2.5, abs=0.1)
     assert np.var(cars) == pytest.approx(2.5, abs=0.2)
     assert {each["bus"] for each in found} == {0}
-    assert finds(task(1, "classifier")) == {}
-    assert finds(task(1, parent=3)) == {}
+    assert detections(task(1, "classifier")) == {}
+    assert detections(task(1, parent=3)) == {}
     assert [Averages({"detector": {"car": 2.5}}, seed=2)(task(n))["car"] for n in range(50)] != cars[:50]
 
 
@@ -85,7 +85,7 @@ def test_poisson_by_its_place() -> None:
 
 
 def test_a_recording_finds_what_it_found() -> None:
-    finds = AsRecorded({3: {"detector": {"car": 2}}})
-    assert finds(task(3)) == {"car": 2}
-    assert finds(task(4)) == {}
-    assert finds(task(3, parent=1)) == {}
+    detections = AsRecorded({3: {"detector": {"car": 2}}})
+    assert detections(task(3)) == {"car": 2}
+    assert detections(task(4)) == {}
+    assert detections(task(3, parent=1)) == {}

@@ -10,7 +10,7 @@ from edge.answers.cascade import Cascade
 from edge.config import load
 from edge.core.events import Request
 from edge.core.interfaces import Policy
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.estimators.table import Table
 from edge.observers.trace import Trace
 from edge.policies.edf import EarliestDeadlineFirst
@@ -26,7 +26,7 @@ from tests.edge.daemon_builder import CASCADE, Daemon, edge, jpeg, within
 BEGAN_NS = 7_000_000_000_000  # a monotonic clock begins anywhere
 
 
-def recorded(scenario: Scenario, path: Path, policy: Policy | None = None) -> Virtual:
+def recorded(scenario: Scenario, path: Path, policy: Policy | None = None) -> SimulatedWorld:
     with Trace(path) as trace:
         return play(scenario, policy or edf(), Table(), (trace,))
 
@@ -35,7 +35,7 @@ def edf() -> Policy:
     return complete(EarliestDeadlineFirst(batch_max=32))
 
 
-def attainment(world: Virtual) -> float:
+def attainment(world: SimulatedWorld) -> float:
     due = {request.id: request.deadline_ns for request in world.requests if request.deadline_ns is not None}
     good = [reply for time, reply in world.replies if reply.outcome == "ok" and time <= due.get(reply.request_id, -1)]
     return len(good) / len(due)
@@ -70,14 +70,14 @@ def test_another_policy_is_another_world(tmp_path: Path) -> None:
 JUNCTION = {"junction": Cascade("detector", {"car": "cars"})}
 
 
-def junction(finds: object = None) -> Scenario:
+def junction(detections: object = None) -> Scenario:
     frames = tuple(
         Request(n, "junction", f"gate-{n % 2}", n * 10 * MS, n * 10 * MS + 60 * MS, priority=n % 3)
         for n in range(1, 200)
     )
     served = (affine("detector", 3, 1), affine("cars", 1, 1))
-    chosen = finds or (lambda task: {"car": task.requests[0] % 4} if task.parent is None else {})
-    return Scenario("junction", served, frames, JUNCTION, finds=chosen)  # type: ignore[arg-type]
+    chosen = detections or (lambda task: {"car": task.requests[0] % 4} if task.parent is None else {})
+    return Scenario("junction", served, frames, JUNCTION, detections=chosen)  # type: ignore[arg-type]
 
 
 def test_frames_find_what_they_found(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_frame_that_was_dropped_finds_what_its_camera_saw_last(tmp_path: Path)
     again = scenario_of(tmp_path / "trace.jsonl", JUNCTION)
     after = [number for number in dropped if number > first + 1]
     assert after
-    assert all(again.finds.found[number] == {"detector": {"car": 16}} for number in after)  # type: ignore[union-attr]
+    assert all(again.detections.found[number] == {"detector": {"car": 16}} for number in after)  # type: ignore[union-attr]
 
 
 def test_times_count_from_the_first_line(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.core.events import LaneUp
-from evaluation.capacity.dry_run import Rehearsed
-from evaluation.capacity.search import Question
+from evaluation.capacity.dry_run import DryRun
+from evaluation.capacity.search import CapacityQuestion
 from porting.repository.repository import Repository
 from tests.edge.daemon_builder import edge
 
@@ -15,7 +15,7 @@ ITEM_MS = 10.0  # of `paint`, in every batch: a lane serves 100 frames a second,
 COLOUR = {"use": "edge.answers.single:Single", "model": "paint", "slo_ms": 200}
 
 
-def tried(box: Path, ms: Mapping[str, float], lanes: int = 1, kind: str = "cpu", finds: Any = None) -> Rehearsed:
+def tried(box: Path, ms: Mapping[str, float], lanes: int = 1, kind: str = "cpu", detections: Any = None) -> DryRun:
     """Every batch takes so many ms an item, in the model's first stage; nothing beside it."""
     repository = Repository(box / "repository")
     durations_ns = {}
@@ -26,9 +26,9 @@ def tried(box: Path, ms: Mapping[str, float], lanes: int = 1, kind: str = "cpu",
                 took_ns = round(item_ms * batch * MS) if at == 0 else 1
                 durations_ns |= {(stage.graph, batch, f"dev{lane}"): (took_ns,) for lane in range(lanes)}
     up = tuple(LaneUp(f"dev{lane}", kind, 1 << 30) for lane in range(lanes))
-    return Rehearsed(up, durations_ns, finds or {}, frames=100, duration_s=10.0)
+    return DryRun(up, durations_ns, detections or {}, frames=100, duration_s=10.0)
 
 
-def question(box: Path, rehearsed: Rehearsed | None = None, **changes: Any) -> Question:
+def question(box: Path, dry_run: DryRun | None = None, **changes: Any) -> CapacityQuestion:
     table = {"apps": {"colour": COLOUR}, "streams": {"*": {"apps": ["colour"], "waiting_max": 1}}, **changes}
-    return Question(edge(box, **table), rehearsed or tried(box, {"paint": ITEM_MS}), duration_s=5.0, seeds=1)
+    return CapacityQuestion(edge(box, **table), dry_run or tried(box, {"paint": ITEM_MS}), duration_s=5.0, seeds=1)

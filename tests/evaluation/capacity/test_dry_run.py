@@ -7,7 +7,7 @@ import pytest
 from edge.config import load as load_config
 from edge.core.events import LaneUp, Request
 from evaluation.arrivals.recording import Recording
-from evaluation.capacity.dry_run import RUNS_MIN, SLO_MS, Rehearsed, connected, durations_of, load, quiet, rehearse
+from evaluation.capacity.dry_run import RUNS_MIN, SLO_MS, DryRun, connected, dry_run, durations_of, load, quiet
 from evaluation.capacity.load_generator import FREE
 from porting.errors import UserError
 from porting.repository.repository import Repository
@@ -15,7 +15,7 @@ from tests.edge.daemon_builder import CASCADE, edge, jpeg
 
 LOOKING = {"apps": {"look": CASCADE}, "streams": {"*": {"apps": ["look"], "waiting_max": 1}}}
 FRAMES = [jpeg("red", "blue", "black", "black"), jpeg("red", "green", "black", "black")]
-KNOWN = Rehearsed(
+KNOWN = DryRun(
     (LaneUp("cpu0", "cpu", 1 << 30), LaneUp("cpu1", "cpu", 1 << 30)),
     {("g", 1, "cpu0"): (10, 20, 30), ("g", 1, "cpu1"): (40, 40), ("g", 2, "cpu0"): (50,)},
     {"cells": ({"vehicle": 2}, {"vehicle": 1, "person": 1}, {})},
@@ -28,7 +28,7 @@ KNOWN = Rehearsed(
 @pytest.mark.parametrize("network", [True, False])
 def test_every_graph_is_timed_in_several_batches(network: bool, box: Path) -> None:
     shares: list[float] = []
-    found = rehearse(load_config(edge(box, **LOOKING)), FRAMES, 1.5, shares.append, network)
+    found = dry_run(load_config(edge(box, **LOOKING)), FRAMES, 1.5, shares.append, network)
     repository = Repository(box / "repository")
     graphs = {
         stage.graph
@@ -46,8 +46,8 @@ def test_every_graph_is_timed_in_several_batches(network: bool, box: Path) -> No
 
 def test_a_frame_with_two_apps_is_one_frame(box: Path) -> None:
     both = {"look": CASCADE, "colour": {"use": "edge.answers.single:Single", "model": "paint", "slo_ms": 500}}
-    found = rehearse(load_config(edge(box, apps=both, streams={"*": {"apps": ["look"]}})), FRAMES, 1.0)
-    looked, coloured = (len(found.finds["cells"]), found.frames - len(found.finds["cells"]))
+    found = dry_run(load_config(edge(box, apps=both, streams={"*": {"apps": ["look"]}})), FRAMES, 1.0)
+    looked, coloured = (len(found.detections["cells"]), found.frames - len(found.detections["cells"]))
     assert abs(looked - coloured) <= 16  # those on their way at the end
 
 
@@ -63,13 +63,13 @@ def test_nothing_is_dropped_and_nothing_is_written(box: Path) -> None:
 
 def test_what_cannot_be_served_is_one_line(box: Path) -> None:
     with pytest.raises(UserError, match=r"0 frames answered in 0\.2 s \(.+\); give other pictures"):
-        rehearse(load_config(edge(box)), [b"no picture"], 0.2)
+        dry_run(load_config(edge(box)), [b"no picture"], 0.2)
 
 
 def test_pictures_that_the_network_keeps_out_are_told_beforehand(box: Path) -> None:
     config = load_config(edge(box, mqtt={"frame_bytes_max": 1024}))
     with pytest.raises(UserError, match=r"a picture of 2000 bytes: mqtt\.frame_bytes_max lets 1024 in"):
-        rehearse(config, [bytes(2000)], 0.2)
+        dry_run(config, [bytes(2000)], 0.2)
 
 
 def test_only_the_stand_in_is_connected_to(box: Path) -> None:

@@ -11,8 +11,8 @@ from edge.data.frame import Frame
 from edge.sources.mqtt.source import MqttSettings, MqttSource
 from evaluation.capacity.fake_broker import (
     LOOPBACK,
-    StandIn,
-    Traffic,
+    CameraTraffic,
+    FakeBroker,
     answer_to,
     camera_of,
     frame_packet,
@@ -25,7 +25,7 @@ from tests.conftest import eventually
 class Box:
     """The daemon's side of MQTT: answers each frame of `camera-…` at once, and refuses those that are `bad`."""
 
-    def __init__(self, there: StandIn, bad: bytes = b"") -> None:
+    def __init__(self, there: FakeBroker, bad: bytes = b"") -> None:
         self.there, self.bad, self.frames = there, bad, list[Frame]()
         self.source = MqttSource(MqttSettings(host=LOOPBACK, port=there.port, node="n", protocol="5"), self.take)
 
@@ -39,7 +39,7 @@ class Box:
 
 
 def played(bad: bytes = b"", base: str = "leeway/n") -> tuple[Box, list[float]]:
-    with StandIn(Traffic(base, [b"one", b"two" * 200], 1, 0.6)) as there:
+    with FakeBroker(CameraTraffic(base, [b"one", b"two" * 200], 1, 0.6)) as there:
         box = Box(there, bad)
         box.source.start()
         shares = [*there.watch()]
@@ -66,7 +66,7 @@ def test_a_frame_without_an_answer_does_not_stop_its_camera() -> None:
 
 
 def test_whoever_leaves_in_the_middle_ends_it() -> None:
-    with StandIn(Traffic("leeway/n", [b"one"], 1, 30.0)) as there:
+    with FakeBroker(CameraTraffic("leeway/n", [b"one"], 1, 30.0)) as there:
         box = Box(there)
         box.source.start()
         assert eventually(lambda: len(box.frames) > 10)
@@ -75,7 +75,7 @@ def test_whoever_leaves_in_the_middle_ends_it() -> None:
 
 
 def test_who_never_comes_is_not_waited_for() -> None:
-    with StandIn(Traffic("leeway/n", [b"one"], 1, 30.0)) as there:
+    with FakeBroker(CameraTraffic("leeway/n", [b"one"], 1, 30.0)) as there:
         pass
     assert not there.process.is_alive()
 

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from evaluation.capacity.load_generator import FREE, IN_FLIGHT, Crowd
+from evaluation.capacity.load_generator import FREE, IN_FLIGHT, LoadGenerator
 
 JPEGS = [b"a", b"b", b"c"]
 
@@ -17,7 +17,7 @@ class Box:
     def __init__(self, apps: int = 1) -> None:
         self.queue: SimpleQueue[str | None] = SimpleQueue()
         self.apps, self.open, self.most, self.seen = apps, Counter[str](), 0, list[tuple[str, bytes]]()
-        self.crowd = Crowd(JPEGS, apps, 0.5, self.take)
+        self.generator = LoadGenerator(JPEGS, apps, 0.5, self.take)
 
     def take(self, camera: str, jpeg: bytes) -> None:
         self.seen.append((camera, jpeg))
@@ -30,7 +30,7 @@ class Box:
     def run(self) -> "Box":
         worker = threading.Thread(target=self._serve)
         worker.start()
-        self.crowd.run()
+        self.generator.run()
         self.queue.put(None)
         worker.join()
         return self
@@ -40,7 +40,7 @@ class Box:
             threading.Event().wait(0.001)
             self.open[camera] -= 1
             for _ in range(self.apps):
-                self.crowd.answered(camera)
+                self.generator.answered(camera)
 
 
 @pytest.mark.parametrize("apps", [1, 3])
@@ -49,7 +49,7 @@ def test_frames_in_the_box_grow_to_the_most_and_not_beyond(apps: int) -> None:
     closed = {camera for camera, _ in box.seen if not camera.startswith(FREE)}
     assert closed == {f"camera-{n}" for n in range(IN_FLIGHT[-1])}
     assert 1 < box.most <= IN_FLIGHT[-1]
-    assert len(box.seen) == box.crowd.sent
+    assert len(box.seen) == box.generator.sent
 
 
 def test_then_frames_come_whatever_becomes_of_them() -> None:
@@ -67,6 +67,6 @@ def test_pictures_are_taken_in_turn() -> None:
 
 def test_a_box_that_never_answers_gets_one_frame_of_each_camera() -> None:
     sent, shares = list[str](), list[float]()
-    Crowd(JPEGS, 1, 0.2, lambda camera, jpeg: sent.append(camera), shares.append).run()
+    LoadGenerator(JPEGS, 1, 0.2, lambda camera, jpeg: sent.append(camera), shares.append).run()
     assert sorted(sent) == sorted(f"camera-{n}" for n in range(IN_FLIGHT[-1]))
     assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 1.0])

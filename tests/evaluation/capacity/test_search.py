@@ -9,7 +9,7 @@ import pytest
 
 from edge.core.events import Task
 from edge.systems import system
-from evaluation.capacity.search import REPAIR, Drawn, attempt, cope, scenario_of
+from evaluation.capacity.search import REPAIR, SampledDetections, attempt, cope, scenario_of
 from porting.errors import UserError
 from tests.edge.daemon_builder import CASCADE
 from tests.evaluation.capacity.plan_builder import COLOUR, ITEM_MS, MS, question, tried
@@ -65,13 +65,13 @@ def test_who_stops_early_comes_to_the_same(cameras: int, seeds: int, box: Path) 
 
 def test_an_answer_counts_when_it_is_told(box: Path) -> None:
     asked = question(box)
-    assert asked.rehearsed is not None
-    slowly = replace(asked, rehearsed=replace(asked.rehearsed, telling_ns=25 * MS))
+    assert asked.dry_run is not None
+    slowly = replace(asked, dry_run=replace(asked.dry_run, telling_ns=25 * MS))
     before, now = cope(asked, 16), cope(slowly, 16)
     assert before.p50_ms is not None
     assert now.p50_ms == pytest.approx(before.p50_ms + 25)
     assert (now.load, now.busy, now.attainment) == (before.load, before.busy, 1.0)
-    never = replace(asked, rehearsed=replace(asked.rehearsed, telling_ns=195 * MS))
+    never = replace(asked, dry_run=replace(asked.dry_run, telling_ns=195 * MS))
     assert cope(never, 16).attainment == 0.0
 
 
@@ -103,7 +103,7 @@ def test_the_box_need_not_be_here(box: Path) -> None:
 
 
 def test_without_a_rehearsal_the_repository_is_asked(box: Path) -> None:
-    asked = replace(question(box), rehearsed=None)
+    asked = replace(question(box), dry_run=None)
     coping = cope(asked, 2)
     assert coping.holds(1.0)
     assert 0 < coping.load < 1
@@ -141,10 +141,10 @@ def test_another_system_is_another_policy(box: Path) -> None:
 def test_frames_find_what_some_frame_found(box: Path) -> None:
     found = {"cells": ({"vehicle": 3}, {"person": 1}, {})}
     ms = {"cells": 2.0, "paint": 1.0, "tint": 1.0}
-    asked = question(box, tried(box, ms, finds=found), apps={"look": CASCADE}, streams={"*": {"apps": ["look"]}})
+    asked = question(box, tried(box, ms, detections=found), apps={"look": CASCADE}, streams={"*": {"apps": ["look"]}})
     scenario = scenario_of(asked, 2, 0)
-    assert isinstance(scenario.finds, Drawn)
+    assert isinstance(scenario.detections, SampledDetections)
     assert scenario.facts["load"] == pytest.approx(2 * 5 * (2 + 4 / 3) / 1000, rel=0.1)
-    drawn = [scenario.finds(Task(n, (n,), "cells", (), 0, 0, None)) for n in range(300)]
+    drawn = [scenario.detections(Task(n, (n,), "cells", (), 0, 0, None)) for n in range(300)]
     assert {tuple(each) for each in drawn} == {("vehicle",), ("person",), ()}
     assert 70 < sum(each == {} for each in drawn) < 130

@@ -23,14 +23,14 @@ from edge.core.events import (
     Task,
 )
 from edge.core.interfaces import Moment
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.core.state import State
 from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
 from evaluation.metrics.bootstrap import mean_interval, paired_difference
 from evaluation.metrics.decision_time import Timed
-from evaluation.metrics.lane_timeline import Recorder
+from evaluation.metrics.lane_timeline import LaneTimeline
 from evaluation.metrics.scores import Scores, jain, quantile, score
 from evaluation.presets import edge4
 from evaluation.scenario import MS, Scenario, play
@@ -57,7 +57,7 @@ class Story:
     """A run told by hand: what was ordered and what happened, in milliseconds."""
 
     def __init__(self) -> None:
-        self.recorder = Recorder()
+        self.recorder = LaneTimeline()
         self.replies: list[tuple[int, Reply]] = []
         self.state = State(Table(), stages={STAGE.digest: STAGE, SMALL.digest: SMALL})
 
@@ -76,7 +76,7 @@ class Story:
         self.replies.append((round(at_ms * MS), Reply(number, outcome, (number,), detail)))
 
     def scores(self, told: Scenario, **options: object) -> Scores:
-        world = Virtual(0, (), (), ())
+        world = SimulatedWorld(0, (), (), ())
         world.replies = self.replies
         return score(told, world, self.recorder, **options)  # type: ignore[arg-type]
 
@@ -178,7 +178,7 @@ def test_nothing_to_score_is_said() -> None:
 
 def test_a_whole_run_goes_into_json() -> None:
     made = edge4(1.1, "gamma4", seed=1, duration_s=2.0)
-    recorder, timed = Recorder(), Timed(complete(EarliestDeadlineFirst()))
+    recorder, timed = LaneTimeline(), Timed(complete(EarliestDeadlineFirst()))
     world = play(made, timed, Table(margin=1.06), (recorder,))
     scores = score(made, world, recorder, 1000, decisions_ns=timed.per_event_ns, policy="edf")
     assert json.loads(json.dumps(asdict(scores))) == asdict(scores)

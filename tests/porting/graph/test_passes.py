@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from porting.errors import UserError
-from porting.graph.imported_model import Taken
+from porting.graph.imported_model import ImportedModel
 from porting.graph.no_ops import NoOps
 from porting.graph.passes import transform
 
@@ -40,7 +40,7 @@ def kinds(model):
 
 def test_idle_nodes_go_and_the_parent_stays_as_it_was(models, cpu, tmp_path):
     model = idle_model(models)
-    taken = Taken(model, tmp_path / "m.onnx")
+    taken = ImportedModel(model, tmp_path / "m.onnx")
     transform(taken, [NoOps()], cpu)
     assert kinds(taken.model) == ["Relu"]
     assert kinds(model) == ["Identity", "Dropout", "Relu"]
@@ -48,13 +48,13 @@ def test_idle_nodes_go_and_the_parent_stays_as_it_was(models, cpu, tmp_path):
 
 
 def test_the_graphs_own_output_keeps_its_name(models, cpu, tmp_path):
-    taken = Taken(idle_model(models, output_by_identity=True), tmp_path / "m.onnx")
+    taken = ImportedModel(idle_model(models, output_by_identity=True), tmp_path / "m.onnx")
     transform(taken, [NoOps()], cpu)
     assert kinds(taken.model) == ["Relu", "Identity"]
 
 
 def test_a_pass_that_changes_answers_ends_the_port(models, cpu, tmp_path):
-    taken = Taken(idle_model(models), tmp_path / "m.onnx")
+    taken = ImportedModel(idle_model(models), tmp_path / "m.onnx")
     with pytest.raises(UserError, match=r"pass Halve: outputs moved by .* the model was not ported"):
         transform(taken, [Halve()], cpu)
     assert kinds(taken.model) == ["Identity", "Dropout", "Relu"]

@@ -5,10 +5,9 @@ import pytest
 
 from drift.samples import Sample
 from edge.core.events import Reply, Request
-from edge.data.outcome import Outcome
+from edge.data.job import InFlightRequest, TaskJob
+from edge.data.outcome import TaskOutcome
 from edge.observers.adaptation.labels import People, Teacher, best
-from edge.runtime.lane import Job
-from edge.runtime.world import Open
 from porting.images import decode
 from porting.variant import OutputSpec, Variant
 
@@ -22,9 +21,9 @@ def sample(number=1):
 def said_by(labels, probs):
     """An answered request to a teacher that knows `labels`."""
     output = OutputSpec("classification", labels, "logits")
-    opened = Open(Request(1, "teacher", "background", 0))
-    outcome = Outcome(probs=np.array(probs, np.float32))
-    opened.jobs[4] = Job("teacher", Variant("teacher", "fp32", (), output), outcome=outcome)
+    opened = InFlightRequest(Request(1, "teacher", "background", 0))
+    outcome = TaskOutcome(probs=np.array(probs, np.float32))
+    opened.jobs[4] = TaskJob("teacher", Variant("teacher", "fp32", (), output), outcome=outcome)
     return opened, Reply(1, "ok", (4,))
 
 
@@ -61,7 +60,7 @@ def test_a_teacher_who_could_not_look_says_nothing(outcome):
     ((app, on_reply, picture),) = world.submitted
     assert app == "professor"
     assert picture.pixels().shape == (8, 6, 3)
-    on_reply(Open(Request(1, "professor", "background", 0)), Reply(1, outcome))
+    on_reply(InFlightRequest(Request(1, "professor", "background", 0)), Reply(1, outcome))
     assert said == [(3, None, 0.0)]
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from devices.interface import DeviceError
-from drift.commands import Ask, Candidate, Note, Promote, Rollback, Work
-from drift.jobs import Job
+from drift.commands import Ask, Note, Promote, RepairCandidate, Rollback, RunJob
+from drift.jobs import BackgroundJob
 from drift.samples import Sample
-from edge.observers.adaptation.observer import Adapt
+from edge.observers.adaptation.observer import AdaptationObserver
 from edge.observers.adaptation.watched_model import incumbent
 from porting.repository import atomic_files
 from porting.repository.atomic_files import write_json
@@ -73,7 +73,7 @@ class Rig:
         self.daemon._begun = lambda parts: (self.prepare(parts), begun(parts))
 
     def prepare(self, parts):
-        (self.adapt,) = [observer for observer in parts.observers if isinstance(observer, Adapt)]
+        (self.adapt,) = [observer for observer in parts.observers if isinstance(observer, AdaptationObserver)]
         self.watched = self.adapt.watched["paint"]
         self.watched.adaptation = self.script = Script(self.watched.adaptation.incumbent)
 
@@ -129,7 +129,7 @@ def test_what_comes_free_with_an_answer_is_handed_over(rig):
 
 def test_a_promotion_is_stored_served_and_answers(rig):
     assert rig.label_of_red() == ("fp32", "red")
-    rig.order(Promote(Candidate("head", head(rig)), {"gain": 0.5}), "promoting")
+    rig.order(Promote(RepairCandidate("head", head(rig)), {"gain": 0.5}), "promoting")
     _, name = rig.told("promoted")
     assert within(lambda: rig.label_of_red() == (name, "blue"))
     assert rig.repository.serving("paint") == name
@@ -139,7 +139,7 @@ def test_a_promotion_is_stored_served_and_answers(rig):
 
 
 def test_a_rollback_serves_what_served_before(rig):
-    rig.order(Promote(Candidate("head", head(rig)), {}), "promoting")
+    rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
     _, name = rig.told("promoted")
     assert within(lambda: rig.label_of_red() == (name, "blue"))
     rig.order(Rollback("fp32", "worse"), "rolling_back")
@@ -156,12 +156,12 @@ def test_a_full_disk_refuses_the_promotion_and_the_old_one_serves(rig, monkeypat
     assert rig.label_of_red() == ("fp32", "red")
     with monkeypatch.context() as patched:
         patched.setattr(atomic_files.os, call, full)
-        rig.order(Promote(Candidate("head", head(rig)), {}), "promoting")
+        rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
         assert "disk is full" in rig.told("refused")[1]
     assert rig.label_of_red() == ("fp32", "red")
     assert rig.repository.serving("paint") == "fp32"
     assert rig.repository.verify() == []
-    rig.order(Promote(Candidate("head", head(rig)), {}), "promoting")  # room again
+    rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")  # room again
     rig.told("promoted")
 
 
@@ -173,7 +173,7 @@ def test_a_rollback_to_nowhere_is_refused(rig):
 
 def test_a_promotion_that_cannot_be_loaded_is_undone(rig):
     assert rig.label_of_red() == ("fp32", "red")
-    rig.order(Promote(Candidate("realign", graph=b"not a graph"), {}), "promoting")
+    rig.order(Promote(RepairCandidate("realign", graph=b"not a graph"), {}), "promoting")
     _, name = rig.told("promoted")
     assert within(lambda: rig.label_of_red() and rig.repository.serving("paint") == "fp32")
     assert rig.told("served") == ("served", "fp32")
@@ -191,8 +191,10 @@ def test_work_is_done_in_steps_on_the_idle_thread(rig):
             yield
         return "counted"
 
-    job = Job("count", slices(), iter(range(0, 10**12, 10**8)).__next__)  # each look at the clock costs 100 ms
-    rig.order(Work("count", job))
+    job = BackgroundJob(
+        "count", slices(), iter(range(0, 10**12, 10**8)).__next__
+    )  # each look at the clock costs 100 ms
+    rig.order(RunJob("count", job))
     assert within(lambda: job.done)
     assert job.result == "counted"
     assert seen == ["cpu0/background"] * 3
@@ -204,7 +206,7 @@ def test_a_step_that_fails_switches_the_repair_off_and_serves_on(rig):
     def step(budget_ns):
         raise DeviceError("out of memory")
 
-    rig.order(Work("broken", SimpleNamespace(step=step)))
+    rig.order(RunJob("broken", SimpleNamespace(step=step)))
     assert within(lambda: rig.watched.broken)
     assert rig.adapt.tables()["paint"]["state"] == "broken"
     assert rig.label_of_red() == ("fp32", "red")
@@ -217,7 +219,7 @@ def test_a_bug_in_a_repair_ends_the_repair_and_not_the_daemon(rig, caplog):
         yield
         raise ValueError("no such operator in an odd model")
 
-    rig.order(Work("repair", Job("repair", odd(), time.monotonic_ns)))
+    rig.order(RunJob("repair", BackgroundJob("repair", odd(), time.monotonic_ns)))
     assert within(lambda: rig.watched.broken)
     assert rig.label_of_red() == ("fp32", "red")
     (line,) = [line for line in rig.journal() if line["kind"] == "broken"]
@@ -240,7 +242,7 @@ def test_a_bug_in_what_decides_ends_the_repair_and_not_the_daemon(rig):
 def test_a_bug_while_storing_ends_the_repair_and_not_the_daemon(rig, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(rig.repository.__class__, "add_blob", lambda *_: {}["nowhere"])
-        rig.order(Promote(Candidate("realign", graph=b"graph"), {}), "promoting")
+        rig.order(Promote(RepairCandidate("realign", graph=b"graph"), {}), "promoting")
         assert within(lambda: rig.watched.broken)
     assert rig.label_of_red() == ("fp32", "red")
     rig.repository.serve("paint", swapped(rig.repository))
@@ -256,10 +258,10 @@ def test_a_slow_disk_holds_no_lane(rig, monkeypatch):
         sync(handle)
 
     monkeypatch.setattr(atomic_files.os, "fsync", slow)
-    rig.order(Promote(Candidate("head", head(rig)), {}), "promoting")
+    rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
     assert writing.wait(10)
     done = threading.Event()
-    rig.order(Work("other", SimpleNamespace(step=lambda budget_ns: done.set() or True)), "promoting")
+    rig.order(RunJob("other", SimpleNamespace(step=lambda budget_ns: done.set() or True)), "promoting")
     assert done.wait(10), "background work goes on beside the disk"
     assert rig.label_of_red() == ("fp32", "red")
     may_go_on.set()
@@ -268,7 +270,7 @@ def test_a_slow_disk_holds_no_lane(rig, monkeypatch):
 
 def test_a_variant_keeps_the_class_mix_that_it_was_made_for(rig):
     mix = np.array([0.7, 0.2, 0.1])
-    rig.order(Promote(Candidate("prior", head(rig), prior=mix), {}), "promoting")
+    rig.order(Promote(RepairCandidate("prior", head(rig), prior=mix), {}), "promoting")
     _, name = rig.told("promoted")
     variant = rig.repository.variant("paint", name)
     assert variant.made_by["prior"] == mix.tolist()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.planners.blocks.duty_cycles import Room
-from edge.planners.blocks.lane_groups import Group, Stream, affinity, alike, exact, greedy, partitions, ways, worth
+from edge.planners.blocks.lane_groups import Group, StreamRate, affinity, alike, exact, greedy, partitions, ways, worth
 from edge.planners.herd import placement
 
 GROUPINGS = {"exact": exact, "greedy": greedy}
@@ -16,9 +16,9 @@ BOTH = pytest.mark.parametrize("search", GROUPINGS.values(), ids=GROUPINGS)
 
 def stream(
     model: str, rate: float = 10, ms: tuple[float, float] = (1, 1), able: float = 100, bytes_: int = 1
-) -> Stream:
+) -> StreamRate:
     throughputs = dict.fromkeys(("x", "y", "z"), able)
-    return Stream(model, rate, *ms, throughputs, {model: bytes_})
+    return StreamRate(model, rate, *ms, throughputs, {model: bytes_})
 
 
 def rooms(**memory: int) -> list[Room]:
@@ -112,7 +112,7 @@ STREAMS = st.lists(
 
 
 @given(STREAMS, st.lists(st.integers(4, 12), min_size=1, max_size=3))
-def test_greedy_is_never_better_than_exact(streams: list[Stream], memory: list[int]) -> None:
+def test_greedy_is_never_better_than_exact(streams: list[StreamRate], memory: list[int]) -> None:
     lanes = [Room(lane, size) for lane, size in zip("xyz", memory, strict=False)]
     best, quick = exact(streams, lanes, 1.5), greedy(streams, lanes, 1.5)
     assert worth(quick, len(streams), 1.5) <= worth(best, len(streams), 1.5)

@@ -8,7 +8,7 @@ import pytest
 
 from edge.core.events import Served
 from edge.planners.blocks.placements import search
-from edge.planners.blocks.what_if import Asked, simulate
+from edge.planners.blocks.what_if import TaskArrival, simulate
 from edge.policies.first_come import FirstCome
 from evaluation.scenario import affine
 from evaluation.synthetic import MS
@@ -23,11 +23,11 @@ def sized(model: str, ms: float, bytes_: int = 400) -> Served:
     return replace(served, stages=(replace(stage, blobs={model: bytes_}),))
 
 
-def asked(model: str, *came_ms: float, slo_ms: float = 20) -> list[Asked]:
-    return [Asked(model, round(ms * MS), round(slo_ms * MS)) for ms in came_ms]
+def asked(model: str, *came_ms: float, slo_ms: float = 20) -> list[TaskArrival]:
+    return [TaskArrival(model, round(ms * MS), round(slo_ms * MS)) for ms in came_ms]
 
 
-def together(*each: Sequence[Asked]) -> list[Asked]:
+def together(*each: Sequence[TaskArrival]) -> list[TaskArrival]:
     return sorted((one for some in each for one in some), key=lambda one: one.came_ns)
 
 
@@ -54,7 +54,7 @@ def test_two_lanes_by_hand(core: Build) -> None:
     assert judged.busy_ns == {"left": 20 * MS, "right": 20 * MS}
 
 
-def found(box: Any, requests: list[Asked], beam: int) -> tuple[dict[str, tuple[str, ...]] | None, int]:
+def found(box: Any, requests: list[TaskArrival], beam: int) -> tuple[dict[str, tuple[str, ...]] | None, int]:
     """The placement, and how many simulations it took."""
     steps = [*search(box.state, requests, FirstCome(), beam)]
     return next((step for step in steps if step is not None), None), sum(step is None for step in steps)

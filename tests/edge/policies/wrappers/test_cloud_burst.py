@@ -10,7 +10,7 @@ from edge.core.events import Failed, LaneDown, LaneUp, Loaded, Run, Woke
 from edge.core.interfaces import Moment
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Virtual
+from edge.core.simulation import SimulatedWorld
 from edge.core.state import State
 from edge.estimators.table import Table
 from edge.estimators.with_network import WithNetwork
@@ -27,7 +27,7 @@ from evaluation.bounds.goodput import goodput_bound
 from evaluation.presets import edge4_remote
 from evaluation.requirements import offered
 from evaluation.scenario import play
-from evaluation.synthetic import ALL_FAULTS, ANSWERS, FINDS, cameras, models, promotions, served, simulate, stage
+from evaluation.synthetic import ALL_FAULTS, ANSWERS, DETECTIONS, cameras, models, promotions, served, simulate, stage
 
 MS = 1_000_000
 TEN = served("ten", stage("ten", 10))  # 10 ms alone, 14 for two, 22 for four
@@ -272,8 +272,8 @@ def far_box(seed, policy, faults=None, requests=80, far=2, fps=30.0, memory_byte
     ups = [LaneUp("sim0", "simulated", memory_bytes)]
     ups += [LaneUp(f"cloud{number}", "remote", 20_000) for number in range(far)]
     overhead = {f"cloud{number}": 5.0 for number in range(far)}
-    world = Virtual(
-        seed, cameras(seed, requests, fps=fps), ups, models(), FINDS, faults, promotions(),
+    world = SimulatedWorld(
+        seed, cameras(seed, requests, fps=fps), ups, models(), DETECTIONS, faults, promotions(),
         profile=WithNetwork(Table(), overhead),
     )  # fmt: skip
     digest = Digest()
@@ -291,7 +291,7 @@ def test_nobody_is_forgotten_whatever_happens_far_away(inner, seed):
 def test_same_seed_same_trace_and_only_lanes_far_away():
     once, again = (far_box(3, Burst(), ALL_FAULTS)[1] for _ in range(2))
     assert once == again
-    world = Virtual(1, cameras(1, 40), [FAR], models(), FINDS)
+    world = SimulatedWorld(1, cameras(1, 40), [FAR], models(), DETECTIONS)
     run(Scheduler(State(Table()), complete(Burst(price=0)), ANSWERS), world)
     assert sum(reply.outcome == "ok" for _, reply in world.replies) > 20
 
@@ -317,7 +317,7 @@ def test_in_no_span_more_is_spent_than_its_budget_and_what_was_saved(seed, budge
     spending = Spending()
     policy = Burst(EarliestDeadlineFirst(), price=price, budget_per_s=budget)
     ups = [LaneUp("sim0", "simulated", 20_000), LaneUp("a", "remote", 20_000), LaneUp("b", "remote", 20_000)]
-    world = Virtual(seed, cameras(seed, 160, fps=40), ups, models(), FINDS)
+    world = SimulatedWorld(seed, cameras(seed, 160, fps=40), ups, models(), DETECTIONS)
     run(Scheduler(State(Table()), complete(policy), ANSWERS), world, (spending,))
     for first, (begin_ns, _) in enumerate(spending.sent):
         tasks = 0

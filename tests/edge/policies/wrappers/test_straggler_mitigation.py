@@ -13,10 +13,10 @@ from edge.answers.ensemble import Ensemble
 from edge.answers.exp4 import Exp4
 from edge.answers.single import Single
 from edge.core.events import LaneUp, Reply, Request, Run, Task, Woke
-from edge.core.interfaces import Answer
+from edge.core.interfaces import AnswerRule
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
-from edge.core.simulation import Faults, Virtual
+from edge.core.simulation import Faults, SimulatedWorld
 from edge.core.state import State
 from edge.estimators.table import Table
 from edge.policies.clockwork import Clockwork
@@ -125,7 +125,7 @@ def test_it_keeps_the_order_of_whom_it_wraps() -> None:
 
 # ---- whatever happens, every request is answered once ---------------------------------------------------------------
 
-ANSWERS: dict[str, Answer] = {
+ANSWERS: dict[str, AnswerRule] = {
     "all": Ensemble(members=("vehicles", "persons", "detector")),
     "weighed": Exp4(members=("vehicles", "persons")),
     "junction": Cascade("detector", {"vehicle": "vehicles"}, items_max=4),
@@ -145,8 +145,8 @@ def test_ensembles_lose_nobody_whatever_the_weather(seed: int) -> None:
     memory_bytes = (20_000, 6_000, 4_000, 2_500, 1_500)[seed % 5]
     faults: Faults = replace(ALL_FAULTS, failed=0.15)
     lanes = [LaneUp(f"sim{number}", "simulated", memory_bytes) for number in range(1 + seed % 2)]
-    finds = {"detector": {"vehicle": 3}}
-    world = Virtual(seed, arrivals(80), lanes, models(), finds, faults, promotions())
+    detections = {"detector": {"vehicle": 3}}
+    world = SimulatedWorld(seed, arrivals(80), lanes, models(), detections, faults, promotions())
     inner = Fifo() if seed % 3 == 0 else EarliestDeadlineFirst()
     answers = {**ANSWERS, "teacher": Single("teacher"), "cocktail": Cocktail(members=("vehicles", "persons/head1"))}
     scheduler = Scheduler(State(Table()), complete(Straggle(inner)), answers)

@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 
 from edge.sources.camera.frames import End, encoded, opened
-from edge.sources.camera.publisher import Publisher, publish_all
+from edge.sources.camera.publisher import CameraPublisher, publish_all
 from edge.sources.mqtt.broker import EmbeddedBroker
 from edge.sources.mqtt.connection import Link
 from edge.sources.mqtt.source import MqttSettings, MqttSource
@@ -170,7 +170,7 @@ def test_cameras_publish_numbered_frames_and_truth(port, link, eventually):
         assert one.wait_connected(10)
     topics = source.topics
     cameras = [
-        Publisher(
+        CameraPublisher(
             link,
             name,
             opened(f"{__name__}:Scene"),
@@ -200,10 +200,10 @@ def test_a_slow_source_skips_ticks_and_says_how_many(link):
             threading.Event().wait(0.03)
             return super().frame(index)
 
-    from edge.sources.camera.frames import Drawn
+    from edge.sources.camera.frames import GeneratedFrames
 
     asked = []
-    camera = Publisher(link, "slow", Drawn(Slow(0, 5)), "leeway/box/slow/frame", fps=100.0, count_max=5)
+    camera = CameraPublisher(link, "slow", GeneratedFrames(Slow(0, 5)), "leeway/box/slow/frame", fps=100.0, count_max=5)
     camera.run(threading.Event())
     assert camera.published == 5
     assert camera.skipped >= 4
@@ -213,7 +213,7 @@ def test_a_slow_source_skips_ticks_and_says_how_many(link):
 def test_without_a_broker_frames_fail_and_are_counted():
     link = Link(MqttSettings(port=1, client_id="lonely"), say=lambda line: None)
     link.start()
-    camera = Publisher(link, "a", opened(f"{__name__}:Scene"), "leeway/box/a/frame", fps=200.0)
+    camera = CameraPublisher(link, "a", opened(f"{__name__}:Scene"), "leeway/box/a/frame", fps=200.0)
     camera.run(threading.Event(), duration_s=0.1)
     link.stop()
     assert camera.published == 0

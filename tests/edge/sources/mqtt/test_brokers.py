@@ -11,7 +11,7 @@ import pytest
 
 from edge.sources.mqtt.broker import EmbeddedBroker, free_port
 from edge.sources.mqtt.connection import Link
-from edge.sources.mqtt.outbox import Message
+from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.source import MqttSettings, MqttSource
 from porting.errors import UserError
 
@@ -84,7 +84,7 @@ class Rig:
 
 
 def frame(rig, payload=JPEG, camera="gate", suffix="frame", **more):
-    return Message(f"leeway/{rig.node}/{camera}/{suffix}", payload, wrap=True, **more)
+    return OutgoingMessage(f"leeway/{rig.node}/{camera}/{suffix}", payload, wrap=True, **more)
 
 
 def add_up(source, sent):
@@ -169,8 +169,8 @@ def test_operators_are_asked_and_answer(port, rig, eventually):
     operator, asked = rig.link(port, "operator"), rig.listener(port, "label/request")
     assert source.ask_label("17", "vehicles", JPEG)
     assert eventually(lambda: asked)
-    operator.publish(Message(source.topics.label_answer, b'{"id": "17", "label": "bus"}', qos=1))
-    operator.publish(Message(source.topics.label_answer, b"bus", qos=1))
+    operator.publish(OutgoingMessage(source.topics.label_answer, b'{"id": "17", "label": "bus"}', qos=1))
+    operator.publish(OutgoingMessage(source.topics.label_answer, b"bus", qos=1))
     assert eventually(lambda: source.counters["bad_answers"] == 1 and rig.answers)
     assert (rig.answers[0].id, rig.answers[0].label) == ("17", "bus")
 
@@ -181,7 +181,7 @@ def test_bad_messages_are_counted_and_good_ones_still_flow(port, rig, eventually
     camera = rig.link(port, "camera", protocol="auto")
     bad = [b"", b"{", b'{"data": "%"}', b'{"data": ""}']
     for payload in bad:
-        camera.publish(Message(f"leeway/{rig.node}/gate/frame", payload))
+        camera.publish(OutgoingMessage(f"leeway/{rig.node}/gate/frame", payload))
     camera.publish(frame(rig, user={"frame_time": "-5"}))
     assert eventually(lambda: rig.frames)
     assert add_up(source, len(bad) + 1)
@@ -323,7 +323,7 @@ def test_what_waits_for_a_deaf_broker_is_bounded(rig):
     deaf = Deaf()
     rig.stack.callback(deaf.close)
     link = rig.link(deaf.port, "camera", outgoing_bytes_max=1_000_000, protocol="5")
-    accepted = sum(link.publish(Message("t", bytes(100_000))) for _ in range(300))
+    accepted = sum(link.publish(OutgoingMessage("t", bytes(100_000))) for _ in range(300))
     assert link.outbox.bytes <= 1_000_000
     assert link.counters["dropped_backlog"] == 300 - accepted
     assert accepted < 200
@@ -334,7 +334,7 @@ def test_what_the_broker_would_hang_up_on_is_not_sent(rig, eventually):
     rig.stack.callback(small.close)
     link = rig.link(small.port, "camera", protocol="5")
     for size in (100, 5_000, 100):
-        link.publish(Message("t", bytes(size)))
+        link.publish(OutgoingMessage("t", bytes(size)))
     assert eventually(lambda: link.counters["sent"] == 2)
     assert link.counters["dropped_oversize"] == 1
     assert len(rig.lines) == 1

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from edge.observers.metrics import slo
 from edge.observers.stats import with_network_drops
 from edge.sources.camera.publisher import Pace
-from edge.sources.mqtt.envelope import Answer, BadEnvelope, answered, opened, sealed
-from edge.sources.mqtt.outbox import Message, Outbox
+from edge.sources.mqtt.envelope import BadEnvelope, LabelAnswer, answered, opened, sealed
+from edge.sources.mqtt.outbox import Outbox, OutgoingMessage
 from edge.sources.mqtt.reconnect import Attempts
 from edge.sources.mqtt.settings import MqttSettings
 from edge.sources.mqtt.socket_options import V5, V311
@@ -25,8 +25,8 @@ NOW = 1_800_000_000.0
 BYTES = st.binary(max_size=64)
 
 
-def message(size: int = 100, qos: int = 0, retain: bool = False, topic: str = "t") -> Message:
-    return Message(topic, bytes(size), qos, retain)
+def message(size: int = 100, qos: int = 0, retain: bool = False, topic: str = "t") -> OutgoingMessage:
+    return OutgoingMessage(topic, bytes(size), qos, retain)
 
 
 # ---- topics ----
@@ -160,8 +160,8 @@ def test_what_is_no_envelope_is_refused(payload):
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (b'{"id": "7", "label": "bus"}', Answer("7", "bus")),
-        (b'{"id": 7, "label": null}', Answer("7", None)),
+        (b'{"id": "7", "label": "bus"}', LabelAnswer("7", "bus")),
+        (b'{"id": 7, "label": null}', LabelAnswer("7", None)),
         (b'{"id": "7", "label": 3}', None),
         (b'{"label": "bus"}', None),
         (b"bus", None),
@@ -300,7 +300,7 @@ def message_on(topic: str, payload: bytes) -> paho.MQTTMessage:
 
 
 def test_every_message_is_in_one_counter_and_labels_are_not_frames() -> None:
-    def fails(answer: Answer) -> None:
+    def fails(answer: LabelAnswer) -> None:
         raise ValueError("a bug over there")
 
     taken = iter([True, False])

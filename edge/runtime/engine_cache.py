@@ -1,0 +1,39 @@
+"""What is loaded on one lane: engines by graph, heads by blob."""
+
+from devices.interface import Array, Device, Engine
+from porting.repository.repository import Repository
+from porting.variant import Stage
+
+
+class EngineCache:
+    """What is loaded on one lane: engines by graph, heads by blob. A graph that two stages share is loaded once."""
+
+    def __init__(self, device: Device, repository: Repository):
+        self.device, self.repository = device, repository
+        self.stages: dict[str, Stage] = {}
+        self.engines: dict[str, Engine] = {}
+        self.heads: dict[str, dict[str, Array]] = {}
+
+    def load(self, stage: Stage) -> None:
+        """Raises `DeviceError` or `CorruptBlob`."""
+        if stage.kind == "onnx":
+            # The head first: where it is damaged, no engine is left behind that no stage owns.
+            head = self.repository.arrays(stage.head) if stage.head and stage.head not in self.heads else None
+            if stage.graph not in self.engines:
+                self.engines[stage.graph] = self.device.load(self.repository.blob(stage.graph), stage.batches)
+            if stage.head and head is not None:
+                self.heads[stage.head] = head
+        self.stages[stage.digest] = stage
+
+    def evict(self, digest: str) -> None:
+        gone = self.stages.pop(digest, None)
+        if gone is None:  # the lane was lost since, and with it all that was here
+            return
+        if not any(stage.graph == gone.graph for stage in self.stages.values()) and gone.graph in self.engines:
+            self.engines.pop(gone.graph).close()
+        if gone.head and not any(stage.head == gone.head for stage in self.stages.values()):
+            self.heads.pop(gone.head, None)
+
+    def close(self) -> None:
+        for engine in self.engines.values():
+            engine.close()
