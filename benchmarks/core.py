@@ -13,6 +13,7 @@ from edge.core.scheduler import Scheduler
 from edge.core.simulation import SimulatedWorld
 from edge.core.state import State
 from edge.estimators.rolling import Rolling
+from edge.estimators.table import Table
 from edge.observers.trace import Digest
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
@@ -85,7 +86,7 @@ def virtual_per_s(traced: bool, requests: int = 2000) -> tuple[float, float]:
     """
     arrivals = list(cameras(7, requests, fps=12))
     ups = [LaneUp("sim0", "simulated", 10**9)]
-    world = SimulatedWorld(7, arrivals, ups, models(), DETECTIONS)
+    world = SimulatedWorld(7, arrivals, ups, models(), DETECTIONS, profile=Table())
     scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), ANSWERS)
     begun, cpu_begun = perf_counter(), process_time()
     run(scheduler, world, [Digest()] if traced else [])

@@ -21,7 +21,7 @@ from benchmarks.live_boxes import Box
 from edge.core.events import Event, Reply, Time
 from edge.core.interfaces import Moment
 from edge.data.job import InFlightRequest
-from evaluation.arrivals.measured_durations import Recorded
+from evaluation.arrivals.measured_durations import RecordedDurations
 from evaluation.arrivals.recording import Recording, recording_of, scenario_from
 from evaluation.arrivals.request import Arrival
 from evaluation.capacity import recorded_daemon
@@ -96,7 +96,7 @@ def live(box: Box, arrivals: Sequence[Arrival]) -> tuple[Got, Recording, Time]:
 
 
 @dataclass
-class AsThen(Recorded):
+class AsThen(RecordedDurations):
     """A run takes what the recorded one took that ended nearest in time: what else the machine did then, it does
     again. Observer, to know the time.
     """

@@ -13,8 +13,8 @@ from cli.output import complain, console
 
 if TYPE_CHECKING:
     from cli.comparison.options import Comparison
+    from evaluation.metrics.outcome import RunOutcome
     from evaluation.metrics.summary import SummaryRow
-    from evaluation.outcome import RunOutcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 

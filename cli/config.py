@@ -44,7 +44,7 @@ def schema(
 
       # yaml-language-server: $schema=edge.schema.json
     """
-    from cli.reference import page
+    from cli.drawing.config_reference import page
     from edge.config import schema as of_config
 
     print(page(of_config()), end="") if markdown else print(json.dumps(of_config(), indent=2, ensure_ascii=False))

@@ -206,7 +206,9 @@ def prune(
 
       leeway models prune --keep 3
     """
-    done = opened(repository).prune(keep, dry_run)
+    from porting.repository.garbage_collection import prune as delete_unused
+
+    done = delete_unused(opened(repository), keep, dry_run)
     would = "would be " if dry_run else ""
     rows = [
         *(("variant", name) for name in done.variants),

@@ -106,7 +106,9 @@ def serve(
             log.info("serving %s; frames are awaited on %s", models, config.mqtt.topics.frame("CAMERA"))
 
         parts.observers.append(Ready([served.variant.model for served in begin], open_the_door))
-        world.start([*begin, *step_models(config)], config.background.share)
+        world.start(
+            [*begin, *step_models(config.drift, round(config.background.step_ms * 1e6))], config.background.share
+        )
         stack.callback(source.stop)
         on_ready(parts)
         run(parts.scheduler, world, parts.observers)
@@ -127,7 +129,7 @@ def wire(config: Config) -> WiredDaemon:
     lanes.update({name: LaneThreads(device, repository, world.post, step_ns) for name, device in devices.items()})
 
     worker = Worker(world.call, lambda: main.enter(background=True))
-    people = People(worker) if config.drift is not None and not teachers(config) else None
+    people = People(worker) if config.drift is not None and not teachers(config.drift) else None
     asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
     hindsight = DelayedFeedback(world.post) if any(isinstance(answer, Learns) for answer in asked.values()) else None
     source = MqttSource(config.mqtt, world.receive, hears(world, people, hindsight))
@@ -135,11 +137,13 @@ def wire(config: Config) -> WiredDaemon:
     if people is not None:
         people.ask_label = source.ask_label
     labeller: Labeller = people or Teacher(world, config.drift.teacher_of if config.drift else lambda model: None)
-    adapt = AdaptationObserver(world, repository, labeller, watched_models(config, repository, main), journal, worker)
+    adapt = AdaptationObserver(
+        world, repository, labeller, watched_models(config.drift, repository, main), journal, worker
+    )
 
     prices = {name: device.price_per_request for name, device in devices.items() if isinstance(device, Remote)}
-    metrics = Metrics(frozenset(teachers(config)), frozenset(config.streams), prices)
-    answers = asked | background_answers(config)
+    metrics = Metrics(frozenset(teachers(config.drift)), frozenset(config.streams), prices)
+    answers = asked | background_answers(config.drift)
     listeners += [metrics, Results(source, answers, world.post), adapt, *([hindsight] if hindsight else [])]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
     scheduler = Scheduler(State(estimator_of(config, devices), transition=config.transition), policy, answers)

@@ -21,8 +21,8 @@ from evaluation.bounds.goodput import goodput_bound, weighted_bound
 from evaluation.metrics.decision_time import Timed
 from evaluation.metrics.drilldown import Drilldown, busiest_second, drilldown
 from evaluation.metrics.lane_timeline import LaneTimeline
+from evaluation.metrics.outcome import RunOutcome
 from evaluation.metrics.scores import Scores, score
-from evaluation.outcome import RunOutcome
 from evaluation.scenario import Scenario, play
 from porting.variant import Variant
 

@@ -10,6 +10,7 @@ from edge.core.loop import run
 from edge.core.scheduler import Scheduler
 from edge.core.simulation import Detections, SimulatedWorld
 from edge.core.state import Estimator, State
+from edge.estimators.table import Table
 from porting.variant import Stage, Variant
 
 MS = 1_000_000
@@ -44,7 +45,7 @@ def play(
     """
     world = SimulatedWorld(
         scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.detections,
-        noise=0.0, slowdown=scenario.slowdown, profile=scenario.profile, waiting_max=scenario.waiting_max,
+        noise=0.0, slowdown=scenario.slowdown, profile=scenario.profile or Table(), waiting_max=scenario.waiting_max,
     )  # fmt: skip
     run(Scheduler(State(estimator), policy, scenario.answers), world, observers)
     return world

@@ -14,6 +14,7 @@ from edge.core.scheduler import Scheduler
 from edge.core.simulation import Faults, SimulatedWorld
 from edge.core.state import Estimator, State
 from edge.estimators.rolling import Rolling
+from edge.estimators.table import Table
 from edge.observers.trace import Digest
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
@@ -113,7 +114,9 @@ def simulate(
 ) -> Simulation:
     """The junction in virtual time under `complete(EarliestDeadlineFirst())`, or another complete policy."""
     ups = [LaneUp(f"sim{number}", "simulated", memory_bytes) for number in range(lanes)]
-    world = SimulatedWorld(seed, cameras(seed, requests, fps=fps), ups, models(), DETECTIONS, faults, promotions())
+    world = SimulatedWorld(
+        seed, cameras(seed, requests, fps=fps), ups, models(), DETECTIONS, faults, promotions(), profile=Table()
+    )
     state = State(Rolling() if estimator is None else estimator)
     scheduler = Scheduler(state, policy or complete(EarliestDeadlineFirst()), ANSWERS)
     digest = Digest()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.drawing.config_reference import page
 from cli.main import VERBS
-from cli.reference import page
 from edge.config import load, schema
 
 ROOT = Path(__file__).parent.parent

@@ -12,8 +12,8 @@ from cli.comparison.options import Comparison
 from cli.comparison.system_cards import cards
 from cli.output import plain
 from evaluation.comparison import digest
+from evaluation.metrics.outcome import RunOutcome
 from evaluation.metrics.summary import SummaryRow
-from evaluation.outcome import RunOutcome
 from evaluation.scenario import Scenario
 from porting.errors import UserError
 

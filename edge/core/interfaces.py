@@ -72,6 +72,25 @@ class AnswerRule(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class ModelAlone:
+    """The rule for a request that names a model instead of an app: one task, whose end is the answer."""
+
+    model: str
+
+    def models(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    def opened(self, request: Request) -> Sequence[Opening]:
+        return (Opening(self.model),)
+
+    def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
+        return Progress(answered=(opened.request.id,))
+
+    def partial(self, opened: OpenRequest) -> Sequence[int]:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Vote:
     """What one member of an ensemble said."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from edge.answers.single import Single
 from edge.core import versions
 from edge.core.events import (
     NEVER,
@@ -31,7 +30,7 @@ from edge.core.events import (
     Withdrawn,
     Woke,
 )
-from edge.core.interfaces import AnswerRule, Opening, Policy
+from edge.core.interfaces import AnswerRule, ModelAlone, Opening, Policy
 from edge.core.queues import leave, moved, open_requests, opened_task, overtaken, rerouted, retire, trouble_ahead, wait
 from edge.core.state import WINDOW_NS, Lane, OpenRequest, State
 from edge.core.validation import check_evict, check_load, check_reply, check_run, check_stop, check_wake
@@ -121,7 +120,7 @@ class Scheduler:
 
     def _answer_of(self, request: Request) -> AnswerRule | None:
         answer = self.answers.get(request.app)
-        return Single(request.app) if answer is None and request.app in self.state.models else answer
+        return ModelAlone(request.app) if answer is None and request.app in self.state.models else answer
 
     def _open_tasks(self, opened: OpenRequest, openings: Sequence[Opening]) -> None:
         for at, opening in enumerate(openings, 1):

@@ -34,7 +34,6 @@ from edge.core.events import (
     Woke,
 )
 from edge.core.state import Estimator
-from edge.estimators.table import Table
 from porting.variant import Stage
 
 LOAD_NS = 1_000_000  # of any stage, beside a nanosecond for each of its bytes
@@ -63,7 +62,7 @@ class SimulatedWorld:
     """World of tests, benchmarks and searches.
 
     `arrivals`: requests in order of time, taken one by one. `detections`: see `Detections`.
-    `profile`: how long a batch really takes, else the stage's own table. Beside it goes noise: up to the share `noise`
+    `profile`: how long a batch really takes. Beside it goes noise: up to the share `noise`
     more or less, or, where `slowdown` is given, a half-normal share more and never less: then the profile is a floor
     that bounds can stand on. A profile with `draw_ns(stage, batch, lane, random)` brings its own noise.
     `waiting_max`: stream -> frames of it that may wait for an app; a newer one takes the oldest's place.
@@ -82,8 +81,9 @@ class SimulatedWorld:
         promotions: Sequence[Served] = (),
         noise: float = 0.1,
         slowdown: float = 0.0,
-        profile: Estimator | None = None,
         waiting_max: Mapping[str, int] | None = None,
+        *,
+        profile: Estimator,
     ):
         self.random = Random(seed)
         self.arrivals = iter(arrivals)
@@ -104,7 +104,7 @@ class SimulatedWorld:
         self.over: set[int] = set()  # works that were stopped
         self.wake_ns: Time = NEVER
         self.closed = False
-        self.profile = profile or Table()
+        self.profile = profile
         self.draw_ns: Callable[[Stage, int, str, Random], int] | None = getattr(self.profile, "draw_ns", None)
         self.waiting_max = waiting_max or {}
         self.waiting: dict[tuple[str, str], dict[int, None]] = {}  # app, stream -> requests that nobody began with

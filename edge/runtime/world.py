@@ -11,7 +11,6 @@ from threading import Lock
 from time import monotonic_ns, sleep
 from typing import Any
 
-from edge.config import Config
 from edge.core.events import (
     Action,
     Arrived,
@@ -38,6 +37,7 @@ from edge.data.frame import Frame
 from edge.data.job import InFlightRequest, Listener, Step, TaskJob, WorkOrder
 from edge.data.picture import Picture
 from edge.data.tensor_request import TensorRequest
+from edge.runtime.admission import AdmissionRules
 from edge.runtime.lane import LaneThreads
 from porting.variant import Stage, Variant
 
@@ -54,8 +54,8 @@ STREAM_OPEN_MAX = 32  # unanswered requests of one stream; beyond it the new fra
 class LiveWorld:
     """World of the daemon. `listen` and `do` are called by the loop; `receive` by the network thread."""
 
-    def __init__(self, config: Config, lanes: Mapping[str, LaneThreads], listeners: Sequence[Listener]):
-        self.config = config
+    def __init__(self, rules: AdmissionRules, lanes: Mapping[str, LaneThreads], listeners: Sequence[Listener]):
+        self.rules = rules
         self.lanes = lanes
         self.listeners = listeners
         self.inbox: SimpleQueue[Event | Frame | TensorRequest | BaseException | Callable[[], None] | None] = (
@@ -161,7 +161,7 @@ class LiveWorld:
             size = self.inbox_bytes + len(frame.payload)
             if self.inbox.qsize() > INBOX_FRAMES_MAX or (self.inbox_bytes and size > INBOX_BYTES_MAX):
                 camera = frame.camera
-                known = camera in self.inbox_full or camera in self.config.streams
+                known = camera in self.inbox_full or camera in self.rules.streams
                 self.inbox_full[camera if known or len(self.inbox_full) < STREAMS_MAX else OTHERS] += 1
             else:
                 self.inbox_bytes = size
@@ -173,7 +173,7 @@ class LiveWorld:
             self.inbox_bytes -= len(frame.payload)
 
     def _admit(self, frame: Frame) -> None:
-        stream = self.config.stream(frame.camera)
+        stream = self.rules.stream(frame.camera)
         if stream is None or not stream.enabled or self.draining:
             reason = "unknown_camera" if stream is None else "stopped" if self.draining else "disabled"
             self._drop(frame.camera, "", reason)
@@ -200,7 +200,7 @@ class LiveWorld:
 
     def _waiting(self, camera: str, app: str) -> list[int] | None:
         """Unanswered requests of a stream, oldest first; None where there are too many streams already."""
-        expected = (camera, app) in self.by_stream or camera in self.config.streams
+        expected = (camera, app) in self.by_stream or camera in self.rules.streams
         if not expected and len(self.by_stream) >= STREAMS_MAX:
             return None
         return self.by_stream.setdefault((camera, app), [])
@@ -243,7 +243,7 @@ class LiveWorld:
         self.ready.append(Arrived(request))
 
     def _request(self, app: str, camera: str, arrived_ns: Time) -> Request:
-        options = self.config.apps[app]
+        options = self.rules.apps[app]
         deadline_ns = arrived_ns + round(options.slo_ms * 1e6)
         return Request(next(self.ids), app, camera, arrived_ns, deadline_ns, options.priority)
 

@@ -12,6 +12,7 @@ from edge.core.loop import run
 from edge.core.scheduler import Scheduler
 from edge.core.simulation import SimulatedWorld
 from edge.core.state import Estimator, State
+from edge.estimators.table import Table
 from evaluation.arrivals.request import Client
 from evaluation.scenario import Scenario
 
@@ -29,7 +30,8 @@ class ClosedLoop(SimulatedWorld):
     ):
         super().__init__(
             scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.detections,
-            noise=noise, slowdown=scenario.slowdown, profile=scenario.profile, waiting_max=scenario.waiting_max,
+            noise=noise, slowdown=scenario.slowdown, waiting_max=scenario.waiting_max,
+            profile=scenario.profile or Table(),
         )  # fmt: skip
         self.until_ns = until_ns
         self.next_id = scenario.requests[-1].id + 1 if scenario.requests else 1

@@ -70,7 +70,7 @@ class Profiled:
 
 
 @dataclass
-class Recorded:
+class RecordedDurations:
     """Durations one by one, by graph, batch and lane; a run takes one of them.
 
     A batch that was never seen takes what the stage's table says, times how much longer or shorter than the table says

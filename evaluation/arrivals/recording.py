@@ -17,7 +17,7 @@ from edge.estimators.table import Table
 from edge.observers.trace import event_of
 from evaluation.arrivals.detections import AsRecorded, items_of
 from evaluation.arrivals.load_scaling import load_of, short
-from evaluation.arrivals.measured_durations import Recorded
+from evaluation.arrivals.measured_durations import RecordedDurations
 from evaluation.arrivals.request import arrivals_of
 from evaluation.scenario import Scenario
 from porting.errors import UserError
@@ -204,7 +204,7 @@ def scenario_from(
     return Scenario(
         path.stem, served, tuple(numbered),
         answers or {}, tuple(recording.lanes.values()), detections, seed,
-        profile=Recorded(durations_ns), waiting_max=waiting_max or {},
+        profile=RecordedDurations(durations_ns), waiting_max=waiting_max or {},
         notes=tuple(recording.notes(len(recording.requests) - len(kept))),
         facts={"load": short(load), "arrivals": path.stem, "seed": seed},
     )  # fmt: skip

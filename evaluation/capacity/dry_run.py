@@ -18,7 +18,7 @@ from edge.core.events import LaneUp, Reply, Time
 from edge.data.job import InFlightRequest
 from edge.plugins import PlugIn
 from edge.sources.mqtt.settings import MqttSettings
-from evaluation.arrivals.measured_durations import Recorded
+from evaluation.arrivals.measured_durations import RecordedDurations
 from evaluation.arrivals.recording import Recording, recording_of
 from evaluation.capacity import recorded_daemon
 from evaluation.capacity.fake_broker import LOOPBACK, CameraTraffic, FakeBroker
@@ -43,8 +43,8 @@ class DryRun:
     duration_s: float
     telling_ns: Time = 0  # from the end of a frame's last work until its answer is told, in the median
 
-    def profile(self) -> Recorded:
-        return Recorded(self.durations_ns)
+    def profile(self) -> RecordedDurations:
+        return RecordedDurations(self.durations_ns)
 
     def means_ns(self) -> dict[str, dict[int, Time]]:
         """Graph -> batch -> the mean run; of the slowest lane, where there are several."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from evaluation.metrics.bootstrap import Interval, mean_interval
+from evaluation.metrics.outcome import RunOutcome
 from evaluation.metrics.scores import Scores
-from evaluation.outcome import RunOutcome
 
 COMPARED = ("goodput", "attainment", "attainment_min", "p99_ms", "accuracy", "right")  # paired with the baseline's
 SHARED = ("load", "arrivals")  # facts of the scenarios of one row, whatever their seeds

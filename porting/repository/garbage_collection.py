@@ -8,13 +8,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from porting.errors import UserError
 from porting.repository.atomic_files import lock
-
-if TYPE_CHECKING:
-    from porting.repository.repository import Repository
+from porting.repository.repository import Repository
 
 KEEP = 10
 YOUNG_S = 3600.0
@@ -30,7 +27,7 @@ class Pruned:
     bytes: int  # of all of these
 
 
-def prune(repository: "Repository", keep: int = KEEP, dry_run: bool = False, young_s: float = YOUNG_S) -> Pruned:
+def prune(repository: Repository, keep: int = KEEP, dry_run: bool = False, young_s: float = YOUNG_S) -> Pruned:
     """Delete old variants, the blobs that no variant needs, and leftovers of writers that were killed.
 
     A variant stays if it serves, is in the last `keep` entries of its model's history, or is an ancestor of such a one;
@@ -58,7 +55,7 @@ def prune(repository: "Repository", keep: int = KEEP, dry_run: bool = False, you
     return Pruned(variants, [path.name for path in blobs], [str(path) for path in leftovers], size)
 
 
-def old_variants(repository: "Repository", model: str, keep: int, before: float) -> list[str]:
+def old_variants(repository: Repository, model: str, keep: int, before: float) -> list[str]:
     """Names of the variants that may go, each before its parent."""
     serving = repository.serving(model)
     if serving is None:
@@ -75,7 +72,7 @@ def old_variants(repository: "Repository", model: str, keep: int, before: float)
     return sorted(set(found) - wanted, key=lambda name: (-depths[name], name))
 
 
-def needed_blobs(repository: "Repository", doomed: dict[str, list[str]]) -> set[str]:
+def needed_blobs(repository: Repository, doomed: dict[str, list[str]]) -> set[str]:
     """Of all variants but the doomed."""
     return {
         digest
@@ -86,7 +83,7 @@ def needed_blobs(repository: "Repository", doomed: dict[str, list[str]]) -> set[
     }
 
 
-def files_of(repository: "Repository", model: str, name: str) -> list[Path]:
+def files_of(repository: Repository, model: str, name: str) -> list[Path]:
     """The profiles first: without its variant one would never be found again."""
     return [*repository.profile_paths(model, name), repository.variant_path(model, name)]
 

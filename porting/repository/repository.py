@@ -32,7 +32,6 @@ from porting.repository.atomic_files import (
     write_durably,
     write_json,
 )
-from porting.repository.garbage_collection import KEEP, YOUNG_S, Pruned, prune
 from porting.variant import Stage, Variant, stage_from_json, variant_from_json
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -273,10 +272,6 @@ class Repository:
                 read_json(path)
             except UserError as error:
                 yield Problem(str(path), str(error))
-
-    def prune(self, keep: int = KEEP, dry_run: bool = False, young_s: float = YOUNG_S) -> Pruned:
-        """Delete what nothing can serve any more; see `porting.repository.garbage_collection`."""
-        return prune(self, keep, dry_run, young_s)
 
     # ---- the drift reference
 

@@ -241,7 +241,7 @@ def test_a_number_that_there_is_not_is_a_dash(capsys):
 
 def test_which_trouble_is_told_does_not_depend_on_who_ended_first(capsys):
     from cli.bench import verdict
-    from evaluation.outcome import RunOutcome
+    from evaluation.metrics.outcome import RunOutcome
 
     troubles = [RunOutcome("mine", index, {"seed": index}, trouble=f"KeyError: {index}") for index in (2, 0, 1)]
     for ended in (troubles, troubles[::-1]):

@@ -43,7 +43,7 @@ def test_members_come_and_go_and_each_request_is_answered_once(
     inner = made(policy_class)
     policy = complete(Straggle(inner) if straggle else inner)
     lanes = [LaneUp(f"sim{lane}", "simulated", 1 << 20) for lane in range(2)]
-    world = SimulatedWorld(3, arrivals(3, every_ms), lanes, SERVED, faults=faults)
+    world = SimulatedWorld(3, arrivals(3, every_ms), lanes, SERVED, faults=faults, profile=Table())
     scheduler = Scheduler(State(Table()), policy, ANSWERS)
     run(scheduler, world)
     assert Counter(reply.request_id for _, reply in world.replies) == {request.id: 1 for request in world.requests}

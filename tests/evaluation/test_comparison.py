@@ -13,8 +13,8 @@ from edge.systems import System, system
 from evaluation.comparison import digest, outcomes
 from evaluation.metrics.bootstrap import Interval
 from evaluation.metrics.drilldown import STEPS, busiest_second
+from evaluation.metrics.outcome import RunOutcome
 from evaluation.metrics.summary import METRICS, SummaryRow, rows
-from evaluation.outcome import RunOutcome
 from evaluation.presets import preset
 from evaluation.scenario import MS, Scenario, affine
 

@@ -12,7 +12,6 @@ from drift.repair.inference import BackboneRunner
 from drift.samples import Reference
 from drift.settings import DriftSettings
 from edge.answers.single import Single
-from edge.config import Config
 from edge.core.events import Served
 from edge.observers.adaptation.observer import step_app, step_served
 from edge.observers.adaptation.watched_model import Watched, incumbent
@@ -23,13 +22,13 @@ from porting.repository.repository import Repository
 from porting.variant import Variant
 
 
-def watched_models(config: Config, repository: Repository, device: Device) -> dict[str, Watched]:
+def watched_models(settings: DriftSettings | None, repository: Repository, device: Device) -> dict[str, Watched]:
     """Raises `UserError` where a model that is to be watched cannot be."""
-    if config.drift is None:
+    if settings is None:
         return {}
-    for model in config.drift.models:
-        check_teacher(config.drift, repository, model, bool(teachers(config)))
-    return {model: watched(config.drift, repository, model, device) for model in config.drift.models}
+    for model in settings.models:
+        check_teacher(settings, repository, model, bool(teachers(settings)))
+    return {model: watched(settings, repository, model, device) for model in settings.models}
 
 
 def watched(settings: DriftSettings, repository: Repository, model: str, device: Device) -> Watched:
@@ -84,22 +83,21 @@ def ported(repository: Repository, variant: Variant, reference: Reference) -> De
     return DeployedModel(variant.name, repository.blob_bytes(backbone.graph), found)
 
 
-def step_models(config: Config) -> list[Served]:
-    """What the core must know of the background steps of each adaptation."""
-    step_ns = round(config.background.step_ms * 1e6)
-    return [step_served(model, step_ns) for model in (config.drift.models if config.drift else ())]
+def step_models(settings: DriftSettings | None, step_ns: int) -> list[Served]:
+    """What the core must know of the background steps of each adaptation, which take `step_ns` at most."""
+    return [step_served(model, step_ns) for model in (settings.models if settings else ())]
 
 
-def background_answers(config: Config) -> dict[str, Any]:
+def background_answers(settings: DriftSettings | None) -> dict[str, Any]:
     """Teachers and steps, as apps that only the daemon itself asks for."""
-    if config.drift is None:
+    if settings is None:
         return {}
-    names = [*teachers(config), *map(step_app, config.drift.models)]
+    names = [*teachers(settings), *map(step_app, settings.models)]
     return {name: Single(name) for name in names}
 
 
-def teachers(config: Config) -> list[str]:
-    if config.drift is None:
+def teachers(settings: DriftSettings | None) -> list[str]:
+    if settings is None:
         return []
-    named = (config.drift.teacher_of(model) for model in config.drift.models)
+    named = (settings.teacher_of(model) for model in settings.models)
     return list(dict.fromkeys(teacher for teacher in named if teacher is not None))

@@ -325,7 +325,7 @@ def test_nothing_is_woken_for_where_nothing_runs(core: Build) -> None:
 def test_a_simulated_run_that_would_never_end_is_stopped() -> None:
     endless = served("endless", stage("endless", 10**9))
     cameras = [Request(1, "endless", "camera", 100 * MS, 10**18)]
-    world = SimulatedWorld(1, cameras, [LaneUp("cpu0", "cpu", 10**6)], [endless])
+    world = SimulatedWorld(1, cameras, [LaneUp("cpu0", "cpu", 10**6)], [endless], profile=Table())
     scheduler = Scheduler(State(Table()), complete(EarliestDeadlineFirst()), {})
     moments: list[Moment] = []
 

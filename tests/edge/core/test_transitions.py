@@ -225,7 +225,9 @@ def played(
         for number in range(1, 120)
     ]
     ups = [LaneUp(f"sim{number}", "simulated", memory) for number in range(lanes)]
-    world = SimulatedWorld(seed, asked, ups, [OLD], faults=faults, promotions=VERSIONS[1:] + VERSIONS[:1])
+    world = SimulatedWorld(
+        seed, asked, ups, [OLD], faults=faults, promotions=VERSIONS[1:] + VERSIONS[:1], profile=Table()
+    )
     state = State(Table(), transition=transition)
     witness = Witness(transition)
     run(Scheduler(state, complete(EarliestDeadlineFirst(), keep=0), {}), world, (witness,))

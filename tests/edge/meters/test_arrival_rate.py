@@ -126,7 +126,7 @@ def test_dropped_requests_are_asked_for_all_the_same() -> None:
 def test_a_cascade_is_learnt_from_what_its_answers_lead_to() -> None:
     watcher = Watcher()
     arrivals = cameras(1, 400, background=0.1)
-    world = SimulatedWorld(1, arrivals, [LaneUp("sim0", "simulated", 20_000)], models(), DETECTIONS)
+    world = SimulatedWorld(1, arrivals, [LaneUp("sim0", "simulated", 20_000)], models(), DETECTIONS, profile=Table())
     run(Scheduler(State(Table()), complete(EarliestDeadlineFirst()), ANSWERS), world, (watcher,))
     traffic = watcher.traffic
     assert traffic.roots() == ["detector"]

@@ -89,7 +89,9 @@ def test_a_batch_may_take_half_of_the_time_and_larger_ones_are_cheaper() -> None
 
 def test_budgets_are_learnt_from_what_the_detector_finds() -> None:
     split = LatencySplit()
-    world = SimulatedWorld(1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models(), DETECTIONS)
+    world = SimulatedWorld(
+        1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models(), DETECTIONS, profile=Table()
+    )
     state = State(Table())
     run(Scheduler(state, complete(EarliestDeadlineFirst()), ANSWERS), world, (split,))
     budgets = state.plan.budgets_ns
@@ -107,6 +109,6 @@ def test_apps_of_one_model_have_no_budgets() -> None:
             planned.extend([moment.event] if isinstance(moment.event, Planned) else [])
             return ()
 
-    world = SimulatedWorld(1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models())
+    world = SimulatedWorld(1, cameras(1, 400), [LaneUp("sim0", "simulated", 20_000)], models(), profile=Table())
     run(Scheduler(State(Table()), complete(EarliestDeadlineFirst()), ANSWERS), world, (split, Listens()))
     assert planned == []

@@ -149,7 +149,7 @@ class Sluggish(SimulatedWorld):
 
 def test_lanes_that_are_late_lose_no_request() -> None:
     requests = [Request(n, "ab"[n % 2], "c", n * 3 * MS, (n * 3 + 40) * MS) for n in range(1, 401)]
-    world = Sluggish(7, requests, [LaneUp("sim0", "simulated", 1 << 40)], [A, B])
+    world = Sluggish(7, requests, [LaneUp("sim0", "simulated", 1 << 40)], [A, B], profile=Table())
     run(Scheduler(State(Table(margin=1.2)), complete(Clockwork()), {}), world)
     outcomes = Counter(reply.outcome for _, reply in world.replies)
     assert world.refused > 50

@@ -157,7 +157,7 @@ def test_every_request_is_answered_and_time_goes_on() -> None:
         for slo in [(8 + 13 * number % 52) * MS]
     ]
     requests.sort(key=lambda request: request.arrived_ns)
-    world = SimulatedWorld(3, requests, [LaneUp("sim0", "simulated", 1 << 40)], [A, B])
+    world = SimulatedWorld(3, requests, [LaneUp("sim0", "simulated", 1 << 40)], [A, B], profile=Table())
     run(Scheduler(State(Table(margin=1.1)), complete(Flex()), {}), world)
     outcomes = Counter(reply.outcome for _, reply in world.replies)
     assert sum(outcomes.values()) == len({reply.request_id for _, reply in world.replies}) == 1600

@@ -143,7 +143,7 @@ def test_a_peer_that_is_killed_with_our_frames_in_hand_costs_no_answer(box):
     (folder / "repository").symlink_to(box / "repository")
     config = edge(folder, http={"port": 0}, devices={"cpu0": {"use": "tests.edge.daemon_builder:HangingCpu"}})
     process = subprocess.Popen(
-        [sys.executable, "-c", PEER, str(config)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], text=True
+        [sys.executable, "-c", PEER, str(config)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3], text=True
     )
     try:
         port = process.stdout.readline().strip()

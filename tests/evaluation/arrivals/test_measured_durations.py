@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge.core.events import Task
 from evaluation.arrivals.detections import AsRecorded, Averages, poisson
-from evaluation.arrivals.measured_durations import Profiled, Recorded, Spread
+from evaluation.arrivals.measured_durations import Profiled, RecordedDurations, Spread
 from porting.variant import InputSpec, Stage
 
 STAGE = Stage("onnx", "g", batches=(1, 2, 4), durations_ns={1: 100, 2: 150, 4: 300})
@@ -43,7 +43,7 @@ def test_frames_cost_first_stages_something_beside_the_graph() -> None:
     assert profile.duration_ns(STAGE, 2, "cpu0") == 150
 
 
-RUNS = Recorded({("g", 1, "cpu0"): (90, 100, 140), ("g", 4, "cpu0"): (300, 330)})
+RUNS = RecordedDurations({("g", 1, "cpu0"): (90, 100, 140), ("g", 4, "cpu0"): (300, 330)})
 
 
 def test_a_run_takes_one_of_those_recorded() -> None:

@@ -76,7 +76,7 @@ class Story:
         self.replies.append((round(at_ms * MS), Reply(number, outcome, (number,), detail)))
 
     def scores(self, told: Scenario, **options: object) -> Scores:
-        world = SimulatedWorld(0, (), (), ())
+        world = SimulatedWorld(0, (), (), (), profile=Table())
         world.replies = self.replies
         return score(told, world, self.recorder, **options)  # type: ignore[arg-type]
 

@@ -10,10 +10,11 @@ import pytest
 
 from porting.errors import UserError
 from porting.publish import derive
+from porting.repository.garbage_collection import prune
 from porting.repository.repository import Repository
 from porting.variant import InputSpec, OutputSpec, Stage, Variant
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def head(repository, number, parent="base", serve=True):
 
 def pruned(repository, **more):
     """Everything counts as old."""
-    return repository.prune(**{"keep": 1, "young_s": -1, **more})
+    return prune(repository, **{"keep": 1, "young_s": -1, **more})
 
 
 def files_under(repository):
@@ -93,12 +94,12 @@ def test_the_way_back_leads_past_what_is_gone(repository):
 def test_what_is_young_stays_and_what_is_stored_again_is_young(repository):
     head(repository, 1, serve=False)
     blob = repository.blob_path(repository.add_blob(b"nobody needs it"))
-    assert repository.prune(keep=1).variants == repository.prune(keep=1).blobs == []
+    assert prune(repository, keep=1).variants == prune(repository, keep=1).blobs == []
     os.utime(blob, (0, 0))
     repository.add_blob(b"nobody needs it")
-    assert repository.prune(keep=1).blobs == []
+    assert prune(repository, keep=1).blobs == []
     os.utime(blob, (0, 0))
-    assert repository.prune(keep=1).blobs == [blob.name]
+    assert prune(repository, keep=1).blobs == [blob.name]
 
 
 def test_leftovers_of_the_killed_go(repository):
@@ -146,6 +147,7 @@ def test_a_name_is_not_given_twice(repository):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from porting.repository.garbage_collection import prune
 from porting.repository.repository import Repository
 
 calls_left = int(sys.argv[2])
@@ -156,7 +158,7 @@ def dying(path, unlink=Path.unlink):
         os.kill(os.getpid(), signal.SIGKILL)
     unlink(path)
 Path.unlink = dying
-Repository(sys.argv[1]).prune(keep=1, young_s=-1)
+prune(Repository(sys.argv[1]), keep=1, young_s=-1)
 """
 
 

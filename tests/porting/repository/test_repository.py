@@ -19,7 +19,7 @@ from porting.repository import atomic_files
 from porting.repository.repository import Repository
 from porting.variant import InputSpec, OutputSpec, Stage, Variant
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def stored(repository, name="fp32", *, model="m", content=b"graph", parent=None, accuracy=None):

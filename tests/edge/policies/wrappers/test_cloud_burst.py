@@ -291,7 +291,7 @@ def test_nobody_is_forgotten_whatever_happens_far_away(inner, seed):
 def test_same_seed_same_trace_and_only_lanes_far_away():
     once, again = (far_box(3, Burst(), ALL_FAULTS)[1] for _ in range(2))
     assert once == again
-    world = SimulatedWorld(1, cameras(1, 40), [FAR], models(), DETECTIONS)
+    world = SimulatedWorld(1, cameras(1, 40), [FAR], models(), DETECTIONS, profile=Table())
     run(Scheduler(State(Table()), complete(Burst(price=0)), ANSWERS), world)
     assert sum(reply.outcome == "ok" for _, reply in world.replies) > 20
 
@@ -317,7 +317,7 @@ def test_in_no_span_more_is_spent_than_its_budget_and_what_was_saved(seed, budge
     spending = Spending()
     policy = Burst(EarliestDeadlineFirst(), price=price, budget_per_s=budget)
     ups = [LaneUp("sim0", "simulated", 20_000), LaneUp("a", "remote", 20_000), LaneUp("b", "remote", 20_000)]
-    world = SimulatedWorld(seed, cameras(seed, 160, fps=40), ups, models(), DETECTIONS)
+    world = SimulatedWorld(seed, cameras(seed, 160, fps=40), ups, models(), DETECTIONS, profile=Table())
     run(Scheduler(State(Table()), complete(policy), ANSWERS), world, (spending,))
     for first, (begin_ns, _) in enumerate(spending.sent):
         tasks = 0

@@ -146,7 +146,7 @@ def test_ensembles_lose_nobody_whatever_the_weather(seed: int) -> None:
     faults: Faults = replace(ALL_FAULTS, failed=0.15)
     lanes = [LaneUp(f"sim{number}", "simulated", memory_bytes) for number in range(1 + seed % 2)]
     detections = {"detector": {"vehicle": 3}}
-    world = SimulatedWorld(seed, arrivals(80), lanes, models(), detections, faults, promotions())
+    world = SimulatedWorld(seed, arrivals(80), lanes, models(), detections, faults, promotions(), profile=Table())
     inner = Fifo() if seed % 3 == 0 else EarliestDeadlineFirst()
     answers = {**ANSWERS, "teacher": Single("teacher"), "cocktail": Cocktail(members=("vehicles", "persons/head1"))}
     scheduler = Scheduler(State(Table()), complete(Straggle(inner)), answers)

@@ -14,7 +14,7 @@ An unknown key is an error. Paths are relative to the file. `{LEEWAY_NAME}` in a
 variable of that name, so that passwords stay out of files. `leeway config check edge.yaml` reads a file as the daemon
 would, and `leeway config schema` prints the schema for an editor. `examples/junction/edge.yaml` is a complete file.
 """
-TITLES = {"PlugIn": "A part by import path", "Stream": "streams", "App": "apps"}
+TITLES = {"PlugIn": "A part by import path", "StreamSettings": "streams", "AppSettings": "apps"}
 
 
 def page(schema: Schema) -> str:
