@@ -47,7 +47,7 @@ class Crowd:
         return actions
 
 
-def generator() -> Crowd:
+def crowd() -> Crowd:
     scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), ANSWERS)
     made = Crowd(scheduler, count(1))
     for event in (LaneUp("cpu0", "cpu", 10**9), *models()):
@@ -60,7 +60,7 @@ def generator() -> Crowd:
 def event_us(events: int = 2000) -> tuple[float, float]:
     """Median time of `handle` while the crowd stays as it is: over all events, and over the ends of works alone, which
     are the ones that choose and begin the next work."""
-    made = generator()
+    made = crowd()
     state = made.scheduler.state
     lane = state.lanes["cpu0"]
     took: dict[type[Event], list[int]] = {Arrived: [], Finished: []}

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from math import sqrt
 from statistics import NormalDist
 
+from edge.answers.hashing import hash_uniform
 from edge.core.events import Arrived, Combined, Event, Feedback, Reply, Request, Run, Time
-from edge.core.hashing import hash_uniform
 from edge.core.interfaces import AnswerRule, Combines, EnsembleVerdict, Moment, Vote
 from edge.core.state import State
 
@@ -126,8 +126,7 @@ class Examiner:
         for task in run.tasks:
             if task.parent is None:
                 name = run.variant or name_of(state, task.model, task.chain)
-                for request_id in task.requests:
-                    self.members.setdefault(request_id, {})[task.id] = f"{task.model}/{name}"
+                self.members.setdefault(task.request, {})[task.id] = f"{task.model}/{name}"
 
     def _answered(self, reply: Reply, now: Time) -> Iterator[Event]:
         request, members = self.requests.pop(reply.request_id, None), self.members.pop(reply.request_id, {})

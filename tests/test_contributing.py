@@ -103,7 +103,7 @@ def test_the_policy_serves_what_matters_first(example: ModuleType):
     assert not runs(bench.arrive(2)) + runs(bench.arrive(3, priority=5)) + runs(bench.arrive(4))
     served = []
     while running:
-        served += [request for task in running.tasks for request in task.requests]
+        served += [task.request for task in running.tasks]
         running = next(iter(runs(bench.finish(running))), None)
     assert served == [1, 3, 2, 4]
 

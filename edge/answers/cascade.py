@@ -40,7 +40,7 @@ class Cascade:
     def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
         if task.parent is None and (openings := self._children(task, result)):
             return Progress(openings=openings)
-        return Progress(answered=() if opened.unfinished else (opened.request.id,))
+        return Progress(answered=not opened.unfinished)
 
     def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()

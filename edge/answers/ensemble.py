@@ -62,7 +62,7 @@ class Ensemble:
         return [opening(member, item) for item, member in enumerate(self.asked(request))]
 
     def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
-        return Progress(answered=() if opened.unfinished else (opened.request.id,))
+        return Progress(answered=not opened.unfinished)
 
     def partial(self, opened: OpenRequest) -> Sequence[int]:
         return [task_id for task_id in opened.tasks if task_id in opened.finished]

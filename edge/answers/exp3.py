@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from edge.answers.hashing import hash_uniform
 from edge.answers.panel import Panel, loss_of, opening, remember
 from edge.answers.trust import Trust
 from edge.core.events import Event, Feedback, Reply, Request, StepResult, Task
-from edge.core.hashing import hash_uniform
 from edge.core.interfaces import About, Moment, Opening, Progress
 from edge.core.state import OpenRequest
 
@@ -74,7 +74,7 @@ class Exp3:
         return (opening(drawn[0]),)
 
     def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
-        return Progress(answered=(opened.request.id,))
+        return Progress(answered=True)
 
     def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()

@@ -30,7 +30,7 @@ class Task:
     """One model's work for one item. Waits in the queue of stage `chain[at]`; keeps its id from stage to stage."""
 
     id: int
-    requests: tuple[int, ...]  # whom it serves
+    request: int  # the id of the one that it serves
     model: str
     chain: tuple[str, ...]  # stage digests of the variant that served when the task was opened
     at: int

@@ -50,7 +50,7 @@ class Progress:
     """What a finished task leads to: more tasks of its request, and requests that may be answered now."""
 
     openings: Sequence[Opening] = ()
-    answered: Sequence[int] = ()
+    answered: bool = False
 
 
 class AnswerRule(Protocol):
@@ -85,7 +85,7 @@ class ModelAlone:
         return (Opening(self.model),)
 
     def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
-        return Progress(answered=(opened.request.id,))
+        return Progress(answered=True)
 
     def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()

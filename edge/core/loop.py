@@ -1,4 +1,4 @@
-"""The loop of both worlds: hear, handle, do, let the observers see."""
+"""Drives a scheduler in either world: listen, handle, do, let the observers see."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from edge.core.scheduler import Scheduler
 
 
 def run(scheduler: Scheduler, world: World, observers: Sequence[Observer] = ()) -> None:
-    """Runs until the world says that it is over."""
+    """Handles events until the world says that it is over."""
     observers = [*learners(scheduler), *observers]
     while (heard := world.listen()) is not None:
         now, event = heard
@@ -22,7 +22,7 @@ def run(scheduler: Scheduler, world: World, observers: Sequence[Observer] = ()) 
 
 
 def learners(scheduler: Scheduler) -> list[Observer]:
-    """The plug-ins of the core that learn from what they see: a policy, what it wraps, answers, the estimator."""
+    """Returns the plug-ins that learn from what they see: a policy, what it wraps, answers, the estimator."""
     found: list[object] = [scheduler.policy]
     while (inner := getattr(found[-1], "inner", None)) is not None:
         found.append(inner)

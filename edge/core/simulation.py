@@ -219,7 +219,7 @@ class SimulatedWorld:
     def _run(self, run: Run) -> None:
         took_ns = self._took_ns(run)
         if self.waiting:
-            self._no_longer_wait([request_id for task in run.tasks for request_id in task.requests])
+            self._no_longer_wait([task.request for task in run.tasks])
         faults = self.faults
         if faults is not None:
             took_ns *= 10 if self.random.random() < faults.slow else 1

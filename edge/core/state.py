@@ -1,19 +1,18 @@
-"""What the scheduler knows, as plain data. Only the scheduler writes here; policies and observers read."""
+"""Holds what the scheduler knows, as plain data: only the scheduler writes here; policies and observers read."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from edge.core.events import NEVER, Plan, Request, Run, Task, Time
+from edge.core.queues import Entry, Queues
 from edge.core.residency import Residency
 from porting.variant import Stage, Variant
 
+__all__ = ["Entry", "Estimator", "Lane", "Model", "OpenRequest", "Queues", "State", "Transition"]
+
 WINDOW_NS = 1_000_000_000  # over which the share of background work is counted
 LOADS_MAX = 3  # failed loads of a stage on a lane before it counts as impossible there
-
-Entry = tuple[tuple[Any, ...], int, Task]  # policy.order(task), task.id, task: no two are equal, none compares tasks
-Queues = dict[str, list[Entry]]  # by stage digest; sorted; never an empty list
-
 
 # How one version of a model gives way to the next. "availability": the old one serves until the new one is loaded, and
 # a new one that has no room beside it is given up. "resource": the old one leaves first. "auto": the old one serves
@@ -22,18 +21,18 @@ Transition = Literal["auto", "availability", "resource"]
 
 
 class Estimator(Protocol):
-    """How long a batch will take."""
+    """Predicts how long a batch will take."""
 
     def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
-        """A high quantile of the time that `stage` takes for `batch` tasks on this lane; positive."""
+        """Returns a high quantile of the time that `stage` takes for `batch` tasks on this lane, in ns; positive."""
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
-        """It took this long just now."""
+        """Learns that such a batch has just taken `took_ns`."""
 
 
 @dataclass(slots=True)
 class Lane:
-    """One place where one work runs at a time. It may load a stage meanwhile."""
+    """Describes a place where one work runs at a time. It may load a stage meanwhile."""
 
     name: str
     kind: str
@@ -49,12 +48,17 @@ class Lane:
     took_ns: int = 0  # how long it took
 
     def can_hold(self, digest: str, stage: Stage) -> bool:
+        """Tells whether the stage is small enough for this lane, and loading it here has not failed too often."""
         return stage.memory_bytes <= self.residency.limit_bytes and self.failures.get(digest, 0) < LOADS_MAX
+
+    def has(self, digest: str) -> bool:
+        """Tells whether the stage is loaded here or on its way in."""
+        return digest in self.residency.resident or self.loading == digest
 
 
 @dataclass(slots=True)
 class Model:
-    """Which variant serves, and which will as soon as it is loaded."""
+    """Describes which version of a model serves, and which will as soon as it is loaded."""
 
     serving: Variant | None = None
     pending: Variant | None = None
@@ -68,7 +72,7 @@ class Model:
 
 @dataclass(slots=True)
 class OpenRequest:
-    """A request that is not answered yet."""
+    """Holds the books of a request that is not answered yet."""
 
     request: Request
     tasks: list[int] = field(default_factory=list)  # in the order they were opened
@@ -81,7 +85,7 @@ class OpenRequest:
 
 @dataclass(slots=True)
 class State:
-    """Everything that decisions may depend on."""
+    """Holds everything that decisions may depend on."""
 
     estimator: Estimator
     now: Time = 0
@@ -93,8 +97,8 @@ class State:
     models: dict[str, Model] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
     requests: dict[int, OpenRequest] = field(default_factory=dict)
-    queues: Queues = field(default_factory=dict)  # tasks with a deadline
-    background: Queues = field(default_factory=dict)  # tasks without
+    queues: Queues = field(default_factory=Queues)  # tasks with a deadline
+    background: Queues = field(default_factory=Queues)  # tasks without
     works: dict[int, str] = field(default_factory=dict)  # work id -> lane
     flights: dict[tuple[str, ...], int] = field(default_factory=dict)  # chain -> unfinished tasks that walk it
     next_task: int = 1
@@ -110,17 +114,71 @@ class State:
     leaving: set[str] = field(default_factory=set)  # of all models
 
     def duration_ns(self, digest: str, batch: int, lane: Lane) -> int:
+        """Returns how long a batch of this stage is expected to take on a lane, in ns."""
         return self.estimator.duration_ns(self.stages[digest], batch, lane.name)
 
     def remaining_ns(self, task: Task, lane: Lane) -> int:
-        """From the task's next stage to the end of its chain, on its own."""
+        """Returns how long a task is expected to take from its next stage to the end of its chain, alone, in ns."""
         duration_ns, stages, name = self.estimator.duration_ns, self.stages, lane.name
         return sum([duration_ns(stages[digest], 1, name) for digest in task.chain[task.at :]])
 
     def held(self, digest: str) -> bool:
-        """Is it loaded anywhere?"""
+        """Tells whether the stage is loaded on any lane."""
         return digest in self.resident
 
     def in_flight(self) -> set[str]:
-        """Stages that unfinished tasks may still walk."""
+        """Returns the stages that unfinished tasks may still walk."""
         return {digest for chain in self.flights for digest in chain}
+
+    def trouble_ahead(self, task: Task) -> str:
+        """Returns why no lane can ever run the rest of a task's chain; empty where one can."""
+        impossible = self.impossible
+        return next((impossible[digest] for digest in task.chain[task.at :] if digest in impossible), "")
+
+    def queues_of(self, task: Task) -> Queues:
+        """Returns the queues that a task waits in: those of the foreground, or of work without a deadline."""
+        return self.background if task.deadline_ns is None else self.queues
+
+    def depart(self, chain: tuple[str, ...]) -> None:
+        """Counts a task that begins to walk a chain."""
+        self.flights[chain] = self.flights.get(chain, 0) + 1
+
+    def retire(self, task: Task) -> None:
+        """Counts out a task that will do nothing more, or walks another chain from here on."""
+        flights = self.flights
+        flights[task.chain] -= 1
+        if not flights[task.chain]:
+            del flights[task.chain]
+
+    def check(self) -> None:
+        """Asserts every invariant; takes time in proportion to all that is open.
+
+        Property tests call it after each event, the daemon under `--check`.
+        """
+        waiting = {task.id: task for queues in (self.queues, self.background) for task in queues.tasks()}
+        running = {task.id: task for lane in self.lanes.values() if lane.running for task in lane.running.tasks}
+        for queues in (self.queues, self.background):
+            for digest, queue in queues.items():
+                assert queue, f"an empty queue for {digest}"
+                assert queue == sorted(queue, key=lambda entry: entry[:2]), f"the queue for {digest} is out of order"
+                for task in queues.tasks():
+                    assert self.queues_of(task) is queues, f"{task} waits among the wrong ones"
+        assert not waiting.keys() & running.keys(), "a task waits while it runs"
+        booked = [task for opened in self.requests.values() for task in opened.waiting]
+        assert sorted(booked) == sorted(waiting), "what requests say waits is not what queues hold"
+        for number, opened in self.requests.items():
+            assert opened.request.id == number
+            done = len(opened.finished) + len(opened.lost)
+            assert opened.unfinished == len(opened.tasks) - done, f"request {number}: tasks do not add up"
+            assert opened.unfinished > 0, f"request {number}: nothing of it is left to do"
+        flights = Counter(task.chain for task in (*waiting.values(), *running.values()))
+        assert flights == self.flights, "chains in flight are not those of the tasks"
+        busy = {lane.running.work_id: lane.name for lane in self.lanes.values() if lane.running}
+        assert busy == self.works, "works are not what runs"
+        for lane in self.lanes.values():
+            lane.residency.check()
+            assert lane.recent_ns == sum(took for _, took in lane.recent), f"{lane.name}: background time miscounted"
+        assert self.resident == {digest for lane in self.lanes.values() for digest in lane.residency.resident}
+        for name, model in self.models.items():
+            assert model.serving is None or model.serving is not model.pending, f"{name} waits for what serves"
+        assert set(self.needed) <= set(self.stages), "a stage is needed of which nothing is known"

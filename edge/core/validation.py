@@ -1,11 +1,11 @@
-"""What a policy may propose. Anything else is a bug of the policy, and says so with its name."""
+"""Asserts that what a policy proposes is possible. Anything else is a bug of the policy, and is said with its name."""
 
 from edge.core.events import Evict, Load, Reply, Run, Stop, Task, WakeAt
 from edge.core.state import State
 
 
 def check_run(state: State, run: Run, policy: object) -> None:
-    """An idle lane that holds the stages; waiting tasks for which these stages follow; an accepted batch size."""
+    """Asserts an idle lane that holds the stages, waiting tasks for which they come next, and an accepted batch."""
     lane = state.lanes.get(run.lane)
     batch = len(run.tasks)
     assert lane is not None, f"{policy}: there is no lane {run.lane}"
@@ -26,7 +26,7 @@ def check_run(state: State, run: Run, policy: object) -> None:
 
 
 def chain_of(state: State, run: Run, task: Task, policy: object) -> tuple[str, ...]:
-    """The chain that the task would go over to: of the same model, and the same in all that it has gone."""
+    """Returns the chain that a task would go over to: of the same model, and the same in all that it has gone."""
     assert not task.fixed, f"{policy}: {task} was asked for by the name of its variant"
     variant = state.models[task.model].variants.get(run.variant)
     assert variant is not None, f"{policy}: {task.model} has no variant {run.variant}"
@@ -35,18 +35,16 @@ def chain_of(state: State, run: Run, task: Task, policy: object) -> tuple[str, .
 
 
 def waits(state: State, task: Task) -> bool:
-    for request_id in task.requests:
-        opened = state.requests.get(request_id)
-        if opened is not None and opened.waiting.get(task.id) is task:
-            return True
-    return False
+    """Tells whether this very task waits: not one that has gone on since under the same id."""
+    opened = state.requests.get(task.request)
+    return opened is not None and opened.waiting.get(task.id) is task
 
 
 def check_load(state: State, load: Load, policy: object) -> None:
-    """A lane that loads nothing else and has room for a stage that it can hold and does not."""
+    """Asserts a lane that loads nothing else and has room for a stage that it can hold and does not."""
     lane, stage = state.lanes.get(load.lane), state.stages.get(load.stage)
     assert lane is not None, f"{policy}: there is no lane {load.lane}"
-    assert stage is not None, f"{policy}: nobody knows {load.stage}"
+    assert stage is not None, f"{policy}: there is no stage {load.stage}"
     assert lane.loading is None, f"{policy}: {load.lane} is loading {lane.loading}"
     assert not lane.residency.holds(load.stage), f"{policy}: {load.stage} is on {load.lane} already"
     assert lane.can_hold(load.stage, stage), f"{policy}: {load.stage} cannot be loaded on {load.lane}"
@@ -54,7 +52,7 @@ def check_load(state: State, load: Load, policy: object) -> None:
 
 
 def check_evict(state: State, evict: Evict, policy: object) -> None:
-    """A stage that is there and is not running."""
+    """Asserts a stage that is loaded and is not running."""
     lane = state.lanes.get(evict.lane)
     assert lane is not None, f"{policy}: there is no lane {evict.lane}"
     assert lane.residency.holds(evict.stage), f"{policy}: {evict.stage} is not on {evict.lane}"
@@ -63,7 +61,7 @@ def check_evict(state: State, evict: Evict, policy: object) -> None:
 
 
 def check_reply(state: State, reply: Reply, policy: object) -> None:
-    """A policy may give a request up, or some of its tasks that wait; only an answer says ok."""
+    """Asserts that a policy gives up an open request, or some of its tasks that wait; only an answer says ok."""
     opened = state.requests.get(reply.request_id)
     assert opened is not None, f"{policy}: request {reply.request_id} is not open"
     assert all(task_id in opened.waiting for task_id in reply.tasks), f"{policy}: {reply.tasks} do not all wait"
@@ -71,9 +69,10 @@ def check_reply(state: State, reply: Reply, policy: object) -> None:
 
 
 def check_wake(state: State, wake: WakeAt, policy: object) -> None:
-    """In the future, and sooner than the world wakes anyway."""
+    """Asserts a time that lies ahead, and sooner than the world wakes anyway."""
     assert state.now < wake.time_ns < state.wake_ns, f"{policy}: {wake} at {state.now} is of no use"
 
 
 def check_stop(state: State, stop: Stop, policy: object) -> None:
+    """Asserts a work that is still running."""
     assert stop.work_id in state.works, f"{policy}: work {stop.work_id} is over"

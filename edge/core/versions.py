@@ -1,4 +1,7 @@
-"""Which variants serve, what lanes hold for it, what no lane can ever take. Called by the scheduler only."""
+"""Decides which variants serve, and derives what lanes hold for it and what no lane can ever take.
+
+Called by the scheduler only. `edge.core` tells the states of a version and what moves it from one to the next.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,7 @@ from porting.variant import Stage, Variant
 
 
 def change(state: State, event: Event) -> Sequence[Task]:
-    """Take over what happened to lanes, memory or models. Returns the tasks that a lost lane was running."""
+    """Takes over what happened to lanes, memory or models. Returns the tasks that a lost lane was running."""
     lost: Sequence[Task] = ()
     match event:
         case LaneUp(name, kind, memory_bytes):
@@ -38,7 +41,11 @@ def change(state: State, event: Event) -> Sequence[Task]:
     return lost
 
 
+# ---- lanes and their memory --------------------------------------------------------------------------------------
+
+
 def lane_down(state: State, name: str) -> Sequence[Task]:
+    """Forgets a lane. Returns the tasks that it was running."""
     lane = state.lanes.pop(name, None)
     if lane is None or lane.running is None:
         return ()
@@ -47,6 +54,7 @@ def lane_down(state: State, name: str) -> Sequence[Task]:
 
 
 def begin_load(state: State, load: Load) -> None:
+    """Books the room of a stage whose load is ordered."""
     lane = state.lanes[load.lane]
     lane.residency.reserve(state.stages[load.stage])
     lane.loading = load.stage
@@ -54,7 +62,7 @@ def begin_load(state: State, load: Load) -> None:
 
 
 def load_ended(state: State, name: str, digest: str) -> Lane | None:
-    """The lane whose load has ended. None: a late event of a lane that was down meanwhile."""
+    """Returns the lane whose load has ended; `None` for a late event of a lane that was down meanwhile."""
     lane = state.lanes.get(name)
     if lane is None or lane.loading != digest:
         state.ignored += 1
@@ -64,13 +72,16 @@ def load_ended(state: State, name: str, digest: str) -> Lane | None:
 
 
 def evict(state: State, eviction: Evict) -> None:
-    """Its room is free at once: a lane evicts and loads in the order it is told."""
+    """Frees a stage's room at once, since a lane evicts and loads in the order that it is told."""
     state.lanes[eviction.lane].residency.evict(eviction.stage)
     survey(state)
 
 
+# ---- versions of a model -----------------------------------------------------------------------------------------
+
+
 def serve(state: State, variant: Variant, stages: Sequence[Stage], others: Sequence[Variant]) -> None:
-    """The pointer moved: the variant is pending until `settle` finds it loaded."""
+    """Takes note that a pointer moved: the variant is pending until `settle` finds it loaded."""
     table = {stage.digest: stage for stage in stages}
     for offered in (variant, *others):
         assert set(offered.stages) <= set(table), f"{offered.model}/{offered.name}: stages are missing in Served"
@@ -86,7 +97,7 @@ def serve(state: State, variant: Variant, stages: Sequence[Stage], others: Seque
 
 
 def settle(state: State) -> None:
-    """Let pending variants serve whose stages are all on one lane, or that have nobody to wait behind."""
+    """Lets pending variants serve whose stages are all on one lane, or that have no version to wait behind."""
     for model in state.models.values():
         if model.former is not None and model.serving is not None and loaded(state, model.serving):
             model.former = None
@@ -103,7 +114,7 @@ def settle(state: State) -> None:
 
 
 def settle_for_one(state: State, model: Model, old: Variant) -> None:
-    """There is room for one of the two."""
+    """Decides between two versions where there is room for one of them."""
     if state.transition == "availability" and not trouble_of(state, old):
         abandon(model, f"no room beside {old.name}, which serves")
     else:
@@ -111,12 +122,13 @@ def settle_for_one(state: State, model: Model, old: Variant) -> None:
 
 
 def switch(model: Model) -> None:
+    """Lets the pending variant serve."""
     model.serving, model.pending = model.pending, None
     model.trouble, model.given_up = "", None
 
 
 def displace(model: Model) -> None:
-    """Serve the pending variant from now on, though it is not loaded: the old one has to leave first."""
+    """Lets the pending variant serve from now on, though it is not loaded: the old one has to leave first."""
     assert model.serving is not None
     assert model.pending is not None
     model.former = model.serving
@@ -125,8 +137,9 @@ def displace(model: Model) -> None:
 
 
 def give_up(state: State, failed: Lane, digest: str, reason: str) -> None:
-    """A load failed: what waited for it does not serve, the old variant does. Unless another lane can have it: a box
-    far away that lacks a new graph is no reason to do without it here.
+    """Gives up what waited for a stage that could not be loaded; the old variant serves on, or again.
+
+    Unless another lane can have it: a box far away that lacks a new graph is no reason to do without it here.
     """
     stage = state.stages[digest]
     if any(lane.can_hold(digest, stage) for lane in state.lanes.values() if lane is not failed):
@@ -141,7 +154,7 @@ def give_up(state: State, failed: Lane, digest: str, reason: str) -> None:
 
 
 def abandon(model: Model, reason: str) -> None:
-    """The pending variant will not serve."""
+    """Gives the pending variant up."""
     assert model.pending is not None
     model.trouble, model.given_up = f"{model.pending.name}: {reason}", model.pending.name
     model.variants.pop(model.pending.name, None)
@@ -150,12 +163,27 @@ def abandon(model: Model, reason: str) -> None:
     model.pending = None
 
 
+def is_overtaken(state: State, task: Task) -> bool:
+    """Tells whether a waiting task keeps a version that has to leave, and could move or should be given up.
+
+    A task under way may end on the old version while the rest of its chain is loaded, if it has a deadline.
+    """
+    if state.leaving.isdisjoint(task.chain):
+        return False
+    lost = any(digest in state.leaving and not state.held(digest) for digest in task.chain[task.at :])
+    return task.at == 0 or lost or task.deadline_ns is None
+
+
+# ---- what is loaded, what fits, what cannot be ---------------------------------------------------------------------
+
+
 def loaded(state: State, variant: Variant) -> bool:
+    """Tells whether one lane holds all stages of a variant."""
     return any(all(map(lane.residency.holds, variant.stages)) for lane in state.lanes.values())
 
 
 def fit_together(state: State, model: Model) -> bool:
-    """Is there a lane with room for the old variant beside the new one? Where not, waiting would be for ever."""
+    """Tells whether a lane has room for the old variant beside the new one. Else waiting would be for ever."""
     assert model.serving is not None
     assert model.pending is not None
     if not state.lanes:
@@ -168,11 +196,12 @@ def fit_together(state: State, model: Model) -> bool:
 
 
 def trouble_of(state: State, variant: Variant) -> str:
-    """Why no lane can take one of its stages; empty where one can, or where there is no lane at all."""
+    """Returns why no lane can take one of a variant's stages; empty where one can, or where there is no lane."""
     return next((why for digest in variant.stages if (why := trouble_with(state, digest))), "")
 
 
 def trouble_with(state: State, digest: str) -> str:
+    """Returns why no lane can take a stage; empty where one can, or where there is no lane."""
     stage, lanes = state.stages[digest], state.lanes.values()
     if not lanes or any(lane.can_hold(digest, stage) for lane in lanes):
         return ""
@@ -182,7 +211,7 @@ def trouble_with(state: State, digest: str) -> str:
 
 
 def survey(state: State) -> None:
-    """Derive `needed`, `wanted`, `impossible` and `leaving` anew, and forget stages that nothing refers to."""
+    """Derives `needed`, `wanted`, `impossible` and `leaving` again, and forgets stages that nothing refers to."""
     models = sorted(state.models.values(), key=lambda model: not model.foreground)
     needed: dict[str, bool] = {}
     ranked = [(model, model.pending) for model in models] + [(model, model.serving) for model in models]
@@ -205,5 +234,5 @@ def survey(state: State) -> None:
 
 
 def wants(lane: Lane, digest: str, state: State) -> bool:
-    absent = not lane.residency.holds(digest) and lane.loading != digest
-    return absent and lane.can_hold(digest, state.stages[digest])
+    """Tells whether a lane could load a stage that it has not."""
+    return not lane.has(digest) and lane.can_hold(digest, state.stages[digest])

@@ -39,8 +39,6 @@ class Attainment:
             self.overall += self.forget / 4 * (good - self.overall)
 
     def share_of(self, state: State, task: Task) -> float:
-        """Of the app that the task works for: of the first of its requests that is still open."""
-        for number in task.requests:
-            if (opened := state.requests.get(number)) is not None:
-                return self.shares.get(opened.request.app, 1.0)
-        return 1.0
+        """Returns the share of the app that the task works for; 1 where its request is answered already."""
+        opened = state.requests.get(task.request)
+        return 1.0 if opened is None else self.shares.get(opened.request.app, 1.0)

@@ -74,7 +74,7 @@ class Traffic:
         model_of = {task.id: task.model for task in last}
         for task in last:
             self._ended[task.model] = self._ended.get(task.model, 0.0) + 1
-        requests = tuple({number: None for task in last for number in task.requests})
+        requests = tuple({task.request: None for task in last})
         for task in born(moment, requests, first):
             parent = model_of.get(task.parent or 0)
             if parent is not None and task.deadline_ns is not None:

@@ -119,4 +119,4 @@ class Stability:
 
 def app(state: State, task: Task) -> str:
     """Of the first of its requests that is still open."""
-    return next((state.requests[number].request.app for number in task.requests if number in state.requests), "")
+    return state.requests[task.request].request.app

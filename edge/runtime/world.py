@@ -275,7 +275,7 @@ class LiveWorld:
         self.lanes[run.lane].run(WorkOrder(run, tuple(self.stages[digest] for digest in run.stages), jobs))
 
     def _job(self, task: Task) -> TaskJob:
-        opened = self.open[task.requests[0]]
+        opened = self.open[task.request]
         job = opened.jobs.get(task.id)
         if job is None:
             variant = self.variants[task.model, task.chain]

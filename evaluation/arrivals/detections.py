@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import exp
 
 from edge.answers.cascade import Cascade
+from edge.answers.hashing import hash_uniform
 from edge.core.events import Request, Task
-from edge.core.hashing import hash_uniform
 from edge.core.interfaces import AnswerRule
 from edge.core.simulation import Detections
 
@@ -25,7 +25,7 @@ class Averages:
         kinds = self.means.get(task.model)
         if not kinds or task.parent is not None:
             return {}
-        frame = task.requests[0]
+        frame = task.request
         return {
             kind: poisson(hash_uniform(self.seed, "finds", frame, task.model, kind), mean)
             for kind, mean in kinds.items()
@@ -39,7 +39,7 @@ class AsRecorded:
     found: Mapping[int, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
 
     def __call__(self, task: Task) -> Mapping[str, int]:
-        return self.found.get(task.requests[0], {}).get(task.model, {}) if task.parent is None else {}
+        return self.found.get(task.request, {}).get(task.model, {}) if task.parent is None else {}
 
 
 def poisson(uniform: float, mean: float) -> int:

@@ -212,7 +212,7 @@ def found_by(scenario: Scenario, model: str, requests: Sequence[Request]) -> lis
     """What a detector finds in each frame, where the scenario knows it before the run."""
     if not callable(scenario.detections):
         return [{}] * len(requests)
-    frames = (Task(0, (each.id,), model, (), 0, each.arrived_ns, each.deadline_ns) for each in requests)
+    frames = (Task(0, each.id, model, (), 0, each.arrived_ns, each.deadline_ns) for each in requests)
     return [scenario.detections(frame) for frame in frames]
 
 

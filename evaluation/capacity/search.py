@@ -9,9 +9,9 @@ from pathlib import Path
 from random import Random
 from statistics import fmean
 
+from edge.answers.hashing import hash_uniform
 from edge.config import Config, load
 from edge.core.events import Event, Finished, LaneUp, Reply, Request, Run, Served, Task, Time
-from edge.core.hashing import hash_uniform
 from edge.core.interfaces import Moment
 from edge.core.state import Estimator
 from edge.systems import System
@@ -281,7 +281,7 @@ class SampledDetections:
         frames = self.found.get(task.model)
         if not frames or task.parent is not None:
             return {}
-        return frames[int(hash_uniform(self.seed, "frame", task.requests[0], task.model) * len(frames))]
+        return frames[int(hash_uniform(self.seed, "frame", task.request, task.model) * len(frames))]
 
 
 @dataclass

@@ -38,7 +38,7 @@ class LaneWork:
 
     def serves(self, request_ids: Container[int]) -> bool:
         """Is any of these requests among those it worked for?"""
-        return any(number in request_ids for task in self.run.tasks for number in task.requests)
+        return any(task.request in request_ids for task in self.run.tasks)
 
 
 @dataclass

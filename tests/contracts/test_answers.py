@@ -43,14 +43,14 @@ def walk(answer: AnswerRule, request: Request, result: StepResult) -> tuple[list
         if not waiting:
             break
         opening = waiting.pop(0)
-        task = Task(number, (request.id,), opening.model, ("s",), 0, 0, None, 0, opening.parent, opening.item)
+        task = Task(number, request.id, opening.model, ("s",), 0, 0, None, 0, opening.parent, opening.item)
         opened.unfinished -= 1
         progress = answer.finished(opened, task, result if number == 1 else StepResult())
         waiting += progress.openings
         openings += progress.openings
         opened.unfinished += len(progress.openings)
         if progress.answered:
-            answered += progress.answered
+            answered.append(request.id)
             left.append(opened.unfinished)
     return openings, answered, left
 

@@ -82,7 +82,7 @@ def test_a_policy_has_nothing_to_do_in_an_empty_box(policy_class: type) -> None:
 
 def test_the_place_of_a_task_does_not_depend_on_when_it_is_asked_for(policy_class: type) -> None:
     policy = made(policy_class)
-    tasks = [Task(i, (i,), "m", ("s",), 0, i % 3, None if i % 4 == 0 else 9 - i, i % 2) for i in range(12)]
+    tasks = [Task(i, i, "m", ("s",), 0, i % 3, None if i % 4 == 0 else 9 - i, i % 2) for i in range(12)]
     once = [policy.order(task) for task in tasks]
     crowded_state = crowded(complete(EarliestDeadlineFirst()))
     policy.decide(crowded_state, crowded_state.now)

@@ -50,7 +50,7 @@ def test_a_stream_that_is_not_named_keeps_all_its_frames():
 
 def test_what_a_frame_finds_may_depend_on_the_frame():
     def detections(task: Task) -> dict[str, int]:
-        return {"car": task.requests[0]} if task.model == "detector" else {}
+        return {"car": task.request} if task.model == "detector" else {}
 
     served = (affine("detector", 1, 0), affine("cars", 1, 0))
     answers = {"junction": Cascade("detector", {"car": "cars"})}

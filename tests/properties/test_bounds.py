@@ -204,7 +204,7 @@ def cascades(scenario: Scenario, counts: Sequence[int]) -> Scenario:
     """The first model finds things for the second; what a frame finds is the frame's."""
 
     def found(task: Task) -> dict[str, int]:
-        return {"thing": counts[task.requests[0] % len(counts)]} if task.model == "m0" else {}
+        return {"thing": counts[task.request % len(counts)]} if task.model == "m0" else {}
 
     requests = tuple(replace(each, app="pair") for each in scenario.requests)
     return replace(scenario, requests=requests, answers={"pair": Cascade("m0", {"thing": "m1"}, 3)}, detections=found)
@@ -232,7 +232,7 @@ def furnished(scenario: Scenario, needs: frozenset[str]) -> Scenario:
     return replace(scenario, lanes=tuple(lanes), facts=facts)
 
 
-def generator(draw: Any, needs: frozenset[str]) -> Scenario:
+def crowd(draw: Any, needs: frozenset[str]) -> Scenario:
     """More requests than there is time for, on a box with what is needed."""
     fitting = [
         shape
@@ -262,7 +262,7 @@ def played(system: System, scenario: Scenario) -> Scores:
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_no_policy_exceeds_the_bound(system: System, data: Any) -> None:
-    scenario = generator(data.draw, system.needs())
+    scenario = crowd(data.draw, system.needs())
     assume(not missing(system, scenario))  # as a stage that is a whole model leaves no memory to be short of
     scores = played(system, scenario)
     assert scores.bound is not None

@@ -28,7 +28,7 @@ def next_action(state: State, now: Time, batch_max: int, boundary_ns: int) -> Ac
         lane = holder(idle, digest)
         latest_ns = latest_start_ns(state, entry[2], lane)
         if latest_ns < now and not worth_a_try(state, entry[2], lane, now):
-            return Reply(entry[2].requests[0], "late", (entry[2].id,))
+            return Reply(entry[2].request, "late", (entry[2].id,))
         wake_ns = min(wake_ns, max(now, latest_ns) + 1)
         if lane is not None and (first is None or entry < first):
             first, first_lane = entry, lane

@@ -98,8 +98,8 @@ def largest_feasible(state: State, queue: Sequence[Entry], lane: Lane, now: Time
 
 
 def give_up(state: State, task: Task, outcome: Outcome = "late", detail: str = "") -> Reply:
-    """An answer to the first of the requests it serves that is still open; the next call answers the next."""
-    return Reply(next(number for number in task.requests if number in state.requests), outcome, (task.id,), detail)
+    """Returns the reply that gives up a task of an open request."""
+    return Reply(task.request, outcome, (task.id,), detail)
 
 
 def shed(state: State, now: Time, drop: Drop) -> Reply | None:

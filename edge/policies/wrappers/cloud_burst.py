@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from edge.core.events import NEVER, Action, Event, Run, Task, Time, WakeAt
 from edge.core.interfaces import About, Moment, Policy
-from edge.core.state import Entry, Lane, State
+from edge.core.state import Lane, State
 from edge.policies.blocks.batching import REMOTE
 from edge.policies.blocks.feasibility import run, wake
 from edge.policies.blocks.overflow import Trip, left_behind, trips
@@ -126,11 +126,6 @@ def latest_start(state: State, lane: Lane, task: Task) -> Time:
 def without(state: State, here: Sequence[Lane], planned: Sequence[Trip]) -> State:
     """The state as it is for these lanes alone, without the tasks that others wait for."""
     taken = {task.id for trip in planned for task in trip.tasks}
-    queues = state.queues
-    if taken:
-        left: dict[str, list[Entry]] = {
-            digest: [entry for entry in queue if entry[1] not in taken] for digest, queue in queues.items()
-        }
-        queues = {digest: queue for digest, queue in left.items() if queue}
+    queues = state.queues.without(taken) if taken else state.queues
     resident = {digest for lane in here for digest in lane.residency.resident}
     return replace(state, lanes={lane.name: lane for lane in here}, queues=queues, resident=resident)

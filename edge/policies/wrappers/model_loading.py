@@ -81,7 +81,7 @@ class Resident:
                 if action := make_room(state, lane, digest, level, entry):
                     return action
             if level == BACKGROUND and hopeless(state):
-                return Reply(entry[2].requests[0], "refused", (entry[2].id,), "no room beside what serves")
+                return Reply(entry[2].request, "refused", (entry[2].id,), "no room beside what serves")
         return None
 
     def _near(self, state: State) -> tuple[list[Lane], set[str]]:

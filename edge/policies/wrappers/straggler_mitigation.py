@@ -52,12 +52,12 @@ class Straggle:
             if ended is None or self.seen.get(lane.name) == ended.work_id:
                 continue
             self.seen[lane.name] = ended.work_id
-            for request_id in (request_id for task in ended.tasks for request_id in task.requests):
-                opened = state.requests.get(request_id)
+            for task in ended.tasks:
+                opened = state.requests.get(task.request)
                 if opened is not None and opened.finished and opened.unfinished:
                     deadline_ns = opened.request.deadline_ns
                     if deadline_ns is not None:
-                        heappush(self.due, (deadline_ns - self.ahead_ns, request_id))
+                        heappush(self.due, (deadline_ns - self.ahead_ns, task.request))
 
     def _late(self, state: State, now: Time) -> Reply | None:
         while self.due and self.due[0][0] <= now:
@@ -71,5 +71,5 @@ class Straggle:
 def members_out(state: State, opened: OpenRequest) -> bool:
     """Is a task still out that no other task of the request has led to?"""
     running = [task for lane in state.lanes.values() if lane.running is not None for task in lane.running.tasks]
-    mine = [task for task in running if opened.request.id in task.requests]
+    mine = [task for task in running if task.request == opened.request.id]
     return any(task.parent is None for task in (*opened.waiting.values(), *mine))

@@ -93,7 +93,7 @@ def test_where_nothing_is_loaded_the_least_has_to_be(bench: Make) -> None:
 
 def test_the_usual_batch_decides_whether_it_fits(bench: Make) -> None:
     made = bench()
-    tasks = tuple(Task(n, (n,), "m", made.chains["large"], 0, 0, 100) for n in range(8))
+    tasks = tuple(Task(n, n, "m", made.chains["large"], 0, 0, 100) for n in range(8))
     made.see(Woke(), Run(1, "cpu0", made.chains["large"], tasks))
     made.see(Woke(), now=SECOND)  # a batch of eight takes 20 * 3.8 = 76 ms
     assert made.ask(slo_ms=151) == "medium"

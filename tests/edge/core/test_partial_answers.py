@@ -34,7 +34,7 @@ class AtLeast:
         return [Opening(model, item=at) for at, model in enumerate(self.named)]
 
     def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
-        return Progress(answered=() if opened.unfinished else (opened.request.id,))
+        return Progress(answered=not opened.unfinished)
 
     def partial(self, opened: OpenRequest) -> Sequence[int]:
         came = [task_id for task_id in opened.tasks if task_id in opened.finished]
@@ -174,7 +174,7 @@ class Names:
         for queue in state.queues.values():
             task = queue[0][2]
             if task.model in self.doomed:
-                return Reply(task.requests[0], "late", (task.id,))
+                return Reply(task.request, "late", (task.id,))
         return self.inner.decide(state, now)
 
 

@@ -380,7 +380,7 @@ class Rogue:
 
 FIRST = CHAIN.variant.stages[0]
 LAST = CHAIN.variant.stages[1]
-STRANGER = Task(99, (1,), "vehicles", CHAIN.variant.stages, 0, 0, 10**8)
+STRANGER = Task(99, 1, "vehicles", CHAIN.variant.stages, 0, 0, 10**8)
 
 
 def head(state: State) -> Task:
@@ -402,7 +402,7 @@ PROPOSALS: dict[str, tuple[Callable[[State], Action], str]] = {
     "not open": (lambda s: Reply(99, "late"), "not open"),
     "in the past": (lambda s: WakeAt(s.now), "of no use"),
     "loaded already": (lambda s: Load("cpu0", FIRST), "already"),
-    "unknown stage": (lambda s: Load("cpu0", "ab" * 32), "nobody knows"),
+    "unknown stage": (lambda s: Load("cpu0", "ab" * 32), "there is no stage"),
     "not there": (lambda s: Evict("cpu0", "ab" * 32), "is not on"),
     "over": (lambda s: Stop(99), "is over"),
 }

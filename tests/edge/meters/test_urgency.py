@@ -19,7 +19,7 @@ WEIGHTS = {"a": 2.0, "b": 0.5}
 
 def entry(number: int, arrived_ms: float, slo_ms: float) -> Entry:
     arrived = round(arrived_ms * MS)
-    task = Task(number, (number,), "abc"[number % 3], ("s",), 0, arrived, arrived + round(slo_ms * MS))
+    task = Task(number, number, "abc"[number % 3], ("s",), 0, arrived, arrived + round(slo_ms * MS))
     return (task.deadline_ns,), number, task
 
 

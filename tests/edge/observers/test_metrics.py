@@ -109,7 +109,7 @@ def moment(now_ms, event, *actions):
 
 
 def run(work_id, model="paint", background=False):
-    return Run(work_id, "cpu0", ("s",), (Task(1, (1,), model, ("s",), 0, 0, None),), background)
+    return Run(work_id, "cpu0", ("s",), (Task(1, 1, model, ("s",), 0, 0, None),), background)
 
 
 def test_time_goes_to_whom_it_was_spent_on():
@@ -209,7 +209,7 @@ def ran(metrics, run, event, now=MS):
 
 
 def run_on(lane, work_id, tasks=1):
-    return Run(work_id, lane, ("s",), tuple(Task(n, (n,), "m", ("s",), 0, 0, 1) for n in range(tasks)))
+    return Run(work_id, lane, ("s",), tuple(Task(n, n, "m", ("s",), 0, 0, 1) for n in range(tasks)))
 
 
 def test_what_a_lost_lane_was_doing_is_over():

@@ -80,7 +80,7 @@ def test_never_means_that_what_is_late_is_run_and_answered_late(core: Build, pol
     box.ask("a")
     late = box.ask("a", slo_ms=10)
     box.finish(at_ms=50)
-    assert [task.requests for task in box.running().tasks] == [(late,)]
+    assert [task.request for task in box.running().tasks] == [late]
     box.finish(at_ms=60)
     assert box.outcome(late) == "ok"
     assert box.clean()
@@ -92,7 +92,7 @@ def test_expired_work_is_dropped_at_its_time_and_no_sooner(core: Build, policy: 
     box.ask("a")
     tight = box.ask("a", slo_ms=6)
     box.finish(at_ms=5)
-    assert [task.requests for task in box.running().tasks] == [(tight,)], "hopeless, but not over"
+    assert [task.request for task in box.running().tasks] == [tight], "hopeless, but not over"
     over = box.ask("b", slo_ms=6)
     box.finish(at_ms=12)
     assert box.outcome(over) == "late"

@@ -174,7 +174,7 @@ def test_what_is_hopeless_is_run_and_what_has_expired_is_not(core: Build) -> Non
     hopeless, over = box.ask("a", slo_ms=12), box.ask("a", slo_ms=9)
     box.finish(at_ms=10)
     assert box.outcome(over) == "late"
-    assert box.running().tasks[0].requests == (hopeless,)
+    assert box.running().tasks[0].request == hopeless
 
 
 # ---- the other way to find a batch ---------------------------------------------------------------------------------

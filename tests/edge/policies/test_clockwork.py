@@ -43,7 +43,7 @@ def waiting(
 
 
 def ran(box: Any) -> list[int]:
-    return [task.requests[0] for task in box.running().tasks]
+    return [task.request for task in box.running().tasks]
 
 
 def test_what_has_to_begin_first_goes_first(core: Build) -> None:
@@ -218,7 +218,7 @@ def held(waiting: Mapping[str, int], **lanes: Sequence[Served]) -> State:
         count = waiting.get(event.variant.model, 0)
         state.stages[digest(event)] = event.stages[0]
         chain = event.variant.stages
-        tasks = [Task(n, (n,), event.variant.model, chain, 0, 0, 10 * MS) for n in range(first, first + count)]
+        tasks = [Task(n, n, event.variant.model, chain, 0, 0, 10 * MS) for n in range(first, first + count)]
         if tasks:
             state.queues[digest(event)] = [((task.deadline_ns,), task.id, task) for task in tasks]
     return state

@@ -163,7 +163,7 @@ def test_background_runs_where_nothing_else_wants_the_lane(core: Build) -> None:
     box.ask("teacher", slo_ms=None)
     frame = box.ask("vehicles")
     box.finish()
-    assert box.running().tasks[0].requests == (frame,)
+    assert box.running().tasks[0].request == frame
     box.finish()
     assert box.running().background
 

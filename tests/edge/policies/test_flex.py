@@ -29,7 +29,7 @@ def box_of(core: Build, *events: Any, lanes: dict[str, int] | None = None, polic
 
 
 def ran(box: Any, lane: str = "cpu0") -> list[int]:
-    return [task.requests[0] for task in box.running(lane).tasks]
+    return [task.request for task in box.running(lane).tasks]
 
 
 def stops(actions: list[Any]) -> int:

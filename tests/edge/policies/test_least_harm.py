@@ -23,7 +23,7 @@ DURATIONS_NS = [5 * MS, 7 * MS, 11 * MS, 19 * MS]
 
 
 def line(*due_ms: float, tail_ms: float = 0.0) -> QueueView:
-    tasks = [Task(i, (i,), "m", ("s",), 0, 0, round(due * MS)) for i, due in enumerate(due_ms)]
+    tasks = [Task(i, i, "m", ("s",), 0, 0, round(due * MS)) for i, due in enumerate(due_ms)]
     queue = [((task.deadline_ns, 0, 0), task.id, task) for task in tasks]
     made = QueueView("s", queue, SIZES, DURATIONS_NS, round(tail_ms * MS))
     made.look(0)
@@ -85,7 +85,7 @@ class Box:
                 actions += self.do(Loaded(action.lane, action.stage))
         return actions  # type: ignore[return-value]
 
-    def generator(self, **waiting: tuple[int, float]) -> None:
+    def crowd(self, **waiting: tuple[int, float]) -> None:
         """model=(how many, SLO in ms): they come while the lane is down, so that nothing runs yet."""
         state = self.scheduler.state
         lane = state.lanes["a"]
@@ -107,13 +107,13 @@ QUICK, SLOW = affine("quick", 1, 2), affine("slow", 10, 10)
 
 def test_with_time_for_both_the_urgent_one_goes_first() -> None:
     box = Box(LeastHarm(), QUICK, SLOW)
-    box.generator(quick=(1, 500), slow=(1, 25))
+    box.crowd(quick=(1, 500), slow=(1, 25))
     assert box.choice() == ("slow", 1)
 
 
 def test_what_brings_most_in_time_goes_first_where_both_are_urgent() -> None:
     box = Box(LeastHarm(), QUICK, SLOW)
-    box.generator(quick=(8, 12), slow=(1, 22))
+    box.crowd(quick=(8, 12), slow=(1, 22))
     assert box.choice() == ("quick", 8)
 
 
@@ -123,7 +123,7 @@ def test_harm_to_the_others_holds_a_long_batch_back() -> None:
     waiting = {"quick": (8, 30.0), "slow": (8, 60.0)}
     patient, careless = (Box(LeastHarm(harm=harm, patience=0.2), *models) for harm in (2.0, 0.0))
     for box in (patient, careless):
-        box.generator(**waiting)
+        box.crowd(**waiting)
     assert patient.choice() == ("quick", 8)
     assert careless.choice()[0] in ("quick", "slow")
 
@@ -133,7 +133,7 @@ def test_an_app_that_fell_behind_weighs_more() -> None:
     box = Box(LeastHarm(), affine("a", 2, 3), affine("b", 2, 3))
     box.policy.attainment.shares.update(a=0.95, b=0.40)
     box.policy.attainment.overall = 0.9
-    box.generator(a=(6, 40), b=(4, 40))
+    box.crowd(a=(6, 40), b=(4, 40))
     assert box.choice() == ("b", 4)
     assert Box(LeastHarm(fairness=0.0), affine("a", 2, 3), affine("b", 2, 3)).policy.fairness == 0.0
 
@@ -141,13 +141,13 @@ def test_an_app_that_fell_behind_weighs_more() -> None:
 def test_without_fairness_the_larger_batch_wins() -> None:
     box = Box(LeastHarm(fairness=0.0), affine("a", 2, 3), affine("b", 2, 3))
     box.policy.attainment.shares.update(a=0.95, b=0.40)
-    box.generator(a=(6, 40), b=(4, 40))
+    box.crowd(a=(6, 40), b=(4, 40))
     assert box.choice() == ("a", 6)
 
 
 def test_who_cannot_make_it_is_told() -> None:
     box = Box(LeastHarm(), SLOW)
-    box.generator(slow=(3, 19))
+    box.crowd(slow=(3, 19))
     action = box.policy.decide(box.scheduler.state, box.now)
     assert isinstance(action, Reply)
     assert action.outcome == "late"
@@ -191,7 +191,7 @@ SIZES_OF_ONE = variants("sized", small=(1, 2, 0.6), large=(4, 6, 0.8))
 
 def variant_chosen(**waiting: tuple[int, float]) -> tuple[str, str, int]:
     box = Box(LeastHarm(), SIZES_OF_ONE, QUICK)
-    box.generator(**waiting)
+    box.crowd(**waiting)
     action = box.policy.decide(box.scheduler.state, box.now)
     assert isinstance(action, Run), action
     return action.tasks[0].model, action.variant, len(action.tasks)
@@ -230,12 +230,12 @@ class Named:
 
 def test_who_asks_for_a_variant_by_name_gets_it() -> None:
     box = Box(LeastHarm(), SIZES_OF_ONE)
-    box.scheduler.answers = {"named": Named()}  # type: ignore[dict-item]
-    box.generator(named=(1, 100.0))
+    box.scheduler.requests.answers = {"named": Named()}  # type: ignore[dict-item]
+    box.crowd(named=(1, 100.0))
     named = box.policy.decide(box.scheduler.state, box.now)
     assert isinstance(named, Run)
     assert (named.variant, len(named.tasks)) == ("", 1)
-    box.generator(sized=(1, 200.0))
+    box.crowd(sized=(1, 200.0))
     together = box.policy.decide(box.scheduler.state, box.now)
     assert isinstance(together, Run)
     assert (together.variant, len(together.tasks)) == ("", 2)

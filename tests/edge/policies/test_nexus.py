@@ -71,7 +71,7 @@ def test_a_queue_longer_than_planned_stretches_the_batch(core: Build) -> None:
     assert len(box.running().tasks) == 17
 
 
-def generator(core: Build, drop: str) -> tuple[Any, list[int]]:
+def crowd(core: Build, drop: str) -> tuple[Any, list[int]]:
     """At 22 ms ten of a wait, due at 28, 29 ... 37 ms: a batch of five ends at 31, one of all ten at 36."""
     box = box_of(core, A, LONG, drop=drop)
     box.do(Planned(Plan(batches={"a": 10})))
@@ -82,16 +82,16 @@ def generator(core: Build, drop: str) -> tuple[Any, list[int]]:
 
 
 def test_the_oldest_go_so_that_the_batch_stays_whole(core: Build) -> None:
-    box, asked = generator(core, "window")
+    box, asked = crowd(core, "window")
     # Ten end at 36, and each one fewer a millisecond sooner: with the fourth gone, six end at 32, when the next is due.
     assert [box.outcome(request) for request in asked[:4]] == ["late"] * 4
-    assert [task.requests[0] for task in box.running().tasks] == asked[4:]
+    assert [task.request for task in box.running().tasks] == asked[4:]
 
 
 def test_the_lazy_way_lets_the_head_decide(core: Build) -> None:
-    box, asked = generator(core, "earliest")
+    box, asked = crowd(core, "earliest")
     assert [box.outcome(request) for request in asked] == [None] * 10
-    assert [task.requests[0] for task in box.running().tasks] == asked[:2]  # 22 + 6 = 28
+    assert [task.request for task in box.running().tasks] == asked[:2]  # 22 + 6 = 28
 
 
 def test_two_models_with_one_prefix_share_its_batch_and_their_targets_add_up(core: Build) -> None:
@@ -118,7 +118,7 @@ def test_of_a_cascade_the_first_model_has_its_part_of_the_deadline(core: Build) 
     for _ in range(3):
         box.ask("junction")
     assert box.running() is not None
-    second = box.running().tasks[0].requests[0] + 1
+    second = box.running().tasks[0].request + 1
     box.finish(at_ms=28)
     assert box.outcome(second) == "late"
     assert box.outcome(second + 1) is None  # the last one that waits is let try

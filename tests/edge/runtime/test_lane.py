@@ -62,7 +62,7 @@ class Lane:
 
     def run(self, stages, jobs, at=0, chain=None, latest_ns=NEVER):
         chain = chain or tuple(stage.digest for stage in stages)
-        tasks = tuple(Task(next(self.ids), (1,), job.model, chain, at, 0, None) for job in jobs)
+        tasks = tuple(Task(next(self.ids), 1, job.model, chain, at, 0, None) for job in jobs)
         digests = tuple(stage.digest for stage in stages)
         run = Run(next(self.ids), self.threads.name, digests, tasks, latest_ns=latest_ns)
         self.threads.run(WorkOrder(run, tuple(stages), tuple(jobs)))

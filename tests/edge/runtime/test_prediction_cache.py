@@ -161,7 +161,7 @@ def test_a_repeated_frame_takes_no_lane_and_is_in_the_books(box: Path) -> None:
     red, blue = jpeg("red"), jpeg("blue")
     with Daemon(edge(box, cache_mb=1)) as daemon:
         assert ask(daemon, [red, red, blue, red, blue]) == [["red"], ["red"], ["blue"], ["red"], ["blue"]]
-        served = {number for run in daemon.runs for task in run.tasks for number in task.requests}
+        served = {task.request for run in daemon.runs for task in run.tasks}
         assert len(served) == 2
         assert daemon.results[-1]["timings_ms"]["infer"] == 0
         last = daemon.stop()

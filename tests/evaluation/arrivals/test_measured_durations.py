@@ -63,7 +63,7 @@ def test_a_lane_never_seen_takes_the_table_s() -> None:
 
 
 def task(request: int, model: str = "detector", parent: int | None = None) -> Task:
-    return Task(9, (request,), model, ("a",), 0, 0, 1, parent=parent)
+    return Task(9, request, model, ("a",), 0, 0, 1, parent=parent)
 
 
 def test_finds_depend_on_the_frame_alone() -> None:

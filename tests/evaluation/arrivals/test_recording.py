@@ -76,7 +76,7 @@ def junction(detections: object = None) -> Scenario:
         for n in range(1, 200)
     )
     served = (affine("detector", 3, 1), affine("cars", 1, 1))
-    chosen = detections or (lambda task: {"car": task.requests[0] % 4} if task.parent is None else {})
+    chosen = detections or (lambda task: {"car": task.request % 4} if task.parent is None else {})
     return Scenario("junction", served, frames, JUNCTION, detections=chosen)  # type: ignore[arg-type]
 
 

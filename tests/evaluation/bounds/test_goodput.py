@@ -89,8 +89,8 @@ def test_requests_without_a_deadline_and_of_unknown_apps_are_left_out() -> None:
 
 
 def test_two_lanes_hold_twice_as_much() -> None:
-    generator = asked(*[(0, 8)] * 5)
-    assert [goodput_bound(box(*generator, lanes=lanes)) for lanes in (1, 2, 3)] == [1, 2, 3]
+    crowd = asked(*[(0, 8)] * 5)
+    assert [goodput_bound(box(*crowd, lanes=lanes)) for lanes in (1, 2, 3)] == [1, 2, 3]
 
 
 class Slow:
@@ -115,9 +115,9 @@ TWO = model("m", ("large", 0, 10, 0.9), ("small", 0, 4, 0.6))
 
 def test_the_quickest_variant_counts() -> None:
     alone = model("m", ("large", 0, 10, 0.9))
-    generator = [(0, 10)] * 4 + [(10, 14)]
-    assert goodput_bound(box(*asked(*generator), served=(alone,))) == 4
-    assert goodput_bound(box(*asked(*generator), served=(TWO,))) == 5
+    crowd = [(0, 10)] * 4 + [(10, 14)]
+    assert goodput_bound(box(*asked(*crowd), served=(alone,))) == 4
+    assert goodput_bound(box(*asked(*crowd), served=(TWO,))) == 5
 
 
 def test_accuracy_is_bought_where_it_is_cheapest() -> None:
@@ -229,21 +229,19 @@ def test_value_by_owner() -> None:
 CHEAP, DEAR = affine("cheap", 0, 1, 1), affine("dear", 0, 4, 1)
 
 
-def generator() -> Scenario:
+def crowd() -> Scenario:
     """Ten of each, and time for ten and two and a half."""
     both = (*asked(*[(0, 20)] * 10, app="cheap"), *asked(*[(0, 20)] * 10, app="dear", first=11))
     return box(*both, served=(CHEAP, DEAR))
 
 
 def test_what_a_floor_costs() -> None:
-    assert goodput_bound(generator()) == 12
-    assert floor_bound(generator(), 0.0) == 12
-    assert floor_bound(generator(), 0.2) == 12
-    assert floor_bound(generator(), 0.3) == pytest.approx(11, abs=1), (
-        "3 dear ones take 12, 8 cheap ones fit beside them"
-    )
-    assert floor_bound(generator(), 0.5) == 0, "5 dear and 5 cheap ones take 25"
-    assert fairest_bound(generator()) == pytest.approx(0.4, abs=0.02), "4 of each take 20"
+    assert goodput_bound(crowd()) == 12
+    assert floor_bound(crowd(), 0.0) == 12
+    assert floor_bound(crowd(), 0.2) == 12
+    assert floor_bound(crowd(), 0.3) == pytest.approx(11, abs=1), "3 dear ones take 12, 8 cheap ones fit beside them"
+    assert floor_bound(crowd(), 0.5) == 0, "5 dear and 5 cheap ones take 25"
+    assert fairest_bound(crowd()) == pytest.approx(0.4, abs=0.02), "4 of each take 20"
     assert fairest_bound(box()) == 0
 
 
@@ -304,4 +302,4 @@ def test_tasks_of_a_cascade_are_asked_once_for_each_frame() -> None:
     seen: list[Task] = []
     scenario = replace(things(1), detections=lambda task: seen.append(task) or {"thing": 1})  # type: ignore[func-returns-value]
     assert goodput_bound(scenario) == 1
-    assert [(task.model, task.requests) for task in seen] == [("detect", (1,))]
+    assert [(task.model, task.request) for task in seen] == [("detect", 1)]

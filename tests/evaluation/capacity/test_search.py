@@ -145,6 +145,6 @@ def test_frames_find_what_some_frame_found(box: Path) -> None:
     scenario = scenario_of(asked, 2, 0)
     assert isinstance(scenario.detections, SampledDetections)
     assert scenario.facts["load"] == pytest.approx(2 * 5 * (2 + 4 / 3) / 1000, rel=0.1)
-    drawn = [scenario.detections(Task(n, (n,), "cells", (), 0, 0, None)) for n in range(300)]
+    drawn = [scenario.detections(Task(n, n, "cells", (), 0, 0, None)) for n in range(300)]
     assert {tuple(each) for each in drawn} == {("vehicle",), ("person",), ()}
     assert 70 < sum(each == {} for each in drawn) < 130

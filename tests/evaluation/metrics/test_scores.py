@@ -68,7 +68,7 @@ class Story:
         self, work_id: int, begin_ms: float, end: object, end_ms: float, *requests: int, **options: object
     ) -> None:
         chain = (SMALL.digest,) if options.pop("variant", "") == "small" else (STAGE.digest,)
-        tasks = tuple(Task(number, (number,), "a", chain, 0, 0, 0) for number in requests)
+        tasks = tuple(Task(number, number, "a", chain, 0, 0, 0) for number in requests)
         self.tell(begin_ms, None, Run(work_id, options.pop("lane", "sim0"), chain, tasks, **options))  # type: ignore[arg-type]
         self.tell(end_ms, end)
 

@@ -33,8 +33,8 @@ class Idle:
 
 
 @pytest.fixture
-def generator(core: Build) -> Callable[..., Any]:
-    """`generator(served, slos)`: a box whose requests wait, all come at 0."""
+def crowd(core: Build) -> Callable[..., Any]:
+    """`crowd(served, slos)`: a box whose requests wait, all come at 0."""
 
     def build(event: Any, *slos: float) -> Any:
         box = core(event, policy=complete(Idle()))
@@ -53,8 +53,8 @@ def parts(box: Any) -> tuple[State, Lane, list[Any]]:
 @pytest.mark.parametrize(
     ("slo_ms", "size"), [(4.9, 0), (5, 1), (6.9, 1), (7, 2), (10.9, 2), (11, 4), (19, 8), (1000, 8)]
 )
-def test_the_largest_batch_that_its_head_can_wait_for(generator: Build, slo_ms: float, size: int) -> None:
-    state, lane, queue = parts(generator(VEHICLES, slo_ms, *[2000] * 8))
+def test_the_largest_batch_that_its_head_can_wait_for(crowd: Build, slo_ms: float, size: int) -> None:
+    state, lane, queue = parts(crowd(VEHICLES, slo_ms, *[2000] * 8))
     assert feasibility.largest_feasible(state, queue, lane, 0, 32) == size
 
 
@@ -62,23 +62,23 @@ def test_the_largest_batch_that_its_head_can_wait_for(generator: Build, slo_ms: 
     ("waiting", "batch_max", "size"), [(1, 8, 1), (3, 8, 2), (7, 8, 4), (9, 8, 8), (9, 3, 2), (9, 1, 1)]
 )
 def test_a_batch_is_of_an_accepted_size_and_of_tasks_that_are_there(
-    generator: Build, waiting: int, batch_max: int, size: int
+    crowd: Build, waiting: int, batch_max: int, size: int
 ) -> None:
-    state, lane, queue = parts(generator(VEHICLES, *[1000] * waiting))
+    state, lane, queue = parts(crowd(VEHICLES, *[1000] * waiting))
     assert feasibility.largest_feasible(state, queue, lane, 0, batch_max) == size
 
 
 @pytest.mark.parametrize(("slo_ms", "size"), [(7.9, 0), (8, 1), (10, 2), (14, 4), (22, 8)])
-def test_the_rest_of_the_chain_is_thought_of(generator: Build, slo_ms: float, size: int) -> None:
-    state, lane, queue = parts(generator(CHAIN, slo_ms, *[1000] * 8))
+def test_the_rest_of_the_chain_is_thought_of(crowd: Build, slo_ms: float, size: int) -> None:
+    state, lane, queue = parts(crowd(CHAIN, slo_ms, *[1000] * 8))
     assert feasibility.tail_ns(state, queue[0][2], lane) == 3 * MS
     assert feasibility.largest_feasible(state, queue, lane, 0, 8) == size
 
 
-def test_what_has_failed_before_goes_alone(generator: Build) -> None:
-    state, lane, queue = parts(generator(VEHICLES, 100, 100))
+def test_what_has_failed_before_goes_alone(crowd: Build) -> None:
+    state, lane, queue = parts(crowd(VEHICLES, 100, 100))
     task = queue[0][2]
-    failed = Task(task.id, task.requests, task.model, task.chain, 0, 0, task.deadline_ns, attempts=1)
+    failed = Task(task.id, task.request, task.model, task.chain, 0, 0, task.deadline_ns, attempts=1)
     assert feasibility.largest_feasible(state, [(queue[0][0], task.id, failed), *queue[1:]], lane, 0, 8) == 1
 
 
@@ -93,26 +93,20 @@ def test_what_has_failed_before_goes_alone(generator: Build) -> None:
         ("hopeless", 95.000001, True, None),
     ],
 )
-def test_whom_it_gives_up_and_when(generator: Build, drop: Any, at_ms: float, given_up: bool, again_ms: Any) -> None:
-    state, _, _ = parts(generator(VEHICLES, 100, 300))
+def test_whom_it_gives_up_and_when(crowd: Build, drop: Any, at_ms: float, given_up: bool, again_ms: Any) -> None:
+    state, _, _ = parts(crowd(VEHICLES, 100, 300))
     state.now = round(at_ms * MS)
     assert feasibility.shed(state, state.now, drop) == (Reply(1, "late", (1,)) if given_up else None)
     if not given_up:
         assert feasibility.shed_ns(state, drop) == (NEVER if again_ms is None else again_ms * MS + 1)
 
 
-def test_the_only_task_gets_its_whole_time_and_no_wake_for_every_nanosecond(generator: Build) -> None:
+def test_the_only_task_gets_its_whole_time_and_no_wake_for_every_nanosecond(crowd: Build) -> None:
     """The estimate may be wrong, and would never be corrected if nothing were ever run."""
-    state, _, _ = parts(generator(VEHICLES, 4))
+    state, _, _ = parts(crowd(VEHICLES, 4))
     assert feasibility.shed(state, 0, "hopeless") is None
     assert feasibility.shed_ns(state, "hopeless") == 4 * MS + 1
     assert feasibility.shed(state, 4 * MS + 1, "hopeless") == Reply(1, "late", (1,))
-
-
-def test_a_task_of_two_requests_answers_the_one_that_is_open(generator: Build) -> None:
-    box = generator(VEHICLES, 100)
-    task = Task(7, (99, 1), "vehicles", VEHICLES.variant.stages, 0, 0, 100 * MS)
-    assert feasibility.give_up(box.state, task, "refused", "full") == Reply(1, "refused", (7,), "full")
 
 
 @pytest.mark.parametrize(
@@ -123,8 +117,8 @@ def test_a_wake_is_in_the_future_and_of_use(at: int, woken: bool) -> None:
     assert feasibility.wake(state, at) == (WakeAt(at) if woken else None)
 
 
-def test_a_run_goes_on_through_short_stages(generator: Build) -> None:
-    state, lane, queue = parts(generator(CHAIN, 100, 100))
+def test_a_run_goes_on_through_short_stages(crowd: Build) -> None:
+    state, lane, queue = parts(crowd(CHAIN, 100, 100))
     tasks = (queue[0][2], queue[1][2])
     assert feasibility.run(state, lane, tasks) == Run(0, "cpu0", CHAIN.variant.stages[:1], tasks)
     assert feasibility.run(state, lane, tasks, 5 * MS) == Run(0, "cpu0", CHAIN.variant.stages, tasks)

@@ -25,7 +25,7 @@ def exits() -> Served:
     return Served(deep, (first, second, early, late), (shallow,))
 
 
-def generator(core: Build, event: Served, *slos: float) -> Any:
+def crowd(core: Build, event: Served, *slos: float) -> Any:
     box = core(event, policy=complete(Idle()))
     for slo_ms in slos:
         box.ask("eye", slo_ms=slo_ms)
@@ -38,49 +38,49 @@ def ways(box: Any) -> list[variant_options.Offer]:
 
 
 def test_the_most_accurate_way_comes_first(core: Build) -> None:
-    found = ways(generator(core, EYE, 100))
+    found = ways(crowd(core, EYE, 100))
     assert [(way.variant, way.accuracy) for way in found] == [("", 0.9), ("quick", 0.7), ("rough", 0.5)]
 
 
 def test_what_is_not_loaded_is_no_way(core: Build) -> None:
-    box = generator(core, EYE, 100)
+    box = crowd(core, EYE, 100)
     box.state.lanes["cpu0"].residency.evict(EYE.stages[1].digest)
     assert [way.variant for way in ways(box)] == ["", "rough"]
 
 
 def test_exits_share_the_way_until_they_part(core: Build) -> None:
     served = exits()
-    box = generator(core, served, 100)
+    box = crowd(core, served, 100)
     deep, shallow = ways(box)
     assert (deep.variant, shallow.variant, deep.stage) == ("", "shallow", shallow.stage)
     assert deep.duration_ns(box.state, 1) == 11 * MS
     assert shallow.duration_ns(box.state, 1) == 6 * MS
-    beyond = Task(9, (1,), "eye", served.variant.stages, 2, 0, 100 * MS)
+    beyond = Task(9, 1, "eye", served.variant.stages, 2, 0, 100 * MS)
     assert [way.variant for way in variant_options.offers(box.state, beyond, box.state.lanes["cpu0"])] == [""]
 
 
 def test_only_what_no_way_saves_is_given_up(core: Build) -> None:
-    box = generator(core, EYE, 10, 90)
+    box = crowd(core, EYE, 10, 90)
     assert variant_options.shed_ns(box.state) == 8 * MS + 1
     assert variant_options.shed(box.state, 8 * MS) is None
     assert variant_options.shed(box.state, 8 * MS + 1) == Reply(1, "late", (1,))
 
 
 def test_the_only_task_may_try_until_its_time_is_over(core: Build) -> None:
-    box = generator(core, EYE, 1)
+    box = crowd(core, EYE, 1)
     assert variant_options.shed(box.state, 0) is None
     assert variant_options.shed_ns(box.state) == MS + 1
     assert variant_options.shed(box.state, MS + 1) == Reply(1, "late", (1,))
 
 
 def test_nobody_to_give_up(core: Build) -> None:
-    assert variant_options.shed_ns(generator(core, EYE).state) > NEVER
+    assert variant_options.shed_ns(crowd(core, EYE).state) > NEVER
 
 
 def test_who_failed_before_goes_alone_and_the_others_without_it(core: Build) -> None:
-    box = generator(core, EYE, 50, 60, 70)
+    box = crowd(core, EYE, 50, 60, 70)
     queue = next(iter(box.state.queues.values()))
-    failed = Task(2, (2,), "eye", EYE.variant.stages, 0, 0, 60 * MS, attempts=1)
+    failed = Task(2, 2, "eye", EYE.variant.stages, 0, 0, 60 * MS, attempts=1)
     mixed = [queue[0], (queue[1][0], 2, failed), queue[2]]
     for way in ways(box):
         assert [task.id for task in variant_options.mates(mixed, way, 8)] == [1, 3]
@@ -89,9 +89,9 @@ def test_who_failed_before_goes_alone_and_the_others_without_it(core: Build) -> 
 
 
 def test_only_those_of_the_model_change_its_variant(core: Build) -> None:
-    box = generator(core, EYE, 50, 60)
+    box = crowd(core, EYE, 50, 60)
     queue = next(iter(box.state.queues.values()))
-    other = Task(2, (2,), "ear", EYE.variant.stages, 0, 0, 60 * MS)
+    other = Task(2, 2, "ear", EYE.variant.stages, 0, 0, 60 * MS)
     shared = [queue[0], (queue[1][0], 2, other)]
     own, quick, _ = ways(box)
     assert [task.id for task in variant_options.mates(shared, own, 8)] == [1, 2]
@@ -99,7 +99,7 @@ def test_only_those_of_the_model_change_its_variant(core: Build) -> None:
 
 
 def test_the_run_that_comes_of_it(core: Build) -> None:
-    box = generator(core, EYE, 50)
+    box = crowd(core, EYE, 50)
     task = next(iter(box.state.queues.values()))[0][2]
     own, quick, _ = ways(box)
     assert variant_options.run(box.state, own, (task,)) == Run(0, "cpu0", EYE.variant.stages, (task,))

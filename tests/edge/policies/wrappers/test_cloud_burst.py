@@ -75,10 +75,10 @@ def test_who_can_wait_here_stays_and_who_cannot_goes(core):
     patient = box.ask("ten", 25)
     assert box.running("cloud") is None
     urgent = box.ask("ten", 15)
-    assert [task.requests for task in box.running("cloud").tasks] == [(urgent,)]
+    assert [task.request for task in box.running("cloud").tasks] == [urgent]
     box.finish(at_ms=10)
     box.finish(at_ms=10, lane="cloud")
-    assert box.running().tasks[0].requests == (patient,)
+    assert box.running().tasks[0].request == patient
     box.finish(at_ms=20)
     assert [box.outcome(request) for request in (first, patient, urgent)] == ["ok"] * 3
 
@@ -117,7 +117,7 @@ def test_a_second_lane_takes_what_the_first_cannot(core):
     box = boxed(core, TEN, far=far, batch_max=1)
     box.ask("ten", 100)
     urgent = [box.ask("ten", 12), box.ask("ten", 12)]
-    assert {box.running(lane).tasks[0].requests[0] for lane in ("a", "b")} == set(urgent)
+    assert {box.running(lane).tasks[0].request for lane in ("a", "b")} == set(urgent)
 
 
 def test_what_is_not_loaded_here_goes_there_meanwhile(core):
@@ -127,7 +127,7 @@ def test_what_is_not_loaded_here_goes_there_meanwhile(core):
     box.do(other)
     box.do(Loaded("cloud", other.variant.stages[0]))
     request = box.ask("other", 50)
-    assert box.running("cloud").tasks[0].requests == (request,)
+    assert box.running("cloud").tasks[0].request == request
     assert box.state.lanes["cpu0"].loading == other.variant.stages[0], "and it is loaded here all the same"
 
 
@@ -148,7 +148,7 @@ def test_who_failed_before_stays_here(core):
     assert box.running("cloud") is None
     assert box.outcome(urgent) in (None, "late")
     box.finish(at_ms=4)
-    assert box.running().tasks[0].requests == (urgent,)
+    assert box.running().tasks[0].request == urgent
 
 
 # ---- waiting for a lane far away
@@ -164,7 +164,7 @@ def test_who_waits_for_a_lane_far_away_is_not_given_up_here(core):
     also = box.ask("ten", 21)
     assert (box.outcome(kept), box.outcome(also)) == (None, None)
     box.finish(at_ms=10, lane="cloud")
-    assert box.running("cloud").tasks[0].requests == (also,), "the first of them makes it here"
+    assert box.running("cloud").tasks[0].request == also, "the first of them makes it here"
 
 
 def test_who_has_waited_in_vain_is_given_up_in_time(core):
@@ -186,7 +186,7 @@ def test_a_lane_that_goes_down_gives_back_what_it_had(core):
     urgent = box.ask("ten", 15)
     box.do(LaneDown("cloud", "unplugged"), 1)
     box.finish(at_ms=10)
-    assert box.running().tasks[0].requests == (urgent,)
+    assert box.running().tasks[0].request == urgent
     box.finish(at_ms=14)
     assert box.outcome(urgent) == "ok"
     assert box.clean()
@@ -368,7 +368,7 @@ def test_who_is_left_behind_by_hand(core):
     box.ask("ten", 100)
     requests = [box.ask("ten", 30) for _ in range(6)]
     behind = left_behind(box.state, [*box.state.lanes.values()], 0, 8, 256)
-    assert [task.requests[0] for task in behind] == requests[2:]
+    assert [task.request for task in behind] == requests[2:]
     assert left_behind(box.state, [], 0, 8, 256) != []
     assert len(left_behind(box.state, [], 0, 8, 3)) == 3
 
@@ -396,7 +396,7 @@ def test_of_two_that_may_go_the_one_that_is_due_first(core):
     box.ask("ten", 400)
     late = box.ask("other", 100)
     box.finish(at_ms=10)
-    assert box.running().tasks[0].requests == (late,)
+    assert box.running().tasks[0].request == late
 
 
 def test_who_cannot_make_it_is_dropped(core):

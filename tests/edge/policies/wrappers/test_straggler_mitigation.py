@@ -118,7 +118,7 @@ class Hesitant:
 
 
 def test_it_keeps_the_order_of_whom_it_wraps() -> None:
-    task = Task(1, (1,), "m", ("s",), 0, 5, 9, 3)
+    task = Task(1, 1, "m", ("s",), 0, 5, 9, 3)
     for inner in (EarliestDeadlineFirst(), Fifo()):
         assert Straggle(inner).order(task) == inner.order(task)
 
