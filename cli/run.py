@@ -15,6 +15,10 @@ def run(
         float, typer.Option(min=0, help="Stop by itself after this many seconds; 0: run until told to.")
     ] = 0.0,
     trace: Annotated[Path | None, typer.Option(help="Write every event and action as JSON lines to this file.")] = None,
+    check_state: Annotated[
+        bool,
+        typer.Option("--check-state", help="Check every invariant after each event, and stop where one is broken."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve the models of an edge.yaml until told to stop (Ctrl-C or SIGTERM), then print the books.
@@ -26,12 +30,14 @@ def run(
     """
     from edge.config import load
     from edge.daemon import serve
+    from edge.observers.state_check import StateCheck
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     settings = load(config)
     if trace is not None:
         settings = settings.model_copy(update={"trace": trace})
-    last = serve(settings, duration_s=duration or None)
+    more = [StateCheck()] if check_state else []
+    last = serve(settings, duration_s=duration or None, on_ready=lambda daemon: daemon.observers.extend(more))
     emit(last, books(last), as_json)
 
 

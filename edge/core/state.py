@@ -153,7 +153,7 @@ class State:
     def check(self) -> None:
         """Asserts every invariant; takes time in proportion to all that is open.
 
-        Property tests call it after each event, the daemon under `--check`.
+        Property tests call it after each event, the daemon under `--check-state`.
         """
         waiting = {task.id: task for queues in (self.queues, self.background) for task in queues.tasks()}
         running = {task.id: task for lane in self.lanes.values() if lane.running for task in lane.running.tasks}
@@ -179,6 +179,6 @@ class State:
             lane.residency.check()
             assert lane.recent_ns == sum(took for _, took in lane.recent), f"{lane.name}: background time miscounted"
         assert self.resident == {digest for lane in self.lanes.values() for digest in lane.residency.resident}
-        for name, model in self.models.items():
-            assert model.serving is None or model.serving is not model.pending, f"{name} waits for what serves"
-        assert set(self.needed) <= set(self.stages), "a stage is needed of which nothing is known"
+        versions = [each for model in self.models.values() for each in (model.serving, model.pending, model.former)]
+        known = {digest for version in versions if version for digest in version.stages}
+        assert known | set(self.needed) <= set(self.stages), "a version has a stage of which nothing is known"

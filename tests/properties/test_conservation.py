@@ -36,6 +36,7 @@ from edge.core.events import (
 from edge.core.scheduler import Scheduler
 from edge.core.state import State
 from edge.estimators.rolling import Rolling
+from edge.observers.state_check import StateCheck
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
 from edge.policies.wrappers.default_stack import complete
@@ -62,7 +63,8 @@ def test_500_seeds_with_faults(fifty: int) -> None:
         inner = Fifo() if seed % 3 == 0 else EarliestDeadlineFirst()
         memory_bytes, lanes, fps = MEMORY[seed % 5], 1 + seed % 2, 10.0 * (1 + seed % 4)
         simulation = simulate(
-            seed, 28, ALL_FAULTS, complete(inner), memory_bytes=memory_bytes, lanes=lanes, fps=fps
+            seed, 28, ALL_FAULTS, complete(inner), memory_bytes=memory_bytes, lanes=lanes, fps=fps,
+            observers=(StateCheck(),),
         )  # fmt: skip
         check(simulation)
         outcomes.update(reply.outcome for reply in simulation.replies)
@@ -72,7 +74,7 @@ def test_500_seeds_with_faults(fifty: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_without_faults_all_is_well(seed: int) -> None:
-    simulation = simulate(seed, 80)
+    simulation = simulate(seed, 80, observers=(StateCheck(),))
     check(simulation)
     assert {reply.outcome for reply in simulation.replies} == {"ok"}
     assert simulation.state.ignored == 0
@@ -80,7 +82,7 @@ def test_without_faults_all_is_well(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_overload_is_shed_and_the_rest_is_served(seed: int) -> None:
-    simulation = simulate(seed, 400, fps=60)
+    simulation = simulate(seed, 400, fps=60, observers=(StateCheck(),))
     check(simulation)
     outcomes = Counter(reply.outcome for reply in simulation.replies)
     assert set(outcomes) == {"ok", "late"}
@@ -120,6 +122,7 @@ class Chaos:
         self.now += later_ns
         for action in self.scheduler.handle(event, self.now):
             self.hear(action)
+        self.scheduler.state.check()
 
     def hear(self, action: Action) -> None:
         match action:
