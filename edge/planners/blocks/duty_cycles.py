@@ -109,9 +109,7 @@ def residual(session: Session, rate_per_s: float, lane: str) -> Node | None:
 
 
 def merged(node: Node, other: Node, memory_bytes: int) -> Node | None:
-    """Returns both nodes on one lane, at the shorter duty cycle; None if a node is full or an SLO or memory forbids
-    it.
-    """
+    """Returns both nodes on one lane, at the shorter duty cycle; None if a node is full or they do not fit."""
     duty_ns = min(node.duty_ns, other.duty_ns)
     parts = tuple(resized(part, duty_ns) for part in (*node.parts, *other.parts))
     both = Node(node.lane, duty_ns, tuple(part for part in parts if part is not None))

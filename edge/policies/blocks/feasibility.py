@@ -96,7 +96,7 @@ def largest_feasible(state: State, queue: Sequence[Entry], lane: Lane, now: Time
     return largest_within(state, head.chain[head.at], lane, most, finish_by_ns(state, head, lane) - now)
 
 
-# ---- whom to give up, and when to look again -----------------------------------------------------------------------
+# ---- what to drop, and when to look again ---------------------------------------------------------------------------
 
 
 def give_up(state: State, task: Task, outcome: Outcome = "late", detail: str = "") -> Reply:
