@@ -203,7 +203,7 @@ def overloaded(node: Node) -> Node:
 
 
 def pack_what_fits(sessions: Sequence[Session], rooms: Sequence[Room], halvings: int = 7) -> tuple[Packing, float]:
-    """Returns a packing for all rates scaled down by the same share, and that share (0 < share <= 1; 1: all fits).
+    """Returns a packing, with all rates scaled down by one share if they do not fit, and that share, above 0 to 1.
 
     The share is found within 2 ** -halvings. Sessions that fit at no rate (an SLO or a memory too small) do not count;
     if sessions fit one by one but not together, as many as possible are packed and the rest is left. Lanes that cannot
