@@ -1,1 +1,1 @@
-"""Which tasks a request opens and when it may be answered: one file for each kind of app."""
+"""Holds the answer rules, one file for each kind of app: which tasks a request opens and when it may be answered."""

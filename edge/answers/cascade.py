@@ -1,4 +1,4 @@
-"""A detector, then a classifier for each thing it found; one answer, one deadline for all of it."""
+"""Implements the cascade: a detector, then one classifier task per detected item, with one deadline and one answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,15 @@ from edge.core.state import OpenRequest
 
 @dataclass(frozen=True)
 class Cascade:
-    """Items of kind k go to the model `classify[k]`; other kinds to none. An item's number counts all that were found,
-    kind after kind in the order of `StepResult.children`.
+    """Opens one detector task per frame, and then a task of model `classify[k]` for every detected item of kind k.
 
-    `items_max` bounds the items of each kind, so that one crowded frame cannot take the time of all others.
+    Items of kinds that `classify` does not name open no task. Items are numbered over all detections, kind after kind
+    in the order of `StepResult.children`, so a number also counts items that open no task.
+
+    `detect`: name of the detector model.
+    `classify`: kind of item -> name of the model that classifies it.
+    `items_max`: largest number of items of each kind that are classified, so that one crowded frame cannot take the
+        time of all others.
     """
 
     detect: str
@@ -26,23 +31,26 @@ class Cascade:
         sources={
             "detect": "the app's",
             "classify": "the app's",
-            "items_max": "ours: what two batches of eight hold",
+            "items_max": "ours: two batches of eight",
         },
-        deviations=("one deadline for all of it; a planner may divide it among the models, as Nexus does",),
+        deviations=("the cascade has one deadline; a planner may divide it among the models, as Nexus does",),
     )
 
     def models(self) -> tuple[str, ...]:
+        """Returns the detector and every classifier."""
         return (self.detect, *self.classify.values())
 
     def opened(self, request: Request) -> Sequence[Opening]:
         return (Opening(self.detect),)
 
     def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
+        """Opens the classifier tasks when the detector ends; answers the request when no task is unfinished."""
         if task.parent is None and (openings := self._children(task, result)):
             return Progress(openings=openings)
         return Progress(answered=not opened.unfinished)
 
     def partial(self, opened: OpenRequest) -> Sequence[int]:
+        """Returns nothing: a cascade has no answer while part of it is missing."""
         return ()
 
     def _children(self, task: Task, result: StepResult) -> list[Opening]:

@@ -1,4 +1,4 @@
-"""An ensemble no larger than it has to be: members leave while it is accurate enough, and come back when it is not."""
+"""Implements Cocktail's ensemble of varying size: members leave while it is accurate enough and come back when not."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,43 +12,56 @@ from edge.core.interfaces import About, Moment, Opening, Vote
 from edge.core.state import State
 from porting.variant import Variant
 
-LATE_FEW = 0.05  # of the members' answers: while more are late, there is no time for one more member
+# Share of the members' votes that may be late while a member is added: above it the box has no time for one more.
+LATE_FEW = 0.05
 
 
 class MemberPrior(NamedTuple):
-    """What is known of a member before it has said anything."""
+    """Holds what is known of a member from its profile alone, before it has answered anything."""
 
     accuracy: float
-    duration_ns: Time  # alone, on the quickest lane
+    duration_ns: Time  # of a batch of one on the quickest lane
 
 
 @dataclass
 class AgreementWindow:
-    """What happened since the members were last looked at."""
+    """Counts what happened since the membership was last adapted."""
 
     answers: int = 0
     agreement: float = 0.0  # sum of confidences
-    majorities: Counter[int] = field(default_factory=Counter)  # votes that the majority had -> how often
-    agreed: Counter[str] = field(default_factory=Counter)  # member -> answers that it agreed with
-    labelled: int = 0
-    right: int = 0  # of those that were labelled
-    correct: Counter[str] = field(default_factory=Counter)  # member -> of those that were labelled
-    asked: Counter[str] = field(default_factory=Counter)  # member -> answers that it was asked for
-    late: Counter[str] = field(default_factory=Counter)  # member -> of those, answers that went out without it
+    majorities: Counter[int] = field(default_factory=Counter)  # votes for the most frequent label -> how often
+    agreed: Counter[str] = field(default_factory=Counter)  # member -> answers that it voted for
+    labelled: int = 0  # answers that feedback came for
+    right: int = 0  # labelled answers that were right
+    correct: Counter[str] = field(default_factory=Counter)  # member -> labelled answers in which it was right
+    asked: Counter[str] = field(default_factory=Counter)  # member -> answers for which it was asked
+    late: Counter[str] = field(default_factory=Counter)  # member -> answers that went out without its vote
 
 
 @dataclass
 class Cocktail(Ensemble):
-    """Begins with all members that are quick enough for the request. After every `interval` answers: is the accuracy at
-    least `target + margin`, the members beyond the majority that is usually reached go, the least correct first; is it
-    at most `target - margin`, the most accurate of those left out comes back. Accuracy is that of the answers that
-    `Feedback` speaks of, or, with fewer than `labels_min` of them, the share of members that agree.
+    """Starts with every member that is quick enough for the request and adapts the set after every `interval` answers.
 
-    A vote counts as much as its member is usually right when it says that label: `prior` answers at its profiled
-    accuracy, then what feedback says, of which `fade` is kept from interval to interval.
+    If the accuracy is at least `target + margin`, the members beyond the majority that is usually reached leave, the
+    least correct first. If it is at most `target - margin`, the most accurate member that was left out comes back. The
+    accuracy is that of the answers for which `Feedback` came or, with fewer than `labels_min` of those, the mean share
+    of members that agree with the answer.
 
-    A member that was late for more than `late_max` of the answers goes first, whatever the accuracy; and nobody comes
-    back while others are late.
+    A vote weighs as much as its member is usually right when it votes for that label: the profiled accuracy counts for
+    `prior` answers, and feedback is added to that; `fade` of the feedback's counts is kept from one interval to the
+    next.
+
+    A member whose vote was missing from more than `late_max` of the answers it was asked for leaves first, whatever the
+    accuracy; and no member comes back while more than 5 % of the votes are late.
+
+    `target`: accuracy to reach, 0..1.
+    `margin`: half the width of the band around `target` in which nothing changes.
+    `interval`: answers between two adaptations.
+    `labels_min`: labelled answers of an interval below which agreement is used instead of accuracy.
+    `prior`: answers that the profiled accuracy counts for in a vote's weight.
+    `fade`: share of the counts from feedback that is kept at each adaptation, 0..1.
+    `late_max`: share of late answers above which a member leaves, 0..1.
+    `remembered_max`: requests remembered until their answer or feedback comes; the oldest is forgotten first.
     """
 
     target: float = 0.9
@@ -68,17 +81,17 @@ class Cocktail(Ensemble):
             "margin": "its released code",
             "interval": "ours: its code counts samples as well, but the number is the workload's",
             "labels_min": "ours: below that an accuracy is a guess",
-            "prior": "ours: the paper begins with the profiled accuracy, without saying for how long",
-            "fade": "ours: a drift makes old counts wrong; half of them are gone after three intervals",
-            "late_max": "ours: more often late than not",
+            "prior": "ours: the paper begins with the profiled accuracy but does not say for how long",
+            "fade": "ours: drift makes old counts wrong; half of them are gone after three intervals",
+            "late_max": "ours: the member is late more often than not",
             "remembered_max": "ours: a bound on memory",
         },
         deviations=(
-            "weights are shares, not counts: a member that came back would have few counts however good it is",
-            "a member that takes longer than the deadline alone is never asked; the code allows 10 ms more",
-            "of several majorities that were reached equally often the smallest counts; the code ends up with a list",
-            "without labels it goes by agreement",
-            "members that are late leave: the paper rents more machines, on one box they cost time and do not vote",
+            "weights are shares, not counts: a member that just came back has few counts, however good it is",
+            "a member whose own duration exceeds the deadline is never asked; the code allows 10 ms more",
+            "of several majorities that were reached equally often the smallest is used; the code gets a list",
+            "without labels the agreement of the members takes the place of accuracy",
+            "late members leave: the paper rents more machines, but on one box a late member only costs time",
             "virtual machines, spot prices and the load forecast are left out",
         ),
         needs=frozenset({"ensemble"}),
@@ -88,19 +101,21 @@ class Cocktail(Ensemble):
         super().__post_init__()
         self.known: dict[str, MemberPrior] = {}
         self.active: tuple[str, ...] = ()
-        self.agreement = 1.0  # mean over the last interval: needs no labels, and falls when the world is another
+        self.agreement = 1.0  # mean over the last interval: needs no labels, and falls when the data drift
         self.window = AgreementWindow()
-        self.of_request: dict[int, tuple[str, ...]] = {}  # not yet answered: who was asked
-        self.said: dict[int, tuple[str, Mapping[str, str]]] = {}  # not yet labelled: the answer, and what members said
-        self.right: dict[tuple[str, str], float] = {}  # (member, label) -> times it said so and was right, faded
-        self.times: dict[tuple[str, str], float] = {}  # (member, label) -> times it said so and a label came, faded
+        self.of_request: dict[int, tuple[str, ...]] = {}  # open request -> members that were asked
+        self.said: dict[int, tuple[str, Mapping[str, str]]] = {}  # no feedback yet: answer, member -> vote
+        self.right: dict[tuple[str, str], float] = {}  # (member, label) -> correct votes for that label, faded
+        self.times: dict[tuple[str, str], float] = {}  # (member, label) -> labelled votes for that label, faded
 
-    # ---- who is asked ----------------------------------------------------------------------------------------------
+    # ---- which members are asked -----------------------------------------------------------------------------------
 
     def asked(self, request: Request) -> tuple[str, ...]:
+        """Returns the members that were asked for this open request, or would be asked now if it is not known."""
         return self.of_request.get(request.id) or self._quick_enough(request)
 
     def opened(self, request: Request) -> Sequence[Opening]:
+        """Opens one task for each active member that alone fits into the request's time."""
         members = self._quick_enough(request)
         remember(self.of_request, request.id, members, self.remembered_max)
         return [opening(member, item) for item, member in enumerate(members)]
@@ -117,14 +132,16 @@ class Cocktail(Ensemble):
         return min(members, key=lambda member: (self.known[member].duration_ns, member))
 
     def weight(self, request: Request, vote: Vote) -> float:
+        """Returns the estimated probability that the member is right when it votes for this label, 0..1."""
         member = self.panel.member_of(vote.member)
         at = (member, vote.label)
         accuracy = self.known[member].accuracy if member in self.known else 0.5
         return (self.right.get(at, 0.0) + self.prior * accuracy) / (self.times.get(at, 0.0) + self.prior)
 
-    # ---- what is learnt --------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------------------------
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Counts votes, learns from feedback and follows which variants are on offer; posts no events."""
         if self.panel.look(moment):
             self._look(moment.state)
         match moment.event:
@@ -138,7 +155,7 @@ class Cocktail(Ensemble):
         yield from ()
 
     def _look(self, state: State) -> None:
-        """Other variants may be on offer: who is new joins, who is gone leaves."""
+        """Takes over the variants on offer: new members become active, members that are gone leave."""
         self.means.keep(self.panel.members())
         variants = {member: variant_of(state, member) for member in self.panel.members()}
         before, self.known = self.known, {m: known_of(state, v) for m, v in variants.items() if v is not None}
@@ -148,6 +165,7 @@ class Cocktail(Ensemble):
                 del counts[at]
 
     def _count(self, request_id: int, label: str, confidence: float, votes: Mapping[str, str]) -> None:
+        """Counts one combined answer, and adapts the membership when the interval is full."""
         window, asked = self.window, self.of_request.pop(request_id)
         window.asked.update(asked)
         window.late.update(member for member in asked if member not in votes)
@@ -160,7 +178,7 @@ class Cocktail(Ensemble):
             self._adapt()
 
     def _learn(self, label: str, votes: Mapping[str, str], losses: Mapping[str, float]) -> None:
-        """The answer was right if a member that gave it was."""
+        """Counts feedback on one answer, which was right if any member that voted for it was right (loss below 0.5)."""
         window = self.window
         told = {member: loss_of(losses, member) for member in votes}
         right = [member for member, loss in told.items() if loss is not None and loss < 0.5]
@@ -173,9 +191,10 @@ class Cocktail(Ensemble):
             self.right[at] = self.right.get(at, 0.0) + (member in right)
 
     def _adapt(self) -> None:
+        """Removes late or superfluous members or brings one back, then starts the next interval."""
         window, self.window = self.window, AgreementWindow()
         self.agreement = window.agreement / window.answers
-        told = window.labelled >= self.labels_min
+        told = window.labelled >= self.labels_min  # below that an accuracy is a guess: go by agreement
         accuracy = window.right / window.labelled if told else self.agreement
         late = {member for member in self.active if window.late[member] > self.late_max * window.asked[member]}
         if late:
@@ -195,13 +214,18 @@ class Cocktail(Ensemble):
 
 
 def known_of(state: State, variant: Variant) -> MemberPrior:
+    """Returns the variant's accuracy (0.5 if not measured) and its duration alone on the quickest lane."""
     lanes = state.lanes.values()
     alone = [sum(state.duration_ns(digest, 1, lane) for digest in variant.stages) for lane in lanes]
     return MemberPrior(0.5 if variant.accuracy is None else variant.accuracy, min(alone, default=0))
 
 
 def excess(majorities: Mapping[int, int], members: int) -> int:
-    """Members beyond the votes that decide: the majority that was most often reached, less 51 % of the members."""
+    """Returns how many of `members` are superfluous: the usual majority less 51 % of the members, at least 0.
+
+    `majorities`: number of votes for the winning label -> how often. The usual size is the most frequent one, the
+        smallest of equally frequent ones.
+    """
     often = max(majorities.values(), default=0)
     usual = min((votes for votes, times in majorities.items() if times == often), default=0)
     return max(0, usual - -(-51 * members // 100))

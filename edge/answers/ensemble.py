@@ -1,4 +1,4 @@
-"""Several models look at every frame, and what most of them say is the answer: late is worse than incomplete."""
+"""Implements the ensemble: several models vote on every frame, and an incomplete answer beats a late one."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +21,18 @@ SOURCES = {
 
 @dataclass
 class Ensemble:
-    """`members`: models or "model/variant"; none: every variant on offer of `model`.
+    """Combines the votes of `members` into one label.
 
-    Answered when all are in, or with those that are in when the policy says that the rest is late
-    (`edge.policies.wrappers.straggler_mitigation`). Confidence is the share of all members that agree with the answer,
-    so it falls with each that does not come. Below `sure_min` the answer is the label `default`; empty: none.
-    `scores`: the members' scores are averaged instead of their votes counted, and the running mean of one that did not
-    come stands in for it.
+    The request is answered when all members are done, or with the votes so far when the policy reports it as late
+    (`edge.policies.wrappers.straggler_mitigation`). The confidence is the share of all asked members that agree with
+    the answer, so every missing member lowers it.
+
+    `model`: name of the model whose variants vote where `members` is empty.
+    `members`: models, or variants as "model/variant"; empty: every variant on offer of `model`.
+    `sure_min`: confidence below which the answer is `default`, 0..1.
+    `default`: label of an answer that is not confident enough; empty: no label.
+    `scores`: average the members' scores instead of counting votes; the running mean of a member stands in for it when
+        it is missing.
     """
 
     model: str = ""
@@ -40,8 +45,8 @@ class Ensemble:
         paper="Clipper (Crankshaw et al., NSDI 2017, section 5.2)",
         sources=SOURCES,
         deviations=(
-            "who failed, or cannot make it any more, is not waited for until the deadline",
-            "whom an equal number of members backs is told by their scores",
+            "members that failed or can no longer be in time are not waited for until the deadline",
+            "a tie in the number of votes is broken by the voters' scores",
         ),
         needs=frozenset({"ensemble"}),
     )
@@ -55,28 +60,32 @@ class Ensemble:
         return self.panel.models()
 
     def asked(self, request: Request) -> tuple[str, ...]:
-        """Who is to look at this request."""
+        """Returns the members that are to vote on this request."""
         return self.panel.members()
 
     def opened(self, request: Request) -> Sequence[Opening]:
         return [opening(member, item) for item, member in enumerate(self.asked(request))]
 
     def finished(self, opened: OpenRequest, task: Task, result: StepResult) -> Progress:
+        """Answers the request when none of its tasks is unfinished."""
         return Progress(answered=not opened.unfinished)
 
     def partial(self, opened: OpenRequest) -> Sequence[int]:
+        """Returns the tasks that have finished, in the order opened: any of them make an answer."""
         return [task_id for task_id in opened.tasks if task_id in opened.finished]
 
     def combine(self, request: Request, votes: Sequence[Vote]) -> EnsembleVerdict:
+        """Returns the elected label, or `default` below `sure_min`, and the share of asked members that agree."""
         label = self._elected(request, votes)
         confidence = agreeing(votes, label) / max(len(votes), len(self.asked(request)))
         return EnsembleVerdict(label if confidence >= self.sure_min else self.default, confidence)
 
     def weight(self, request: Request, vote: Vote) -> float:
-        """How much this vote counts."""
+        """Returns how much this vote counts; 1 for all here."""
         return 1.0
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Follows which variants are on offer; posts no events."""
         if self.panel.look(moment):
             self.means.keep(self.panel.members())
         yield from ()

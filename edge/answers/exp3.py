@@ -1,4 +1,4 @@
-"""One of several models for each request, drawn by how well each has done so far."""
+"""Implements Exp3: each request goes to one of several models, drawn by how well each has done so far."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,30 @@ from edge.core.events import Event, Feedback, Reply, Request, StepResult, Task
 from edge.core.interfaces import About, Moment, Opening, Progress
 from edge.core.state import OpenRequest
 
-STREAMS_MAX = 256  # with a choice of their own; those beyond share one
+STREAMS_MAX = 256  # streams with trust of their own, to bound memory; streams beyond that share one
 
 
 class MemberDraw(NamedTuple):
+    """Holds the member that was drawn for a request, until its feedback comes."""
+
     context: str
     member: str
-    chance: float  # with which it was drawn: what its loss is divided by, whatever the weights are by then
+    chance: float  # of being drawn, when it was drawn: its loss is divided by this, whatever the weights are by then
 
 
 @dataclass
 class Exp3:
-    """Learns from `Feedback`. `members`: models or "model/variant"; none: every variant on offer of `model`.
+    """Draws one member for each request and learns from `Feedback` which members to draw more often.
 
-    `rate`: how fast a loss counts. `share`: of the trust that is dealt out anew after each loss, so that an arm that
-    was bad before a drift comes back. `late_loss`: 0..1, for an arm that was dropped as late. `per_stream`: each camera
-    learns for itself. `remembered_max`: choices that wait for their feedback.
+    `model`: name of the model whose variants are drawn where `members` is empty.
+    `members`: models, or variants as "model/variant"; empty: every variant on offer of `model`.
+    `rate`: learning rate: how much one loss changes a member's trust.
+    `share`: part of all trust that is divided equally after each loss, 0..1, so that a member that was bad before a
+        drift can come back.
+    `late_loss`: loss of a member whose request was dropped as late, 0..1; 0: late drops teach nothing.
+    `per_stream`: learn for each camera separately.
+    `seed`: seed of the draws.
+    `remembered_max`: draws remembered until their feedback comes; the oldest is forgotten first.
     """
 
     model: str = ""
@@ -47,13 +55,13 @@ class Exp3:
             "share": "fixed share (Herbster and Warmuth, Machine Learning 1998): ours, one drift in 2,000 labels",
             "late_loss": "0 as in Clipper, where only feedback counts",
             "per_stream": "Clipper keeps one state for each context",
-            "seed": "ours: chance is a hash of seed and request",
+            "seed": "ours: draws are a hash of seed and request",
             "remembered_max": "ours: a bound on memory",
         },
         deviations=(
-            "trust is shared out anew (fixed share): the paper's arms never come back after a drift",
-            "the released code adds exp(-loss) to a weight, which can only grow; here the weight is multiplied by it",
-            "losses count by the chance at the time of the draw, which is kept with the request",
+            "part of the trust is redistributed (fixed share): the paper's arms never come back after a drift",
+            "the released code adds exp(-loss) to a weight, which can only grow; here it multiplies the weight",
+            "a loss is divided by the probability at the time of the draw, which is kept with the request",
         ),
         needs=frozenset({"variants", "labels"}),
     )
@@ -68,6 +76,7 @@ class Exp3:
         return self.panel.models()
 
     def opened(self, request: Request) -> Sequence[Opening]:
+        """Draws one member by its share of trust and opens a task for it."""
         context = self._context(request)
         drawn = draw(self._trusted(context).shares(), hash_uniform(self.seed, "exp3", request.id))
         remember(self.drawn, request.id, MemberDraw(context, *drawn), self.remembered_max)
@@ -80,6 +89,7 @@ class Exp3:
         return ()
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Learns from feedback and, with `late_loss`, from late drops; posts no events."""
         self.panel.look(moment)
         if isinstance(moment.event, Feedback) and (drawn := self.drawn.pop(moment.event.request_id, None)):
             loss = loss_of(moment.event.losses, drawn.member)
@@ -91,7 +101,7 @@ class Exp3:
         yield from ()
 
     def shares(self, stream: str = "") -> dict[str, float]:
-        """How often each is asked now; of one stream, where each learns for itself."""
+        """Returns the current probability of each member, 0..1; with `per_stream`, those of `stream`."""
         return self._trusted(stream if self.per_stream else "").shares()
 
     def _dropped(self, reply: Reply) -> None:
@@ -101,7 +111,7 @@ class Exp3:
 
     def _learn(self, drawn: MemberDraw, loss: float) -> None:
         trust = self._trusted(drawn.context)
-        if drawn.member in trust.logs:  # else it was taken out of service meanwhile
+        if drawn.member in trust.logs:  # otherwise it was taken out of service meanwhile
             trust.punish(dict.fromkeys(trust.logs, 0.0) | {drawn.member: loss / drawn.chance}, self.rate)
             trust.mix(self.share)
 
@@ -116,7 +126,10 @@ class Exp3:
 
 
 def draw(shares: dict[str, float], at: float) -> tuple[str, float]:
-    """Whose part of [0, 1) holds the point `at`, and how large that part is."""
+    """Returns the member whose part of [0, 1) contains the point `at`, and the size of that part.
+
+    `shares`: probability of each member; not empty, summing to 1.
+    """
     upto = 0.0
     for name, share in shares.items():
         upto += share

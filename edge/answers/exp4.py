@@ -1,4 +1,4 @@
-"""Several models look at every frame, and each counts by how well it has done so far."""
+"""Implements Exp4: several models see every frame, and each vote is weighted by how well its model has done so far."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,12 @@ from edge.core.interfaces import About, Moment, Opening, Vote
 
 @dataclass
 class Exp4(Ensemble):
-    """An `Ensemble` that learns from `Feedback` whom to believe. `rate`: how fast a loss counts. `share`: of the trust
-    that is dealt out anew after each label, so that a member that was bad before a drift comes back.
+    """Weights the votes of an `Ensemble` by trust that it learns from `Feedback`.
+
+    `rate`: learning rate: how much one loss changes a member's trust.
+    `share`: part of all trust that is divided equally after each label, 0..1, so that a member that was bad before a
+        drift can come back.
+    `remembered_max`: requests remembered until their feedback comes; the oldest is forgotten first.
     """
 
     rate: float = 0.05
@@ -25,14 +29,14 @@ class Exp4(Ensemble):
         paper="Exp4 as in Clipper (Crankshaw et al., NSDI 2017, section 5.2)",
         sources={
             **SOURCES,
-            "rate": "ours: so slow that they stay a team; believing the best one alone is less often right",
+            "rate": "ours: slow enough that all members keep a say; following the best one alone is less accurate",
             "share": "fixed share (Herbster and Warmuth, Machine Learning 1998): ours, one drift in 50 labels",
             "remembered_max": "ours: a bound on memory",
         },
         deviations=(
-            "trust is shared out anew (fixed share): the paper's members never come back after a drift",
-            "who did not come in time, and has no loss, keeps its trust against the others",
-            "the released code averages labels as whole numbers, and adds to weights; here votes are weighed",
+            "part of the trust is redistributed (fixed share): the paper's members never come back after a drift",
+            "a member that was too late, and so has no loss, keeps its trust relative to the others",
+            "the released code averages labels as integers and adds to weights; here votes are weighted",
         ),
         needs=frozenset({"ensemble", "labels"}),
     )
@@ -40,21 +44,23 @@ class Exp4(Ensemble):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.trust = Trust()
-        self.mine: dict[int, None] = {}  # requests that this app opened; another app's are none of its business
+        self.mine: dict[int, None] = {}  # requests that this app opened: feedback on others' is ignored
 
     def opened(self, request: Request) -> Sequence[Opening]:
         remember(self.mine, request.id, None, self.remembered_max)
         return super().opened(request)
 
     def weight(self, request: Request, vote: Vote) -> float:
+        """Returns the share of trust of the vote's member, 0..1; 0 for one that is no member."""
         return self.shares().get(self.panel.member_of(vote.member), 0.0)
 
     def shares(self) -> dict[str, float]:
-        """How much each is believed now."""
+        """Returns the share of trust of each member, summing to 1."""
         self.trust.keep(self.panel.members())
         return self.trust.shares()
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Learns from feedback on requests of this app; posts no events."""
         yield from super().observe(moment)
         event = moment.event
         if isinstance(event, Feedback) and event.request_id in self.mine:

@@ -1,4 +1,4 @@
-"""Requests that name no variant: they say how accurate and how soon, and get the slowest one that is both."""
+"""Implements INFaaS's model-less requests: the slowest variant that meets accuracy and deadline serves."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,36 +16,51 @@ SECOND_NS = 1_000_000_000
 
 
 class VariantProfile(NamedTuple):
-    """A variant as it stands on this box."""
+    """Holds the current properties of a variant on this box."""
 
-    accuracy: float  # 0..1; 0: nobody has measured it
-    duration_ns: Time  # of a batch as large as it usually is, on the quickest lane
-    batch: float  # how large that is
-    lanes: int  # that have all of it loaded
-    missing_bytes: int  # to be loaded, where no lane has all of it
+    accuracy: float  # 0..1; 0: not measured
+    duration_ns: Time  # of a batch of the usual size, on the quickest lane
+    batch: float  # usual batch size: the mean of the last period with any work
+    lanes: int  # lanes that hold all of its stages
+    missing_bytes: int  # to be loaded on the lane that lacks least
 
 
 @dataclass
 class VariantLoad:
-    """What a variant had to do in the last period."""
+    """Counts what a variant did in the present period."""
 
-    answered: int = 0  # or dropped
-    latency_ns: int = 0  # their sum, from arrival
+    answered: int = 0  # requests, dropped ones included
+    latency_ns: int = 0  # sum over those requests, from arrival
     works: int = 0
-    tasks: int = 0  # in those works
+    tasks: int = 0  # sum of the batch sizes of those works
 
     def forget(self) -> None:
+        """Resets all counts."""
         self.answered = self.latency_ns = self.works = self.tasks = 0
 
 
 @dataclass
 class ModelLess:
-    """Of the variants of `model` that are at least as accurate as `accuracy_min`, and that fit `headroom` times into
-    the request's deadline, the slowest one that is loaded and not overloaded.
+    """Chooses a variant of `model` per request: the slowest that is accurate, quick, loaded and not overloaded.
 
-    Every `period_s` a variant counts as overloaded when its requests took more than `enter` times as long as one batch
-    while it had more than `busy` of what it can do, or when `backlog_s` of work is waiting for it; until they take less
-    than `leave` times as long. The share `probe` of requests still tries one that is overloaded.
+    Accurate: at least `accuracy_min`. Quick: its usual batch fits `headroom` times into the request's deadline.
+
+    Every `period_s` a variant becomes overloaded if its requests took more than `enter` times as long as one batch
+    while it did more than `busy` of what it can do, or if requests for more than `backlog_s` of work are open. It
+    recovers when its requests take less than `leave` times as long as one batch. A share `probe` of the requests is
+    still sent to an overloaded variant, so that its recovery is noticed.
+
+    `model`: name of the model.
+    `accuracy_min`: 0..1.
+    `headroom`: durations of the usual batch that must fit into the deadline.
+    `probe`: share of requests that try an overloaded variant, 0..1.
+    `enter`: ratio of latency to batch duration above which a variant is overloaded.
+    `leave`: ratio of latency to batch duration below which it is not overloaded any more.
+    `busy`: share of its capacity that an overloaded variant must have used, 0..1.
+    `backlog_s`: seconds of open work that make a variant overloaded.
+    `period_s`: seconds between two such checks.
+    `seed`: seed of the probes.
+    `remembered_max`: open requests remembered; the oldest is forgotten first.
     """
 
     model: str
@@ -72,14 +87,14 @@ class ModelLess:
             "busy": "its released code",
             "backlog_s": "its released code",
             "period_s": "its released code: the monitor's period, about a second",
-            "seed": "ours: chance is a hash of seed and request",
+            "seed": "ours: probes are drawn from a hash of seed and request",
             "remembered_max": "ours: a bound on memory",
         },
         deviations=(
-            "a request is one item, so the batch whose duration counts is the one that was usual lately",
-            "dropped requests count with the time they waited: here late ones are dropped and would leave no latency",
-            "all variants are looked at: there are few, and no store to ask over a network",
-            "where nothing is accurate enough, the most accurate; where nothing fits, the quickest",
+            "a request is one item, so the duration that counts is that of the recent mean batch size",
+            "dropped requests count with the time they waited: late ones are dropped here and would leave no latency",
+            "all variants are examined: there are few, and no metadata store to query over a network",
+            "if no variant is accurate enough the most accurate serves; if none fits the deadline, the quickest",
         ),
         needs=frozenset({"variants"}),
     )
@@ -87,17 +102,18 @@ class ModelLess:
     def __post_init__(self) -> None:
         self.panel = Panel(self.model)
         self.known: dict[str, VariantProfile] = {}
-        self.names: dict[tuple[str, ...], str] = {}  # by chain
-        self.allowed: Mapping[str, float] = {}  # by the plan; empty: all
+        self.names: dict[tuple[str, ...], str] = {}  # chain of stages -> variant
+        self.allowed: Mapping[str, float] = {}  # variant -> share, by the plan; empty: all are allowed
         self.loads: dict[str, VariantLoad] = {}
         self.overloaded: set[str] = set()
-        self.chosen: dict[int, tuple[str, Time]] = {}  # request -> variant, when it arrived
+        self.chosen: dict[int, tuple[str, Time]] = {}  # open request -> variant, arrival
         self.looked_ns: Time = 0
 
     def models(self) -> tuple[str, ...]:
         return (self.model,)
 
     def opened(self, request: Request) -> Sequence[Opening]:
+        """Opens one task, for the chosen variant."""
         name = self._choose(request)
         if name:
             remember(self.chosen, request.id, (name, request.arrived_ns), self.remembered_max)
@@ -109,10 +125,10 @@ class ModelLess:
     def partial(self, opened: OpenRequest) -> Sequence[int]:
         return ()
 
-    # ---- which one -------------------------------------------------------------------------------------------------
+    # ---- the choice ------------------------------------------------------------------------------------------------
 
     def _choose(self, request: Request) -> str:
-        """Empty: nothing is known yet, so whatever serves."""
+        """Returns the name of a variant; empty if none is known yet: then the serving one is used."""
         eligible = self._eligible()
         if not eligible:
             return ""
@@ -130,6 +146,7 @@ class ModelLess:
         return self._slowest(clear) if clear else self._quickest(barred)
 
     def _eligible(self) -> list[str]:
+        """Returns the variants that the plan allows and that are accurate enough; else the most accurate ones."""
         names = [name for name in self.known if not self.allowed or self.allowed.get(name, 0.0) > 0] or [*self.known]
         enough = [name for name in names if self.known[name].accuracy >= self.accuracy_min]
         if enough or not names:
@@ -143,9 +160,10 @@ class ModelLess:
     def _quickest(self, names: Iterable[str]) -> str:
         return min(names, key=lambda name: (self.known[name].duration_ns, -self.known[name].accuracy, name))
 
-    # ---- what it sees ----------------------------------------------------------------------------------------------
+    # ---- observations ----------------------------------------------------------------------------------------------
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Counts replies and runs, and surveys variants when they or the period change; posts no events."""
         self.allowed = moment.state.plan.variants.get(self.model, {})
         for action in moment.actions:
             if isinstance(action, Reply) and action.request_id in self.chosen:
@@ -172,6 +190,7 @@ class ModelLess:
         load.tasks += len(run.tasks)
 
     def _survey(self, state: State) -> None:
+        """Updates which variants are on offer and what each takes on this box."""
         variants = on_offer(state, self.model)
         self.names = {variant.stages: variant.name for variant in variants}
         self.loads = {variant.name: self.loads.get(variant.name, VariantLoad()) for variant in variants}
@@ -191,6 +210,7 @@ class ModelLess:
         return VariantProfile(variant.accuracy or 0.0, duration_ns, batch, held, min(missing, default=0))
 
     def _judge(self) -> None:
+        """Marks variants as overloaded or recovered, and starts the next period."""
         outstanding = Counter(name for name, _ in self.chosen.values())
         for name, known in self.known.items():
             load = self.loads[name]
@@ -206,11 +226,15 @@ class ModelLess:
 
 
 def absent(variant: Variant, lane: Lane) -> list[str]:
+    """Returns the variant's stages that this lane does not hold."""
     return [digest for digest in variant.stages if not lane.residency.holds(digest)]
 
 
 def chain_ns(state: State, variant: Variant, batch: int, lane: Lane) -> Time:
-    """All stages of the variant one after the other, in the next larger batch that each accepts."""
+    """Returns how long all stages of the variant take one after the other on this lane, in nanoseconds.
+
+    `batch`: rounded up, for each stage, to the next size that the stage accepts, or down to its largest.
+    """
     total = 0
     for digest in variant.stages:
         sizes = state.stages[digest].batches

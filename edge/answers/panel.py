@@ -1,4 +1,4 @@
-"""Who may be asked: models, or variants of one model, by the names under which `Feedback` speaks of them."""
+"""Resolves the names of members, which are models or variants of one model, as `Feedback` uses them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,17 @@ from edge.core.state import State
 from porting.variant import Variant
 
 Kept = TypeVar("Kept")
-CHANGES = (Served, Loaded, LoadFailed, LaneUp, LaneDown)  # after which other variants may be on offer
+CHANGES = (Served, Loaded, LoadFailed, LaneUp, LaneDown)  # events that may change which variants are on offer
 
 
 @dataclass
 class Panel:
-    """`named`: "model" or "model/variant" each. Where nobody is named, every variant that `model` has on offer; until
-    the first moment was seen, the one that serves.
+    """Holds the members of an answer rule.
+
+    `model`: the model whose variants on offer are the members, where `named` is empty. Until the first moment was seen,
+        the serving variant is the only member.
+    `named`: the members by name, "model" or "model/variant" each. Raises `ValueError` for a name that comes twice, and
+        if both options are empty.
     """
 
     model: str = ""
@@ -31,17 +35,19 @@ class Panel:
             raise ValueError(f"members: {', '.join(self.named)} names one twice")
 
     def members(self) -> tuple[str, ...]:
+        """Returns the names of all current members; never empty."""
         return self.named or self.offered or (self.model,)
 
     def models(self) -> tuple[str, ...]:
+        """Returns the models of the members, each once."""
         return tuple(dict.fromkeys(model_of(member) for member in self.named or (self.model,)))
 
     def member_of(self, said: str) -> str:
-        """Which member "model/variant" is; itself, where it is none."""
+        """Returns the member that "model/variant" belongs to, or `said` itself if it belongs to none."""
         return model_of(said) if model_of(said) in self.named else said
 
     def look(self, moment: Moment) -> bool:
-        """Call it with every moment. True: there may be others now."""
+        """Returns whether the variants on offer may have changed; to be called with every moment, once."""
         if not isinstance(moment.event, CHANGES):
             return False
         self.offered = tuple(f"{self.model}/{variant.name}" for variant in on_offer(moment.state, self.model))
@@ -49,7 +55,10 @@ class Panel:
 
 
 def on_offer(state: State, model: str) -> list[Variant]:
-    """What serves, and what stands beside it; not what is still being loaded to serve, nor what no lane can take."""
+    """Returns the variants of a model that may run, the serving one first; empty for a model that is not served.
+
+    Leaves out a variant that is still being loaded in order to serve, and those with a stage that no lane can take.
+    """
     known = state.models.get(model)
     if known is None or known.serving is None:
         return []
@@ -59,22 +68,27 @@ def on_offer(state: State, model: str) -> list[Variant]:
 
 
 def variant_of(state: State, member: str) -> Variant | None:
-    """What a member's name stands for now; the one that serves, where it names none."""
+    """Returns the variant that a member's name stands for, by default the serving one; None if not on offer."""
     model, _, name = member.partition("/")
     return next((variant for variant in on_offer(state, model) if name in ("", variant.name)), None)
 
 
 def model_of(member: str) -> str:
+    """Returns the model in "model" or "model/variant"."""
     return member.partition("/")[0]
 
 
 def opening(member: str, item: int = 0) -> Opening:
+    """Returns the opening of a task for a member; `item` numbers the member within the request."""
     model, _, variant = member.partition("/")
     return Opening(model, item=item, variant=variant)
 
 
 def loss_of(losses: Mapping[str, float], member: str) -> float | None:
-    """The member's own; else, where it or the feedback names no variant, that of its model. None: nothing was said."""
+    """Returns the loss of a member, 0 (right) to 1 (wrong), or None if the feedback does not mention it.
+
+    Where either the member or the feedback names no variant, the loss of the model counts.
+    """
     if member in losses:
         return losses[member]
     model, _, variant = member.partition("/")
@@ -84,7 +98,7 @@ def loss_of(losses: Mapping[str, float], member: str) -> float | None:
 
 
 def remember(kept: dict[int, Kept], request_id: int, what: Kept, most: int) -> None:
-    """Until it is asked for, or `most` others came."""
+    """Keeps `what` for a request, and forgets the oldest entry when there are more than `most`."""
     kept[request_id] = what
     if len(kept) > most:
         del kept[next(iter(kept))]

@@ -1,4 +1,4 @@
-"""One model, one task, one answer."""
+"""Implements the plain rule: one model, one task, one answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from edge.core.interfaces import About, ModelAlone, Opening
 
 @dataclass(frozen=True)
 class Single(ModelAlone):
-    """The answer is what `model` says of the frame. `variant`: which one of it; empty: the one that serves."""
+    """Answers a request with the result of one model.
+
+    `variant`: name of the variant that runs; empty: the serving one.
+    """
 
     variant: str = ""
 

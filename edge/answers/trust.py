@@ -1,7 +1,7 @@
-"""How much each of several advisers is trusted, by what their mistakes have cost: multiplicative weights.
+"""Learns how far to trust each of several members from their losses, by multiplicative weights.
 
-The update is that of Auer, Cesa-Bianchi, Freund and Schapire (SIAM Journal on Computing 2002); who was not asked keeps
-its weight against the others (specialists: Freund, Schapire, Singer and Warmuth, STOC 1997).
+The update is that of Auer, Cesa-Bianchi, Freund and Schapire (SIAM Journal on Computing 2002). A member that was not
+asked keeps its weight relative to the others (specialists: Freund, Schapire, Singer and Warmuth, STOC 1997).
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,12 @@ from math import exp, log
 
 @dataclass
 class Trust:
-    """Weights in log space: a product of thousands of factors below one would underflow, a sum does not."""
+    """Holds one weight per member, as logarithms: a product of thousands of factors would underflow."""
 
     logs: dict[str, float] = field(default_factory=dict)
 
     def keep(self, names: Iterable[str]) -> None:
-        """From now on these. A newcomer is trusted as the others are on average; who left is forgotten."""
+        """Makes `names` the members: new ones get the average weight of those that stay, the others are forgotten."""
         names = tuple(names)
         if tuple(self.logs) == names:
             return
@@ -25,12 +25,15 @@ class Trust:
         self.logs = {name: self.logs.get(name, average) for name in names}
 
     def shares(self) -> dict[str, float]:
-        """Of each; they sum to 1."""
+        """Returns the share of trust of each member, 0..1, summing to 1."""
         whole = log_sum(self.logs.values())
         return {name: exp(weight - whole) for name, weight in self.logs.items()}
 
     def punish(self, losses: Mapping[str, float], rate: float) -> None:
-        """Each weight times exp(-rate * loss), then those that were asked get what they had together before."""
+        """Multiplies each asked member's weight by exp(-rate * loss), then restores the sum of their weights.
+
+        `losses`: member -> loss of at least 0; members without a loss keep their share, unknown names are ignored.
+        """
         asked = [name for name in losses if name in self.logs]
         if not asked:
             return
@@ -42,14 +45,14 @@ class Trust:
             self.logs[name] += before - after
 
     def mix(self, share: float) -> None:
-        """Everybody gives this share away, to all alike: who was bad can be good again before long."""
+        """Takes this share (0..1) of every weight and divides it equally, so that a bad member can recover soon."""
         if share > 0:
             equal = share / len(self.logs)
             self.logs = {name: log((1 - share) * kept + equal) for name, kept in self.shares().items()}
 
 
 def log_sum(logs: Iterable[float]) -> float:
-    """log of the sum of exp, where the terms themselves may be too small or too large for a float."""
+    """Returns log(sum(exp(x))) without overflow or underflow; `logs` must not be empty."""
     logs = [*logs]
     largest = max(logs)
     return largest + log(sum(exp(each - largest) for each in logs))

@@ -1,34 +1,39 @@
-"""From what several members say to one word: votes that count alike, or not, and averages of their scores."""
+"""Combines what several members say into one label: by weighted votes or by averages of their scores."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from edge.core.interfaces import Vote
 
-MEAN_OF_MAX = 1_000  # answers that a running mean stands for at most: after that, old ones fade
+MEAN_OF_MAX = 1_000  # answers over which a running mean is taken at most: after that, old ones fade
 
 
 def elected(votes: Sequence[Vote], weight: Callable[[Vote], float]) -> str:
-    """The label with the most weight behind it; of equals the one whose voters are surer, then the one named first."""
+    """Returns the label with the largest sum of weights; a tie goes to the larger sum of scores, then to the first.
+
+    `votes`: at least one.
+    """
     totals: dict[str, tuple[float, float]] = {}
     for vote in votes:
         weighed, sure = totals.get(vote.label, (0.0, 0.0))
         totals[vote.label] = (weighed + weight(vote), sure + vote.score)
-    return max(totals, key=lambda label: totals[label])  # the first of equals
+    return max(totals, key=lambda label: totals[label])  # `max` keeps the first of equals
 
 
 def agreeing(votes: Sequence[Vote], label: str) -> int:
+    """Returns the number of votes for this label."""
     return sum(vote.label == label for vote in votes)
 
 
 @dataclass
 class Means:
-    """What each member says on average: stands in for one whose answer did not come in time."""
+    """Keeps the mean scores of each member, which stand in for a member whose answer is missing."""
 
     counts: dict[str, int] = field(default_factory=dict)
     means: dict[str, dict[str, float]] = field(default_factory=dict)  # member -> label -> mean score
 
     def learn(self, votes: Sequence[Vote]) -> None:
+        """Adds these votes to the running means; a label without a score counts as 0."""
         for vote in votes:
             count = self.counts[vote.member] = min(self.counts.get(vote.member, 0) + 1, MEAN_OF_MAX)
             mean = self.means.setdefault(vote.member, {})
@@ -37,12 +42,12 @@ class Means:
                 mean[label] = old + (vote.scores.get(label, 0.0) - old) / count
 
     def keep(self, members: Iterable[str]) -> None:
-        """Forget whoever is no member any more."""
+        """Forgets the means of all other members."""
         for gone in set(self.means) - set(members):
             del self.means[gone], self.counts[gone]
 
     def stand_in(self, member: str) -> Vote | None:
-        """What it would have said, as far as anybody can tell."""
+        """Returns a vote made of the member's mean scores, or None if it has never voted."""
         mean = self.means.get(member)
         if not mean:
             return None
@@ -51,7 +56,10 @@ class Means:
 
 
 def surest(votes: Sequence[Vote], weight: Callable[[Vote], float]) -> str:
-    """The label with the largest weighted sum of scores; of equals the first by name."""
+    """Returns the label with the largest weighted sum of scores; a tie goes to the first label by name.
+
+    A vote without scores counts its own label with its own score. `votes`: at least one.
+    """
     totals: dict[str, float] = {}
     for vote in votes:
         for label, score in (vote.scores or {vote.label: vote.score}).items():

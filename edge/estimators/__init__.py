@@ -1,1 +1,1 @@
-"""How long a batch will take on a lane: one file for each way of guessing."""
+"""Holds the estimators, one file each: how long a batch will take on a lane."""

@@ -1,4 +1,4 @@
-"""How a lane differs from the profile, followed run by run, and a high quantile of what is left over."""
+"""Follows run by run how a lane deviates from the profile, and adds a high quantile of the remaining error."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,24 +10,24 @@ from edge.estimators.table import Table
 from porting.variant import Stage
 
 GRAPHS_MAX = 1_024  # new graphs come with promotions; the oldest are learnt again if they come back
-SLOPE_MIN = 0.01  # of the profile's: more is never quicker
-LEAST = 1e-6  # of the profile: no run takes no time
-SURPRISE_MAX = 1.5  # a run counts as at most so many times what was expected: one hiccup is no trend, several are
+SLOPE_MIN = 0.01  # relative to the profile: a larger batch never takes less time
+LEAST = 1e-6  # relative to the profile: every run takes some time
+SURPRISE_MAX = 1.5  # a run counts as at most so many times its expectation: one hiccup is no trend, several are
 
 
 @dataclass(slots=True)
 class RecursiveLine:
-    """Recursive least squares with forgetting: duration / profile = slope + height * (profile of one / profile).
+    """Fits duration / profile = slope + height * (profile of one / profile) by recursive least squares with forgetting.
 
-    `height` is what a run costs beyond or below the profile whatever its batch, so in time it is an affine function of
-    the profile. Kept as normal equations, which need no inverse of what has not been seen. What is forgotten is made up
-    for at the present line: where no new batch sizes come, the line stays where it is.
+    `height` is what a run costs above or below the profile whatever its batch, so in time the fit is an affine function
+    of the profile. It is kept as normal equations, which need no inverse before there is enough data. Forgotten weight
+    is replaced by weight on the present line, so the line stays where it is while no new batch sizes are seen.
     """
 
     slope: float
     height: float
-    weight: float  # runs that the profile counts for
-    aa: float
+    weight: float  # number of runs that the profile counts for
+    aa: float  # sums of the normal equations; a = 1, b = profile of one / profile, y = duration / profile
     ab: float
     bb: float
     ay: float
@@ -35,14 +35,15 @@ class RecursiveLine:
 
     @classmethod
     def at_profile(cls, weight: float) -> "RecursiveLine":
+        """Returns the line that predicts the profile itself, with the weight of so many runs."""
         return cls(1.0, 0.0, weight, weight, 0.0, weight, weight, 0.0)
 
     def ratio(self, single: float) -> float:
-        """Duration / profile. `single`: profile of one / profile."""
+        """Returns the expected duration / profile, above 0; `single` is the profile of a batch of one / profile."""
         return max(self.slope + self.height * single, LEAST)
 
     def follow(self, single: float, ratio: float, keep: float) -> None:
-        """One run. `keep`: of what earlier ones count."""
+        """Updates the line with one run of duration / profile `ratio`; earlier runs keep the share `keep`."""
         ratio = min(ratio, SURPRISE_MAX * self.ratio(single))
         fill = (1 - keep) * self.weight
         self.aa = keep * self.aa + fill + 1
@@ -59,33 +60,43 @@ class RecursiveLine:
 
 @dataclass(slots=True)
 class AffineFit:
-    """Of one graph on one lane. `left_over` and `answers`, by batch, are worked out when asked for after a run."""
+    """Holds the fit of one graph on one lane. `left_over` and `answers` (by batch) are caches that each run clears."""
 
     line: RecursiveLine
     last: deque[tuple[float, float]]  # (single, duration / profile)
-    level: float  # of the quantile
+    level: float  # of the quantile, 0.5..1
     left_over: float = field(default=0.0, compare=False, repr=False)
     answers: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
 
     def add(self, single: float, ratio: float, keep: float) -> None:
+        """Updates the fit with one run and clears the caches."""
         self.line.follow(single, ratio, keep)
         self.last.append((single, ratio))
         self.left_over = 0.0
         self.answers.clear()
 
     def adapt(self, missed: bool, quantile: float, pace: float) -> None:
-        """Misses lift the level, hits let it sink, so that in the long run there are as many as there should be."""
+        """Raises the level after a miss and lowers it after a hit, so that a share `quantile` of runs is in time."""
         self.level = min(1.0, max(0.5, self.level + pace * (missed - (1 - quantile))))
 
 
 @dataclass
 class Affine:
-    """Expected duration times the `quantile` of how far the last `runs` were from what would be expected of them now,
-    times `margin`; the `outliers` longest of them left out. Which quantile that takes on a lane that changes is adapted
-    at `pace`: each miss lifts it, each hit lets it sink. Never falls with the batch size.
+    """Predicts expected duration * quantile of recent runs over their expectation * margin; never falls with the batch.
 
-    `keep`: of what earlier runs count, with each new one. `prior`: runs that the profile counts for. Batch sizes that
-    have not run are learnt of from those that have. Before there are `runs_min` it is the profile, times `margin`.
+    The expected duration comes from a line that follows the runs (`RecursiveLine`), so batch sizes that have not run
+    are learnt from those that have. The level of the quantile adapts: each miss raises it, each hit lowers it. Until
+    `runs_min` runs are known the prediction is the profile times `margin`. Raises `ValueError` for options out of
+    range.
+
+    `quantile`: share of runs that should take no longer than predicted, 0..1, both excluded.
+    `keep`: share of the weight of earlier runs that is kept with each new one, 0..1, both excluded.
+    `prior`: number of runs that the profile counts for, above 0.
+    `runs`: number of recent runs that the quantile is taken over.
+    `runs_min`: number of runs below which the profile is used.
+    `outliers`: number of longest runs that are ignored.
+    `pace`: step size with which the level of the quantile adapts.
+    `margin`: factor on every prediction, above 0.
     """
 
     about: ClassVar[About] = About(
@@ -101,7 +112,7 @@ class Affine:
             "pace": "Gibbs and Candès: 0.005",
             "margin": "ours: none, the quantile is a margin",
         },
-        deviations=("Affine in the profile rather than in the batch, since durations have steps that a line has not.",),
+        deviations=("affine in the profile rather than in the batch: durations have steps that a line cannot follow",),
     )
 
     quantile: float = 0.99
@@ -123,6 +134,7 @@ class Affine:
         self.table = Table()
 
     def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        """Returns the prediction in nanoseconds, at least 1."""
         known = self._known.get((stage.graph, lane))
         if known is None:
             return max(1, round(self.table.duration_ns(stage, batch, lane) * self.margin))
@@ -132,6 +144,7 @@ class Affine:
         return duration_ns
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        """Updates the fit of the stage's graph on this lane with one run."""
         known = self._known.get((stage.graph, lane))
         if known is None:
             if len(self._known) >= GRAPHS_MAX:
@@ -152,10 +165,14 @@ class Affine:
         return max(1, round(known.line.ratio(single) * profile_ns * self._left_over(known) * self.margin))
 
     def _left_over(self, known: AffineFit) -> float:
-        """As of exchangeable runs: the next one is above the k-th of n with the chance 1 - k / (n + 1)."""
+        """Returns the quantile of duration / expectation over the last runs.
+
+        For exchangeable runs the next one exceeds the k-th smallest of n with probability 1 - k / (n + 1).
+        """
         if not known.left_over:
             slope, height, count = known.line.slope, known.line.height, len(known.last)
             apart = sorted([ratio / max(slope + height * single, LEAST) for single, ratio in known.last])
+            # 1e-9: a product that is whole but for a rounding error must not be rounded up.
             rank = min(count, ceil(known.level * (count + 1) - 1e-9)) - self.outliers
             known.left_over = apart[max(0, rank - 1)]
         return known.left_over

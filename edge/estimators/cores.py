@@ -1,4 +1,4 @@
-"""Durations by batch and number of cores: what runs on some numbers of cores says what others would take."""
+"""Predicts durations by batch and number of cores: runs on some numbers of cores inform the prediction for others."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from edge.estimators.ridge import GRAPHS_MAX, Sums
 from edge.estimators.table import Table
 from porting.variant import Stage
 
-Key = tuple[str, str]  # graph, and the lane where that one has no cores of its own
-Fit = tuple[NDArray[Any], float]  # coefficients, spread
+Key = tuple[str, str]  # graph, and "" for all lanes of `threads` together or the name of any other lane
+Fit = tuple[NDArray[Any], float]  # coefficients g, d, e, h, and standard deviation, in units of `unit_ns`
 
 
 @dataclass(slots=True)
 class CoresFit:
-    """Of one graph. `fit` and `answers`, by batch and cores, are worked out when asked for after a run."""
+    """Holds the fit of one graph. `fit` and `answers` (by batch and cores) are caches that each run clears."""
 
-    unit_ns: int  # the profile of a batch of one when it was first heard of
+    unit_ns: int  # profile of a batch of one when the graph first ran
     sums: dict[tuple[int, int], Sums] = field(default_factory=dict)  # by batch and cores
     fit: Fit | None = field(default=None, compare=False, repr=False)
     answers: dict[tuple[int, int], int] = field(default_factory=dict, compare=False, repr=False)
@@ -29,25 +29,31 @@ class CoresFit:
 
 @dataclass
 class Cores:
-    """(g * b / c + d * b + e / c + h + `deviations` * pooled standard deviation) * `margin`, for a batch of b on c
-    cores; g, d, e and h by least squares over all lanes of `threads`. A lane that is not among them keeps to itself.
+    """Predicts (g * b / c + d * b + e / c + h + deviations * standard deviation) * margin for a batch b on c cores.
 
-    `threads`: lane -> how many cores work on one run there. The fit is drawn towards the profile, for any number of
-    cores, with the weight of `shrink` runs, and is the profile until there are `runs_min`. Beyond `runs` of one batch
-    on one number of cores, half of them is forgotten.
+    The coefficients g, d, e and h are fitted by least squares over all lanes of `threads` together; any other lane has
+    a fit of its own, with one core. Until `runs_min` runs are known the prediction is the profile. Raises `ValueError`
+    for options out of range.
+
+    `threads`: lane -> number of cores that work on one run there, at least 1.
+    `deviations`: pooled standard deviations added to the mean, at least 0.
+    `margin`: factor on every prediction, above 0.
+    `shrink`: number of runs that the profile counts for, as the prior of the fit, for any number of cores; above 0.
+    `runs`: number of runs of one batch size on one number of cores beyond which half of them is forgotten.
+    `runs_min`: number of runs below which the profile is used.
     """
 
     about: ClassVar[About] = About(
         paper="Sponge: Razavi et al., EuroMLSys 2024 (arXiv 2404.00704)",
         sources={
             "threads": "ours: as the devices of the box are set up",
-            "deviations": "ours: as in the ridge line",
+            "deviations": "ours: as in `Ridge`",
             "margin": "ours: none, the deviations are a margin",
-            "shrink": "ours: as in the ridge line",
-            "runs": "ours: a bound on what an old clock counts",
+            "shrink": "ours: as in `Ridge`",
+            "runs": "ours: bounds the weight of runs at an earlier clock rate",
             "runs_min": "ours: fewer runs say less than the profile",
         },
-        deviations=("fitted while serving, not once before: a profile is made on one number of cores",),
+        deviations=("fitted while serving, not once before: porting profiles on one number of cores",),
     )
 
     threads: Mapping[str, int] = field(default_factory=dict)
@@ -67,6 +73,7 @@ class Cores:
         self.table = Table()
 
     def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        """Returns the prediction in nanoseconds, at least 1."""
         known = self._known.get(self._key(stage, lane))
         if known is None:
             return max(1, round(self.table.duration_ns(stage, batch, lane) * self.margin))
@@ -76,6 +83,7 @@ class Cores:
         return known.answers[point]
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        """Adds one run to the sums of the stage's graph and clears the caches."""
         key = self._key(stage, lane)
         known = self._known.get(key)
         if known is None:
@@ -113,8 +121,11 @@ class Cores:
 def solved(
     points: Iterator[tuple[int, int, float, float]], columns: int, prior: NDArray[Any], weight: float
 ) -> NDArray[Any]:
-    """Least squares through (batch, cores, runs, duration), and with `weight` to the `prior`. Columns: b and 1, or
-    b / c, b, 1 / c and 1.
+    """Returns least-squares coefficients through the points, drawn towards `prior` with this weight (ridge).
+
+    `points`: (batch, cores, number of runs, mean duration).
+    `columns`: 2 for the features b and 1, or 4 for b / c, b, 1 / c and 1.
+    `prior`: shape (columns,).
     """
     matrix, right = weight * np.eye(columns), weight * prior
     for batch, cores, runs, took in points:

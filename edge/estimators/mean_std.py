@@ -1,4 +1,4 @@
-"""Mean and spread of the last runs: what Nexus (Shen et al., SOSP 2019) plans with."""
+"""Predicts from mean and standard deviation of the last runs, as Nexus (Shen et al., SOSP 2019) plans."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,13 +14,14 @@ GRAPHS_MAX = 1_024  # new graphs come with promotions; the oldest are learnt aga
 
 @dataclass(slots=True)
 class Runs:
-    """The last durations of one batch size, and what mean and spread are made of. Whole numbers: nothing drifts."""
+    """Holds the last durations of one batch size with their sums, as integers so that no rounding error accumulates."""
 
     last: deque[int] = field(default_factory=deque)
     sum_ns: int = 0
-    squares: int = 0
+    squares: int = 0  # sum of squares, ns²
 
     def add(self, took_ns: int, most: int) -> None:
+        """Adds one duration and forgets the oldest if there are `most` already."""
         if len(self.last) == most:
             gone_ns = self.last.popleft()
             self.sum_ns -= gone_ns
@@ -30,7 +31,7 @@ class Runs:
         self.squares += took_ns * took_ns
 
     def high_ns(self, deviations: float) -> int:
-        """So many standard deviations above the mean."""
+        """Returns the mean plus so many standard deviations, in nanoseconds, at least 1."""
         count = len(self.last)
         variance = (count * self.squares - self.sum_ns * self.sum_ns) / (count * count)
         return max(1, round(self.sum_ns / count + deviations * sqrt(variance)))
@@ -38,7 +39,7 @@ class Runs:
 
 @dataclass(slots=True)
 class RunHistory:
-    """Of one graph on one lane. `answers`: by batch, until the next run."""
+    """Holds the runs of one graph on one lane, by batch. `answers` is a cache that each run clears."""
 
     runs: dict[int, Runs] = field(default_factory=dict)
     answers: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
@@ -46,10 +47,16 @@ class RunHistory:
 
 @dataclass
 class MeanStd:
-    """(mean + `deviations` * standard deviation) * `margin` of the last `runs` of each batch size on each lane.
+    """Predicts (mean + deviations * standard deviation) * margin over the last runs of each batch size on each lane.
 
-    Between batch sizes that have run `runs_min` times it is interpolated; beyond them it is as many times the profile
-    as at the next one; before there are any it is the profile, times `margin`.
+    Only batch sizes that have run `runs_min` times count. Between them predictions are interpolated linearly; outside
+    of them the prediction is as many times the profile as at the nearest one; without any it is the profile times
+    `margin`. Raises `ValueError` for options out of range.
+
+    `deviations`: standard deviations added to the mean, at least 0.
+    `margin`: factor on every prediction, above 0.
+    `runs`: number of recent runs of one batch size that are kept.
+    `runs_min`: number of runs below which a batch size is not used, at least 2.
     """
 
     about: ClassVar[About] = About(
@@ -57,10 +64,10 @@ class MeanStd:
         sources={
             "deviations": "the released code: mean + std",
             "margin": "the released code: 1.15",
-            "runs": "ours: the released code profiles once",
+            "runs": "ours: the released code profiles once, before serving",
             "runs_min": "ours: fewer runs say less than the profile",
         },
-        deviations=("Learns while it serves; the paper profiles before.",),
+        deviations=("learns while it serves; the paper profiles before",),
     )
 
     deviations: float = 1.0
@@ -76,6 +83,7 @@ class MeanStd:
         self.table = Table()
 
     def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        """Returns the prediction in nanoseconds, at least 1."""
         known = self._known.get((stage.graph, lane))
         if known is None:
             return max(1, round(self.table.duration_ns(stage, batch, lane) * self.margin))
@@ -85,6 +93,7 @@ class MeanStd:
         return duration_ns
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        """Adds one run to the history of the stage's graph on this lane."""
         known = self._known.get((stage.graph, lane))
         if known is None:
             if len(self._known) >= GRAPHS_MAX:

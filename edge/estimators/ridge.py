@@ -1,4 +1,4 @@
-"""A line through the last runs, and a spread above it: what the code of Clipper (Crankshaw et al., NSDI 2017) fits."""
+"""Fits a line through the last runs plus a spread, as the code of Clipper (Crankshaw et al., NSDI 2017) does."""
 
 from dataclasses import dataclass, field
 from math import sqrt
@@ -13,14 +13,14 @@ GRAPHS_MAX = 1_024  # new graphs come with promotions; the oldest are learnt aga
 
 @dataclass(slots=True)
 class Sums:
-    """Runs of one batch size, in units of the profile of a batch of one."""
+    """Holds the runs of one batch size, in units of the profile of a batch of one."""
 
     count: float = 0.0
     mean: float = 0.0
-    squares: float = 0.0  # of distances from the mean
+    squares: float = 0.0  # sum of squared distances from the mean
 
     def add(self, took: float, most: int) -> None:
-        """Beyond `most` runs, half of what is known is forgotten."""
+        """Adds one run (Welford's update); if there are `most` already, half of their weight is dropped first."""
         if self.count >= most:
             self.count, self.squares = self.count / 2, self.squares / 2
         self.count += 1
@@ -31,11 +31,12 @@ class Sums:
 
 @dataclass(slots=True)
 class RidgeFit:
-    """Of one graph on one lane. `line` (per item, per batch, spread) and `answers`, by batch, are worked out when asked
-    for after a run.
+    """Holds the fit of one graph on one lane.
+
+    `line` (per item, per batch, standard deviation) and `answers` (by batch) are caches that each run clears.
     """
 
-    unit_ns: int  # the profile of a batch of one when it was first heard of
+    unit_ns: int  # profile of a batch of one when the graph first ran
     sums: dict[int, Sums] = field(default_factory=dict)
     line: tuple[float, float, float] | None = field(default=None, compare=False, repr=False)
     answers: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
@@ -43,10 +44,16 @@ class RidgeFit:
 
 @dataclass
 class Ridge:
-    """(line through the mean duration of each batch size + `deviations` * their pooled standard deviation) * `margin`.
+    """Predicts (line through the mean durations + deviations * pooled standard deviation) * margin, by batch size.
 
-    The line is drawn towards that of the profile with the weight of `shrink` runs. Before there are `runs_min` it is
-    the profile, times `margin`. Beyond `runs` of one batch size, half of them is forgotten.
+    Until `runs_min` runs are known the prediction is the profile times `margin`. Raises `ValueError` for options out of
+    range.
+
+    `deviations`: standard deviations added to the line, at least 0.
+    `margin`: factor on every prediction, above 0.
+    `shrink`: number of runs that the line through the profile counts for, as the prior of the fit; above 0.
+    `runs`: number of runs of one batch size beyond which half of them is forgotten.
+    `runs_min`: number of runs below which the profile is used.
     """
 
     about: ClassVar[About] = About(
@@ -55,13 +62,13 @@ class Ridge:
             "deviations": "the released code: 3",
             "margin": "ours: none, the deviations are a margin",
             "shrink": "ours: the code takes the default of its library, towards a line of zero",
-            "runs": "ours: a bound on what an old clock counts",
+            "runs": "ours: bounds the weight of runs at an earlier clock rate",
             "runs_min": "ours: fewer runs say less than the profile",
         },
         deviations=(
-            "The code predicts the batch for a duration; here it is the duration of a batch, so that all policies ask "
-            "the same.",
-            "It is drawn towards the profile, not towards nothing: a line of zero would promise too much.",
+            "the code predicts the batch for a duration; here the duration of a batch is predicted, so that all "
+            "policies ask the same question",
+            "the fit is drawn towards the profile, not towards zero: a line of zero would promise too much",
         ),
     )
 
@@ -79,6 +86,7 @@ class Ridge:
         self.table = Table()
 
     def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        """Returns the prediction in nanoseconds, at least 1."""
         known = self._known.get((stage.graph, lane))
         if known is None:
             return max(1, round(self.table.duration_ns(stage, batch, lane) * self.margin))
@@ -88,6 +96,7 @@ class Ridge:
         return duration_ns
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
+        """Adds one run to the sums of the stage's graph on this lane and clears the caches."""
         known = self._known.get((stage.graph, lane))
         if known is None:
             if len(self._known) >= GRAPHS_MAX:
@@ -106,7 +115,7 @@ class Ridge:
         return (per_item * batch + per_batch + self.deviations * spread) * known.unit_ns
 
     def _fitted(self, known: RidgeFit, stage: Stage, lane: str) -> tuple[float, float, float]:
-        """Per item, per batch, pooled standard deviation."""
+        """Returns (per item, per batch, pooled standard deviation) in units of `unit_ns`."""
         profiled = [(batch, self.table.duration_ns(stage, batch, lane) / known.unit_ns) for batch in stage.batches]
         prior = fit([(batch, 1.0, took) for batch, took in profiled], (0.0, 0.0), 1e-9)
         line = fit([(batch, sums.count, sums.mean) for batch, sums in known.sums.items()], prior, self.shrink)
@@ -116,8 +125,13 @@ class Ridge:
 
 
 def fit(points: list[tuple[int, float, float]], prior: tuple[float, float], weight: float) -> tuple[float, float]:
-    """Slope and height of the line through (batch, runs, duration) with the least squares, distances from the `prior`
-    line's slope and height among them. A slope below zero is none: more is never quicker.
+    """Returns slope and intercept of the least-squares line through the points, drawn towards `prior` (ridge).
+
+    A negative slope is replaced by 0, since a larger batch never takes less time.
+
+    `points`: (batch, number of runs, mean duration).
+    `prior`: slope and intercept of the line that the fit is drawn towards.
+    `weight`: number of runs that the prior counts for, above 0.
     """
     xx, x1, one, xy, y1 = weight, 0.0, weight, weight * prior[0], weight * prior[1]
     for batch, runs, took in points:

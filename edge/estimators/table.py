@@ -1,4 +1,4 @@
-"""Durations as they were profiled when the model was ported."""
+"""Looks durations up as they were profiled when the model was ported."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,24 +15,26 @@ Curve = dict[int, int]  # batch -> ns, for the batches that were asked for
 
 @dataclass
 class Table:
-    """Linear between profiled batch sizes, proportional beyond the last, never falling with the batch size.
+    """Interpolates linearly between profiled batch sizes and extrapolates in proportion; never falls with the batch.
 
-    `unknown_ns`: what each item of a stage without a profile is taken to need.
-    `margin`: every answer is this many times the profile (1.06: 6 % above), so that noise does not make work late.
+    Raises `ValueError` for a margin that is not above 0.
+
+    `unknown_ns`: nanoseconds for each item of a stage without a profile.
+    `margin`: factor on every prediction, such as 1.06 for 6 % above the profile, so that noise does not make work late.
     """
 
     about: ClassVar[About] = About(
         paper="ours: the profile that porting measures",
         sources={
             "unknown_ns": "ours: a small vision model on an edge CPU",
-            "margin": "ours: the profile is a p99 already; benchmarks take 1.06, three times the spread of their noise",
+            "margin": "ours: the profile is a p99 already; benchmarks use 1.06, three times the spread of their noise",
         },
     )
 
     unknown_ns: int = 10_000_000
     margin: float = 1.0
-    # By identity of the profile, which is one mapping for a stage's whole life; kept beside it, so that the identity
-    # cannot go to another one.
+    # By `id` of the profile, which is one mapping for a stage's whole life. The mapping is kept as well, so that its id
+    # is not reused while the entry exists.
     _curves: dict[int, tuple[Mapping[int, int], Curve]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -40,6 +42,7 @@ class Table:
             raise ValueError(f"margin is {self.margin}; expected more than 0, such as 1.06")
 
     def duration_ns(self, stage: Stage, batch: int, lane: str) -> int:
+        """Returns the profiled duration times `margin`, in nanoseconds, at least 1; the same on every lane."""
         profile = stage.durations_ns
         try:
             known, curve = self._curves[id(profile)]
@@ -50,13 +53,13 @@ class Table:
         return self._add(profile, batch)
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
-        """A table stays as it is."""
+        """Ignores the run: a table does not change."""
 
     def _add(self, profile: Mapping[int, int], batch: int) -> int:
         known = self._curves.get(id(profile))
         if known is None or known[0] is not profile:
             if len(self._curves) >= CURVES_MAX:
-                self._curves.clear()  # a curve is quickly made again
+                self._curves.clear()  # cheaper than finding the oldest: a curve is quickly computed again
             known = self._curves[id(profile)] = (profile, {})
         profiled_ns = interpolate(monotone(profile), batch) or self.unknown_ns * batch
         duration_ns = known[1][batch] = max(1, round(profiled_ns * self.margin))
@@ -64,7 +67,7 @@ class Table:
 
 
 def monotone(durations_ns: Mapping[int, int]) -> Points:
-    """Sorted by batch; noise of the profile that makes a larger batch faster is levelled up."""
+    """Returns (batch, ns) sorted by batch, in which a batch that is quicker than a smaller one is raised to it."""
     points: Points = []
     for batch, took_ns in sorted(durations_ns.items()):
         points.append((batch, max(took_ns, points[-1][1] if points else 1)))
@@ -72,7 +75,7 @@ def monotone(durations_ns: Mapping[int, int]) -> Points:
 
 
 def interpolate(points: Points, batch: int) -> int:
-    """0: nothing known."""
+    """Returns the duration of a batch: constant below the points, linear between, proportional beyond; 0 if none."""
     if not points:
         return 0
     if batch <= points[0][0]:
@@ -85,8 +88,10 @@ def interpolate(points: Points, batch: int) -> int:
 
 
 def through(points: Points, profile_ns: Callable[[int], int], batch: int) -> int:
-    """Linear between measured points (at least one); outside of them, as many times the profile as at the next one.
-    Never falls with the batch size if neither the points nor the profile do.
+    """Returns the duration of a batch from measured points, of which there is at least one.
+
+    Linear between the points; outside of them as many times the profile as at the nearest point. Never falls with the
+    batch size if neither the points nor the profile do.
     """
     (first, first_ns), (last, last_ns) = points[0], points[-1]
     if batch < first:

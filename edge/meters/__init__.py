@@ -1,1 +1,1 @@
-"""What policies and planners measure while they watch: rates, attainment, errors."""
+"""Holds the meters: what policies and planners measure from the moments they see, such as rates and attainment."""

@@ -1,4 +1,4 @@
-"""How often something is asked for: counts in buckets of time, a moving average, and the worst that any window held."""
+"""Measures arrival rates: counts in buckets of time, a moving average, and the largest count in any window."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,28 +11,31 @@ from edge.core.events import Time
 
 @dataclass(slots=True)
 class Series:
-    """The counts of one name: of the open bucket, of the closed ones that were not empty, and their average."""
+    """Holds the counts of one name: of the open bucket, of the closed ones that were not empty, and their average."""
 
-    bucket: int  # number of the open one
-    began: int  # and of the first
+    bucket: int  # number of the open bucket, counted from time 0
+    began: int  # number of its first bucket
     open: int = 0
-    average: float = 0.0  # counts in a bucket, exponentially weighted; 0 before the first
+    average: float = 0.0  # count per bucket, exponentially weighted; 0 before the first bucket was closed
     closed: deque[tuple[int, int]] = field(default_factory=deque)  # (bucket, count), ascending
 
 
 @dataclass
 class RateMeter:
-    """`bucket_ms`: what is counted together. `window_s`: the average forgets with this time constant (Nexus, SOSP
-    2019: 10 s). `kept_s`: how far back `envelope` sees (InferLine, SoCC 2020).
+    """Counts events by name and reports their rate per second.
 
-    A name that was never counted has the rate 0, and one that is new had the rate 0 before.
+    A name that was never counted has the rate 0, and a new one counts as having had the rate 0 before.
+
+    `bucket_ms`: width of a bucket in milliseconds.
+    `window_s`: time constant in seconds with which the average forgets (Nexus, SOSP 2019: 10 s).
+    `kept_s`: seconds of buckets that are kept for `envelope` (InferLine, SoCC 2020).
     """
 
     bucket_ms: float = 100.0
     window_s: float = 10.0
     kept_s: float = 60.0
     series: dict[str, Series] = field(default_factory=dict, repr=False)
-    began: int | None = field(default=None, repr=False)  # the first bucket of all
+    began: int | None = field(default=None, repr=False)  # number of the first bucket of any name
 
     def __post_init__(self) -> None:
         self.bucket_ns = round(self.bucket_ms * 1e6)
@@ -40,7 +43,7 @@ class RateMeter:
         self.fades = exp(-self.bucket_ms / 1e3 / self.window_s)
 
     def count(self, name: str, now: Time, number: int = 1) -> None:
-        """`now` never goes backwards."""
+        """Counts `number` events of a name; `now` never goes backwards."""
         bucket = now // self.bucket_ns
         if self.began is None:
             self.began = bucket
@@ -50,11 +53,11 @@ class RateMeter:
         series.open += number
 
     def rate(self, name: str, now: Time) -> float:
-        """Per second, by the buckets that are over; 0 while none is."""
+        """Returns the events per second, over closed buckets; 0 while there are none."""
         return 0.0 if self.began is None else self._rate(name, now, self.began)
 
     def rate_since_new(self, name: str, now: Time) -> float:
-        """As `rate`, of the time since this name was counted first: it need not have been there before."""
+        """Returns the events per second since this name was first counted; 0 for a name that never was."""
         return self._rate(name, now, self.series[name].began) if name in self.series else 0.0
 
     def _rate(self, name: str, now: Time, began: int) -> float:
@@ -62,15 +65,18 @@ class RateMeter:
         if series is None or bucket <= began:
             return 0.0
         self._close(series, bucket)
-        known = 1.0 - self.fades ** (bucket - began)  # the weights so far, which would be 1 after a long time
+        known = 1.0 - self.fades ** (bucket - began)  # sum of the weights so far; dividing by it removes the bias
         return series.average / known * 1e9 / self.bucket_ns
 
     def rates(self, now: Time) -> dict[str, float]:
-        """All that were ever counted, by name in the order of names."""
+        """Returns the rate of every name that was ever counted, in the order of names."""
         return {name: self.rate(name, now) for name in sorted(self.series)}
 
     def envelope(self, name: str, now: Time, widths_ns: Iterable[Time]) -> dict[Time, int]:
-        """For each width the most that any window as wide has held lately, in whole buckets and rounded up."""
+        """Returns, for each width in nanoseconds, the largest recent count in any window of that width.
+
+        Widths are rounded up to whole buckets.
+        """
         series, bucket = self.series.get(name), now // self.bucket_ns
         if series is None:
             return dict.fromkeys(widths_ns, 0)
@@ -79,7 +85,7 @@ class RateMeter:
         return {width: most_within(counts, -(-width // self.bucket_ns)) for width in widths_ns}
 
     def _close(self, series: Series, bucket: int) -> None:
-        """The open bucket is over, and so are empty ones after it."""
+        """Closes the open bucket of a series, and the empty ones after it, up to `bucket`."""
         over = bucket - series.bucket
         if over <= 0:
             return
@@ -91,7 +97,7 @@ class RateMeter:
             series.closed.popleft()
 
     def _lately(self, series: Series, bucket: int) -> Iterator[int]:
-        """Counts of all buckets since the oldest that is kept, the open one last."""
+        """Yields the counts of all buckets since the oldest that is kept, the open one last."""
         counts = dict(series.closed)
         oldest = series.closed[0][0] if series.closed else bucket
         yield from (counts.get(number, 0) for number in range(oldest, bucket))
@@ -99,6 +105,6 @@ class RateMeter:
 
 
 def most_within(counts: list[int], width: int) -> int:
-    """The largest sum of `width` neighbours."""
+    """Returns the largest sum of `width` neighbouring counts."""
     sums = [0, *accumulate(counts)]
     return max(sums[min(end + width, len(counts))] - sums[end] for end in range(len(counts)))

@@ -1,4 +1,4 @@
-"""Numbers by period, for as long as a season: what came then."""
+"""Keeps numbers by period, for as long as a season."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class History:
-    """`size`: periods that are kept; numbers that were never put are 0. Periods ascend."""
+    """Keeps the numbers of the last `size` periods; a number that was never put is 0."""
 
     size: int
     _kept: dict[int, float] = field(default_factory=dict, repr=False)
     _order: deque[int] = field(default_factory=deque, repr=False)
 
     def put(self, period: int, number: float) -> None:
+        """Stores the number of a period and forgets periods that are too old; periods must ascend."""
         if number:
             self._kept[period] = number
             self._order.append(period)
@@ -20,4 +21,5 @@ class History:
             self._kept.pop(self._order.popleft(), None)
 
     def at(self, period: int) -> float:
+        """Returns the number of a period; 0 if it is unknown."""
         return self._kept.get(period, 0.0)

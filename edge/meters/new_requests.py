@@ -1,4 +1,4 @@
-"""Requests that have just come: who decides about admission looks at each of them once."""
+"""Finds requests that have just arrived, so that an admission policy examines each of them once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,12 +10,15 @@ from edge.core.state import OpenRequest, State
 
 @dataclass
 class Newcomers:
-    """`known`: open requests of earlier moments. Deciding changes nothing here, only `see` does: once a moment."""
+    """Remembers which open requests were seen before. Asking changes nothing; only `see` does.
+
+    `known`: ids of open requests that arrived at earlier moments.
+    """
 
     known: set[int] = field(default_factory=set)
 
     def waiting(self, state: State) -> Iterator[OpenRequest]:
-        """Those of this moment that have a deadline and that nothing has been done about yet, the last one first."""
+        """Yields the new requests with a deadline of which no task has begun, the latest first."""
         for number in reversed(state.requests):
             if number in self.known:
                 return
@@ -24,6 +27,7 @@ class Newcomers:
                 yield opened
 
     def see(self, moment: Moment) -> None:
+        """Marks what arrived as known and forgets what was answered; to be called once with every moment."""
         if isinstance(moment.event, Arrived):
             self.known.add(moment.event.request.id)
         for action in moment.actions:

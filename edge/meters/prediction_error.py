@@ -1,4 +1,4 @@
-"""Works that end, beside what they were expected to take when they began."""
+"""Compares what works took with what they were expected to take when they began."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,18 +11,22 @@ Expect = Callable[[State, Run, Lane], Time]
 
 
 def by_estimate(state: State, order: Run, lane: Lane) -> Time:
+    """Returns the sum of the estimates for the run's stages on this lane, in nanoseconds."""
     return sum([state.duration_ns(digest, len(order.tasks), lane) for digest in order.stages])
 
 
 @dataclass
 class Expected:
-    """Keeps what is expected of each work in flight; only of works with a deadline."""
+    """Keeps the expected duration of each work in flight that has a deadline.
+
+    `expect`: computes the expectation when the work begins.
+    """
 
     expect: Expect = by_estimate
-    flying: dict[int, Time] = field(default_factory=dict)  # by work id
+    flying: dict[int, Time] = field(default_factory=dict)  # work id -> expected duration
 
     def see(self, moment: Moment) -> Iterator[tuple[Run, Time, Time]]:
-        """Call it with every moment, once: the work that ended in it, what it took and what it was to take."""
+        """Yields the work that ended, its duration and its expected duration; to be called once with every moment."""
         state, event = moment.state, moment.event
         if isinstance(event, Finished) and (expected := self.flying.pop(event.work_id, None)) is not None:
             for lane in state.lanes.values():

@@ -1,4 +1,4 @@
-"""How well each app has been served of late: the share of its requests that were answered in time."""
+"""Measures how well each app was served lately: the share of its requests that were answered in time."""
 
 from dataclasses import dataclass, field
 
@@ -6,22 +6,26 @@ from edge.core.events import Arrived, Reply, Task, Time
 from edge.core.interfaces import Moment
 from edge.core.state import State
 
-APPS_MAX = 1_024  # names may come with requests; whoever was silent for longest begins anew
+APPS_MAX = 1_024  # names come with requests: bounds memory; the app that was silent for longest is reset
 
 
 @dataclass
 class Attainment:
-    """Exponentially weighted by `forget`: about the last 1/`forget` requests count. 1 for an app nobody has asked for.
+    """Keeps an exponentially weighted share of requests answered in time, 0..1, for each app.
 
-    What the client took back counts for nothing: it is no one's fault.
+    An app without answers has the share 1. Requests that the client took back, and those stopped at shutdown, do not
+    count.
+
+    `forget`: weight of the latest request; about the last 1 / `forget` requests count.
     """
 
     forget: float = 0.01
-    shares: dict[str, float] = field(default_factory=dict)  # by app, 0..1
-    overall: float = 1.0  # of all apps together, over four times as many requests
+    shares: dict[str, float] = field(default_factory=dict)  # app -> share in time, 0..1
+    overall: float = 1.0  # share of all apps together, over four times as many requests
     _open: dict[int, tuple[str, Time]] = field(default_factory=dict, repr=False)  # request -> app, deadline
 
     def observe(self, moment: Moment) -> None:
+        """Counts the answers of this moment."""
         event = moment.event
         if isinstance(event, Arrived) and event.request.deadline_ns is not None:
             self._open[event.request.id] = event.request.app, event.request.deadline_ns

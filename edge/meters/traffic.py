@@ -1,4 +1,4 @@
-"""What is asked of each model: how often, how urgently, and how many further tasks its answers lead to."""
+"""Measures the demand for each model: how often, how urgently, and how many further tasks its results lead to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,29 +8,31 @@ from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.meters.arrival_rate import RateMeter
 
-FRESH_NS = 10_000_000_000  # after which deadlines that came no more and old counts of children lose their weight
-APPS_MAX = 1_024  # names may come with requests; whoever was silent for longest is forgotten
+FRESH_NS = 10_000_000_000  # age at which a shortest deadline is replaced, and period in which old counts are halved
+APPS_MAX = 1_024  # names come with requests: bounds memory; the app that was silent for longest is forgotten
 
 
 @dataclass
 class Traffic:
-    """Sees moments (`see`), then knows of the tasks with a deadline that were opened, whatever became of them.
+    """Counts, from the moments it sees, the tasks with a deadline that were opened, whatever became of them.
 
-    A request that is dropped as it arrives counts for the models that its app opened the last time.
+    A request that is dropped on arrival counts for the models that its app opened last time.
+
+    `meter`: measures the tasks by model.
     """
 
     meter: RateMeter = field(default_factory=RateMeter)
-    slos_ns: dict[str, Time] = field(default_factory=dict, repr=False)  # of a model: the shortest that came lately
-    counted: int = field(default=0, repr=False)  # tasks
+    slos_ns: dict[str, Time] = field(default_factory=dict, repr=False)  # model -> shortest recent deadline
+    counted: int = field(default=0, repr=False)  # tasks so far
     _opens: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # app -> models
     _seen_ns: dict[str, Time] = field(default_factory=dict, repr=False)  # model -> when its shortest deadline came
-    _ended: dict[str, float] = field(default_factory=dict, repr=False)  # model -> tasks that ended
+    _ended: dict[str, float] = field(default_factory=dict, repr=False)  # model -> tasks that finished
     _children: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)  # model -> model -> tasks opened
     _next_task: int = field(default=1, repr=False)
     _faded_ns: Time = field(default=0, repr=False)
 
     def see(self, moment: Moment) -> None:
-        """Call it with every moment, once."""
+        """Counts what this moment opened; to be called once with every moment."""
         first, self._next_task = self._next_task, moment.state.next_task
         event = moment.event
         if isinstance(event, Arrived):
@@ -39,16 +41,16 @@ class Traffic:
             self._finished(event, moment, first)
 
     def rates(self, now: Time) -> dict[str, float]:
-        """Tasks per second by model, in the order of names."""
+        """Returns the tasks per second by model, in the order of names."""
         return self.meter.rates(now)
 
     def children(self, model: str) -> dict[str, float]:
-        """Tasks that one task of this model leads to, by model in the order of names."""
+        """Returns how many tasks of other models one task of this model leads to, in the order of names."""
         ended = self._ended.get(model, 0.0)
         return {child: count / ended for child, count in sorted(self._children.get(model, {}).items()) if ended}
 
     def roots(self) -> list[str]:
-        """Models that requests begin with."""
+        """Returns the models that requests begin with, in the order of names."""
         return sorted({model for models in self._opens.values() for model in models})
 
     def _arrived(self, event: Arrived, moment: Moment, first: int) -> None:
@@ -99,7 +101,7 @@ class Traffic:
 
 
 def ended_run(state: State, event: Event) -> Run | None:
-    """The run that this event ended; None: it was over already."""
+    """Returns the run that this event finished, or None."""
     for lane in state.lanes.values():
         if isinstance(event, Finished) and lane.ended is not None and lane.ended.work_id == event.work_id:
             return lane.ended
@@ -107,7 +109,10 @@ def ended_run(state: State, event: Event) -> Run | None:
 
 
 def born(moment: Moment, requests: tuple[int, ...], first: int) -> Iterator[Task]:
-    """Tasks of these requests that this moment opened: ids from `first` on. What was dropped at once is not seen."""
+    """Yields the tasks of these requests that this moment opened, which are those with ids from `first` on.
+
+    Tasks that were dropped in the same moment are not found.
+    """
     if moment.state.next_task == first:
         return
     for number in requests:

@@ -1,1 +1,1 @@
-"""The slow loop: what the fast decisions must keep to for the next seconds. One file for each planner."""
+"""Holds the planners, one file each: the slow loop that sets the limits for fast decisions of the next seconds."""

@@ -1,4 +1,4 @@
-"""Where the members of ensembles belong: whoever is asked more gets more lanes."""
+"""Plans lanes for the members of ensembles: members that are asked more get more lanes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,12 @@ SECOND_NS = 1_000_000_000
 
 @dataclass
 class Importance:
-    """Every `period_s`: a member's weight is what it served in the last period against the one that served most. Posts
-    `variants` (the shares of each model's variants) and, with several lanes, `placement`: of the lanes, as many for a
-    model as the weight of its most important member, rounded down, but one at least.
+    """Posts `variants` (the shares of each model's variants) and, with several lanes, `placement`, every `period_s`.
+
+    A member's weight is what it served in the last period relative to the member that served most. A model gets the
+    lanes times the weight of its most important member, rounded down, at least one.
+
+    `period_s`: seconds between two plans.
     """
 
     period_s: float = 10.0
@@ -26,7 +29,7 @@ class Importance:
     about: ClassVar[About] = About(
         paper="Cocktail (Gunasekaran et al., NSDI 2022, section 4.2): importance sampling of pools",
         sources={"period_s": "ours: a few times the interval in which members come and go"},
-        deviations=("lanes are given out, not virtual machines launched; there are always as many as there are",),
+        deviations=("a fixed number of lanes is assigned, where the paper launches virtual machines",),
         needs=frozenset({"ensemble", "lanes"}),
     )
 
@@ -36,6 +39,7 @@ class Importance:
         self.began_ns: int | None = None
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Counts served tasks and yields a new plan after every period."""
         if self.began_ns is None:
             self.began_ns = moment.now
         for action in moment.actions:
@@ -61,7 +65,10 @@ class Importance:
 
 
 def shares_of(served: Mapping[tuple[str, str], int]) -> dict[str, dict[str, float]]:
-    """By model: what part of its tasks went to which variant. A variant out of service has none."""
+    """Returns, by model, the share of its tasks that each variant served; a variant out of service has none.
+
+    `served`: (model, variant) -> tasks; the variant is empty if it is out of service.
+    """
     totals: Counter[str] = Counter()
     for (model, _), count in served.items():
         totals[model] += count
@@ -73,7 +80,7 @@ def shares_of(served: Mapping[tuple[str, str], int]) -> dict[str, dict[str, floa
 
 
 def lanes_of(served: Mapping[tuple[str, str], int], lanes: int) -> dict[str, int]:
-    """By model, the most important first."""
+    """Returns the number of lanes of each model, the most important model first."""
     most = max(served.values())
     weights: dict[str, float] = {}
     for (model, _), count in served.items():

@@ -1,4 +1,4 @@
-"""Models are in memory before anybody asks: when each will be, by what came lately and what came one season ago."""
+"""Loads models before they are asked for, by forecasts from recent traffic and from one season ago."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,19 +15,26 @@ from edge.meters.traffic import Traffic
 from edge.planners.blocks.posting import Posting
 from edge.policies.blocks.batching import nearby
 
-SURE = 2.0  # standard deviations by which more has to come than a season ago to be more than chance
-GAP_S = 600.0  # without any event, after which what came before it is forgotten
+SURE = 2.0  # standard deviations by which demand must exceed that of a season ago to be more than chance
+GAP_S = 600.0  # counts are kept so long at least: a longer gap between two events loses what came before it
 
 
 @dataclass
 class Forecast:
-    """Posts `Plan.preload`: the models that are asked for, and those whose next task is expected soonest, as many as
-    memory holds.
+    """Posts `Plan.preload`: the models that are asked for, then those expected soonest, as many as memory holds.
 
-    Every `period_s` the tasks of the next `ahead` periods are forecast: what came in the same period one season ago,
-    and what comes above that lately; without a season, an average of what came (it forgets within `window_s`). Times
-    `headroom`, `least` tasks are what a model is loaded for. A model stays in the plan, behind all that are expected,
-    until none of the last `plans` expected it. `season_s`: 0: there is none.
+    Every `period_s` the tasks of the next `ahead` periods are forecast: those of the same period one season ago, plus
+    the recent excess over that season; without a season, an average of recent periods. A model stays in the plan,
+    behind all expected ones, until none of the last `plans` forecasts expected it. Raises `ValueError` for options out
+    of range.
+
+    `period_s`: seconds of a period, above 0.
+    `ahead`: number of periods that are forecast, at least 1.
+    `headroom`: factor on the forecast, at least 0.
+    `window_s`: time constant in seconds with which the average forgets, above 0.
+    `season_s`: seconds of a season, at least `ahead` periods; 0: there is none.
+    `least`: number of expected tasks for which a model is loaded.
+    `plans`: number of forecasts for which a model is kept, at least 1.
     """
 
     period_s: float = 0.5
@@ -45,28 +52,29 @@ class Forecast:
             "ahead": "the published code",
             "headroom": "the published code",
             "window_s": "the published code samples for so long",
-            "season_s": "ours: none; a day, where the box sees one",
+            "season_s": "ours: none; set a day where the traffic has a daily pattern",
             "least": "ours: one task is worth a load",
             "plans": "the published code",
         },
         deviations=(
             "an average and the same time one season ago, instead of an LSTM that is trained on the trace",
-            "what is planned is memory: a box cannot rent more of itself. Where memory holds all, nothing changes",
-            "who is needed soonest goes first (Belady); the published code fills the step that lacks most",
+            "memory is planned, not machines: a box cannot rent more. If memory holds all models, nothing changes",
+            "the model needed soonest goes first (Belady); the published code fills the step that lacks most",
         ),
     )
 
     posting: Posting = field(default_factory=Posting, init=False, repr=False, compare=False)
     traffic: Traffic = field(init=False, repr=False, compare=False)
-    counts: dict[str, History] = field(default_factory=dict, init=False, repr=False, compare=False)  # tasks
-    levels: dict[str, History] = field(default_factory=dict, init=False, repr=False, compare=False)  # their average
+    counts: dict[str, History] = field(default_factory=dict, init=False, repr=False, compare=False)  # model -> tasks
+    levels: dict[str, History] = field(default_factory=dict, init=False, repr=False, compare=False)  # -> their average
     began: int | None = field(default=None, init=False, repr=False, compare=False)  # the first whole period
     planned: int = field(default=0, init=False, repr=False, compare=False)  # the period of the last plan
+    # model -> in how many periods it is needed, minus the tasks that are expected
     needs: dict[str, tuple[int, float]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    lately: deque[frozenset[str]] = field(init=False, repr=False, compare=False)  # who was expected by the last plans
-    asked: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # in the last period
-    asking: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # in this one
-    seen: int = field(default=0, init=False, repr=False, compare=False)  # tasks
+    lately: deque[frozenset[str]] = field(init=False, repr=False, compare=False)  # models that each forecast expected
+    asked: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # models of the last period
+    asking: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # models of this period
+    seen: int = field(default=0, init=False, repr=False, compare=False)  # tasks that were examined
 
     def __post_init__(self) -> None:
         if min(self.period_s, self.window_s) <= 0 or min(self.ahead, self.plans) < 1 or self.headroom < 0:
@@ -79,6 +87,7 @@ class Forecast:
         self.lately = deque(maxlen=self.plans)
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Forecasts once a period, and yields a new plan then or when another model is asked for."""
         period = moment.now // self.period_ns
         if self.began is None:
             self.began, self.planned = period + 1, period
@@ -91,19 +100,19 @@ class Forecast:
         self.traffic.see(moment)
         if new := self._new():
             self.asking |= new
-            if not new <= self.asked:  # expected or not: now it is a fact
+            if not new <= self.asked:  # a model of the last period is in the plan already
                 self._post(moment.state)
         yield from self.posting.due(moment.state.plan)
 
     def _new(self) -> set[str]:
-        """Models that are asked for the first time in this period."""
+        """Returns the models that are asked for the first time in this period."""
         if self.traffic.counted == self.seen:
             return set()
         self.seen = self.traffic.counted
         return {model for model, series in self.traffic.meter.series.items() if series.open} - self.asking
 
     def expected(self, model: str, period: int) -> list[float]:
-        """Tasks in this period and the following ones, `ahead` in all; without the headroom."""
+        """Returns the tasks that are expected in each of `ahead` periods from this one on, without the headroom."""
         level = self.levels[model].at(period - 1)
         excess = self._excess(model, period, level)
         return [
@@ -112,19 +121,19 @@ class Forecast:
         ]
 
     def _excess(self, model: str, period: int, level: float) -> float:
-        """By how much more comes lately than at this time one season ago; 0 where it may be chance."""
+        """Returns by how many tasks recent periods exceed those of one season ago; 0 if that may be chance."""
         before = self._season_ago(self.levels[model], period - 1)
         if before is None or level <= before + SURE * sqrt(max(before, 1.0)):
             return 0.0
         return level - before
 
     def _season_ago(self, history: History, period: int) -> float | None:
-        """None: nobody was watching then."""
+        """Returns the number of one season ago, or None if the planner had not started then."""
         assert self.began is not None
         return history.at(period - self.season) if self.season and period - self.season >= self.began else None
 
     def _close(self, period: int) -> None:
-        """Keep what was counted in the periods that are over, for a season."""
+        """Stores what was counted in the periods that are over."""
         now: Time = period * self.period_ns
         for model, rate in self.traffic.rates(now).items():
             counts = self.counts.setdefault(model, History(self.season + 1))
@@ -134,7 +143,7 @@ class Forecast:
             levels.put(period - 1, rate * self.period_s)
 
     def _forecast(self, period: int) -> None:
-        """For each model in how many periods it will be needed, and how many tasks are to come."""
+        """Determines, for each model, in how many periods it will be needed and how many tasks are expected."""
         wants = {model: [self.headroom * tasks for tasks in self.expected(model, period)] for model in self.counts}
         soon = {model: at for model, tasks in wants.items() if (at := first(tasks, self.least)) is not None}
         self.lately.append(frozenset(soon))
@@ -142,8 +151,9 @@ class Forecast:
         self.needs = {model: (soon.get(model, self.ahead), -sum(wants[model])) for model in kept}
 
     def _post(self, state: State) -> None:
-        """Who is being asked for stays, whatever was forecast. Then who is needed soonest, where there is room; of
-        those that are needed equally soon, who is there already.
+        """Posts the models that are asked for, whatever was forecast, then the expected ones that fit beside them.
+
+        The ones needed soonest go first; of those needed equally soon, the ones that are loaded already.
         """
         facts = sorted(self.asking | self.asked)
         ranks = {
@@ -156,7 +166,7 @@ class Forecast:
 
 
 def since(period: int, closed: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The buckets from this one on, ascending; only as many are looked at."""
+    """Returns the (number, count) of buckets from this period on, ascending; older ones are not examined."""
     found: list[tuple[int, int]] = []
     for number, count in reversed([*closed]):
         if number < period:
@@ -166,7 +176,7 @@ def since(period: int, closed: Iterable[tuple[int, int]]) -> list[tuple[int, int
 
 
 def first(tasks: Iterable[float], least: float) -> int | None:
-    """In which period the sum reaches `least`."""
+    """Returns the index of the period in which the sum reaches `least`, or None."""
     total = 0.0
     for at, number in enumerate(tasks):
         total += number
@@ -176,14 +186,14 @@ def first(tasks: Iterable[float], least: float) -> int | None:
 
 
 def held(state: State, name: str) -> bool:
-    """Is all that serves it in the memory of this box?"""
+    """Returns whether all stages of the serving variant are in the memory of this box."""
     model, lanes = state.models.get(name), nearby(state)
     stages = model.serving.stages if model is not None and model.serving is not None else ()
     return all(any(lane.residency.holds(digest) for lane in lanes) for digest in stages)
 
 
 def fitting(state: State, there: Iterable[str], names: Iterable[str]) -> Iterator[str]:
-    """Models that fit into the memory of this box beside those, taken in this order; a shared blob counts once."""
+    """Yields the models, in this order, that fit into this box's memory beside `there`; shared blobs count once."""
     room = sum(lane.residency.limit_bytes for lane in nearby(state))
     blobs = dict(pair for name in there for pair in blobs_of(state, name).items())
     for name in names:
@@ -194,7 +204,7 @@ def fitting(state: State, there: Iterable[str], names: Iterable[str]) -> Iterato
 
 
 def blobs_of(state: State, name: str) -> dict[str, int]:
-    """What serves the model, with sizes; empty: nothing does."""
+    """Returns the blobs of the model's serving variant with their bytes; empty if no variant serves."""
     model = state.models.get(name)
     stages = model.serving.stages if model is not None and model.serving is not None else ()
     return dict(pair for digest in stages for pair in state.stages[digest].blobs.items())

@@ -1,4 +1,4 @@
-"""Background work gives way while frames come late and returns slowly: additive increase, multiplicative decrease."""
+"""Lowers the share of background work while frames are late, by additive increase and multiplicative decrease."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,8 +12,15 @@ MISSED = ("late", "superseded")
 
 @dataclass
 class GiveWay:
-    """Once in `period_s`: more than `missed_max` of the answers late or superseded halves the share of background work
-    (not below `least`); fewer raise it by `step`, up to `most`. Chiu and Jain, Computer Networks and ISDN Systems 1989.
+    """Halves the share of background work if too many answers were missed in the last period, else raises it a little.
+
+    An answer counts as missed if it was late or superseded. Chiu and Jain, Computer Networks and ISDN Systems 1989.
+
+    `missed_max`: share of missed answers above which the share is halved, 0..1.
+    `least`: smallest share.
+    `most`: largest share.
+    `step`: increment of the share.
+    `period_s`: seconds between two changes.
     """
 
     missed_max: float = 0.01
@@ -27,12 +34,12 @@ class GiveWay:
         " Networks, Computer Networks and ISDN Systems 1989",
         sources={
             "missed_max": "ours: one frame in a hundred, the share that a 99 % attainment allows",
-            "least": "ours: an audit of a drifting model must end some day",
+            "least": "ours: an audit of a drifting model must not take for ever",
             "most": "ours: half of the device, as in `background.share`",
-            "step": "ours: ten periods from least to most",
+            "step": "ours: nine periods from least to most",
             "period_s": "ours: some tens of frames of one camera",
         },
-        deviations=("the paper shares a link among users; here one share gives way to deadlines",),
+        deviations=("the paper shares a link among users; here one share yields to deadlines",),
     )
 
     def __post_init__(self) -> None:
@@ -40,6 +47,7 @@ class GiveWay:
         self.looked_ns: Time | None = None
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Counts answers and yields a plan with another share after each period, if it changes."""
         self._count(moment)
         if self.looked_ns is None:
             self.looked_ns = moment.now

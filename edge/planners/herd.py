@@ -1,4 +1,4 @@
-"""Which lanes serve which models: HERD, every few seconds anew."""
+"""Implements SHEPHERD's HERD: decides every few seconds which lanes serve which models."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,9 +16,13 @@ from edge.planners.squishy import session
 
 @dataclass
 class Herd:
-    """Every `period_s`, and when a lane comes or goes, groups models and lanes by the rates of late and posts
-    `placement`; nothing on a box of one lane. `threshold`: models whose affinities are above it do not belong together.
-    Where there are more than `exact_max` groupings, a greedy one is taken.
+    """Groups models and lanes by recent rates and posts `placement`, an empty one on a box of one lane.
+
+    It plans every `period_s`, and when a lane appears or disappears.
+
+    `period_s`: seconds between two plans.
+    `threshold`: affinity above which two models should not share a group.
+    `exact_max`: number of possible groupings above which a greedy one is computed.
     """
 
     period_s: float = 10.0
@@ -30,12 +34,12 @@ class Herd:
         sources={
             "period_s": "the paper",
             "threshold": "the paper: 1.3 to 1.5",
-            "exact_max": "ours: some 20 ms in pure Python, since the daemon waits for it; the paper has a solver",
+            "exact_max": "ours: some 20 ms in pure Python, for which the daemon waits; the paper uses a solver",
         },
         deviations=(
-            "lanes may differ, so a group is worth what its lanes can serve, not their number",
-            "more kinds of models than lanes is no failure: those that suit each other best share",
-            "a model that fits nowhere beside the others is placed nowhere, and so may run anywhere",
+            "lanes may differ in speed, so a group counts by what its lanes can serve, not by their number",
+            "more kinds of models than lanes are no failure: those that suit each other best share",
+            "a model that fits nowhere beside the others is not placed, and so may run anywhere",
         ),
     )
     traffic: Traffic = field(init=False, repr=False, default_factory=Traffic)
@@ -46,6 +50,7 @@ class Herd:
         self.lanes: tuple[str, ...] = ()
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Measures the traffic and yields a new placement when one is due."""
         self.traffic.see(moment)
         state, now = moment.state, moment.now
         if self.traffic.counted and (self.next_ns is None or now >= self.next_ns or self.lanes != (*state.lanes,)):
@@ -70,8 +75,10 @@ class Herd:
 
 
 def stream(session: Session, lanes: list[str]) -> StreamRate:
-    """With the line through its smallest and its largest batch, on the lane that does it best. One whose SLO is too
-    short to wait for a batch is served one by one.
+    """Returns the session with a linear model of its duration, on the lane that serves it best.
+
+    The line goes through its smallest and largest batch. A session whose SLO is too short to wait for a batch counts
+    with its smallest batch.
     """
     alone = session.batches[0]
     served = {lane: throughput(session, lane) or alone * SECOND_NS / session.duration_ns(alone, lane) for lane in lanes}
@@ -83,4 +90,5 @@ def stream(session: Session, lanes: list[str]) -> StreamRate:
 
 
 def placement(groups: list[Group]) -> dict[str, tuple[str, ...]]:
+    """Returns the models of each lane."""
     return {lane: tuple(stream.model for stream in group.streams) for group in groups for lane in group.lanes}

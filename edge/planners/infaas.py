@@ -1,4 +1,4 @@
-"""More room for a model that is asked too much of: another lane, or a faster variant, whichever costs less."""
+"""Implements INFaaS's scaling: gives an overloaded model another lane or a faster variant, whichever costs less."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,21 +19,27 @@ SECOND_NS = 1_000_000_000
 
 @dataclass
 class Scale:
-    """How far one model is scaled."""
+    """Holds how far one model is scaled."""
 
-    fastest: int = 0  # variants that are too slow by now, counted from the slowest
+    fastest: int = 0  # number of variants that are too slow, counted from the slowest
     lanes: int = 1
-    calm: int = 0  # periods in a row in which less would have done
+    calm: int = 0  # consecutive periods in which less would have been enough
 
 
 @dataclass
 class UpgradeOrReplicate:
-    """Every `period_s`, for each model: are more lanes needed than it has, at the share `used` of what they can do, it
-    gets them, unless they are more than there are, or more than `cost` times those that the next faster variant would
-    need; then variants as slow as the present one are no longer allowed. Back again once less did for `rounds` periods.
+    """Posts the allowed `variants` and, with several lanes, `placement`, every `period_s`.
 
-    `headroom`: a batch is so large that it fits that many times into the deadline. Posts `variants` (those allowed, in
-    equal shares: for `edge.answers.infaas`) and, with several lanes, `placement`.
+    A model that needs more lanes than it has gets them, unless they are more than there are, or more than `cost` times
+    those that the next faster variant would need; then variants as slow as the present one are no longer allowed. It is
+    scaled down again after less was enough for `rounds` periods. The allowed variants get equal shares (for
+    `edge.answers.infaas`).
+
+    `period_s`: seconds between two plans.
+    `used`: share of a lane's capacity that is planned with, 0..1.
+    `cost`: ratio of lanes above which a faster variant is cheaper.
+    `rounds`: number of periods before scaling down.
+    `headroom`: durations of a batch that must fit into the deadline.
     """
 
     period_s: float = 1.0
@@ -53,9 +59,9 @@ class UpgradeOrReplicate:
             "headroom": "Nexus (SOSP 2019): a request waits for the batch under way, then for its own",
         },
         deviations=(
-            "what a choice costs is lanes, not money",
-            "lanes that other models need are not there; whoever needs most is looked at first",
-            "machines are neither started nor stopped, and loading time is no cost",
+            "the cost of a choice is counted in lanes, not money",
+            "lanes that other models need are not available; models with the largest need are planned first",
+            "machines are neither started nor stopped, and loading time is not counted",
         ),
         needs=frozenset({"variants"}),
     )
@@ -67,6 +73,7 @@ class UpgradeOrReplicate:
         self.looked_ns: Time | None = None
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Measures the traffic and yields a new plan after every period."""
         self.traffic.see(moment)
         if self.looked_ns is None:
             self.looked_ns = moment.now
@@ -85,7 +92,11 @@ class UpgradeOrReplicate:
         self._post(state, ladders)
 
     def _scale(self, scale: Scale, needs: Sequence[float], there: float) -> None:
-        """`needs`: lanes, fully used, with each variant from the slowest on. `there`: lanes that it may have."""
+        """Scales one model up if it needs more, or down if less was enough for long.
+
+        `needs`: lanes needed with each variant from the slowest on, if fully used.
+        `there`: lanes that the model may have.
+        """
         wanted = needs[scale.fastest] / self.used
         if wanted > min(scale.lanes, there):
             scale.calm = 0
@@ -103,7 +114,7 @@ class UpgradeOrReplicate:
             scale.calm = 0
 
     def _less_would_do(self, scale: Scale, needs: Sequence[float], there: float) -> bool:
-        """One lane less, or, with one alone, the next slower variant."""
+        """Returns whether one lane less or, with one lane, the next slower variant would be enough."""
         if scale.lanes > 1:
             return needs[scale.fastest] / self.used <= scale.lanes - 1
         return scale.fastest > 0 and needs[scale.fastest - 1] / self.used <= min(1.0, there)
@@ -120,7 +131,7 @@ class UpgradeOrReplicate:
         return rates[model] / ladders[model][min(scale.fastest, len(ladders[model]) - 1)][1]
 
     def _ladder(self, state: State, model: str) -> list[tuple[str, float]]:
-        """Variants from the slowest on, with the requests a second that one lane does with each."""
+        """Returns the variants from the slowest on, each with the requests per second of one lane."""
         slo_ns = self.traffic.slos_ns.get(model, SECOND_NS)
         lane = next(iter(state.lanes.values()))
         found = [(variant.name, self._per_s(state, variant, lane, slo_ns)) for variant in on_offer(state, model)]
@@ -144,7 +155,7 @@ class UpgradeOrReplicate:
 
 
 def placed(wanted: Mapping[str, int], lanes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """So many lanes for each model, on those with the fewest models so far; of equals the first."""
+    """Returns the models of each lane: a model goes on as many lanes as wanted, the emptiest first."""
     models: dict[str, list[str]] = {lane: [] for lane in lanes}
     for model, count in wanted.items():
         for lane in sorted(lanes, key=lambda lane: len(models[lane]))[:count]:

@@ -1,4 +1,4 @@
-"""How much of a pipeline's deadline each of its models gets, so that all of it keeps the lanes busy the least."""
+"""Divides the deadline of a pipeline among its models so that the pipeline occupies the lanes least."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +17,10 @@ IMPOSSIBLE = float("inf")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One model, and those that its answers lead to. `costs[t]`: lanes that one request a second keeps busy with this
-    model, where it has `t` steps of time for a batch and for the wait before it.
+    """Describes one model and the pipelines of the models that its results lead to.
+
+    `costs`: `costs[t]` is the number of lanes that one request per second keeps busy with this model, if it has `t`
+        steps of time for a batch and the wait before it.
     """
 
     model: str
@@ -28,7 +30,7 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Solved:
-    """By steps of time for the model and all after it: what they cost at least, and the model's own part of it."""
+    """Holds, for each number of steps, the least cost of a model and all after it, and the model's own steps."""
 
     model: str
     costs: Sequence[float]
@@ -37,10 +39,13 @@ class Solved:
 
 
 def solve(pipeline: Pipeline) -> Solved:
-    """The cheapest division of each number of steps along every path: Nexus (Shen et al., SOSP 2019, section 6.2).
+    """Returns the cheapest division of each number of steps along every path.
 
-    cost(v, t) = min over own <= t of cost of v with `own` + sum over what follows of cost(u, t - own). A model may take
-    all of it, which the published code leaves out. Of equal divisions the one that leaves the first model most time.
+    Source: Nexus (Shen et al., SOSP 2019, section 6.2).
+
+    cost(v, t) = min over own <= t of (cost of v with `own` steps + sum of cost(u, t - own) over the following u). A
+    model may take all steps, which the published code leaves out. Of equally cheap divisions the one with most time for
+    the first model is returned.
     """
     then = [solve(following) for following in pipeline.then]
     best = []
@@ -53,7 +58,7 @@ def solve(pipeline: Pipeline) -> Solved:
 
 
 def parts(solved: Solved, steps: int) -> Iterator[tuple[str, int]]:
-    """Each model with its steps, where all of it has `steps`; a model that comes twice is named twice."""
+    """Yields each model with its steps if all together have `steps`; a model that stands at two places comes twice."""
     own = solved.own[steps]
     yield solved.model, own
     for after in solved.then:
@@ -61,7 +66,10 @@ def parts(solved: Solved, steps: int) -> Iterator[tuple[str, int]]:
 
 
 def costs(session: Session, lanes: Sequence[str], per_request: float, steps: int) -> list[float]:
-    """For 0 to `steps` parts of the session's SLO, on the lane that does it best; a batch may take half of its time."""
+    """Returns the cost of a session for 0 to `steps` parts of its SLO, on the lane that serves it best.
+
+    A batch may take half of the time, since a request first waits for another batch. IMPOSSIBLE where no batch fits.
+    """
     found = [IMPOSSIBLE] * (steps + 1)
     for lane in lanes:
         for batch in session.batches:
@@ -76,8 +84,13 @@ def costs(session: Session, lanes: Sequence[str], per_request: float, steps: int
 
 @dataclass
 class LatencySplit:
-    """Learns from answers which models lead to which, and every `epoch_s`, the first time after `first_s`, posts
-    `budgets_ns` for pipelines of two models or more. A deadline is divided in `steps`.
+    """Posts `budgets_ns` for pipelines of two models or more, every `epoch_s`.
+
+    Which models lead to which is learnt from results.
+
+    `epoch_s`: seconds between two plans.
+    `first_s`: seconds of traffic before the first plan.
+    `steps`: number of parts that a deadline is divided into.
     """
 
     epoch_s: float = 30.0
@@ -88,12 +101,12 @@ class LatencySplit:
         paper="Nexus (Shen et al., SOSP 2019, section 6.2)",
         sources={
             "epoch_s": "its released scheduler",
-            "first_s": "ours: enough answers to know how many tasks they lead to",
-            "steps": "ours: one part in fifty of a deadline is less than durations vary",
+            "first_s": "ours: enough results to know how many tasks they lead to",
+            "steps": "ours: a fiftieth of a deadline is less than durations vary",
         },
         deviations=(
-            "the pipeline is not declared but learnt: who leads to whom, and how often",
-            "a model that stands at two places of it has the shorter of its two budgets",
+            "the pipeline is not declared but learnt: which model leads to which, and how often",
+            "a model at two places of the pipeline has the shorter of its two budgets",
         ),
     )
     traffic: Traffic = field(init=False, repr=False, default_factory=Traffic)
@@ -103,6 +116,7 @@ class LatencySplit:
         self.next_ns: Time | None = None
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Measures the traffic and yields new budgets when they are due."""
         self.traffic.see(moment)
         if self.next_ns is None:
             self.next_ns = moment.now + round(self.first_s * SECOND_NS) if self.traffic.counted else None
@@ -127,7 +141,7 @@ class LatencySplit:
     def _pipeline(
         self, state: State, name: str, per_request: float, slo_ns: Time, before: tuple[str, ...]
     ) -> Pipeline | None:
-        """None: nobody serves it, or it leads back to itself."""
+        """Returns the pipeline from this model on; None if no variant serves or the model leads back to itself."""
         model = state.models.get(name)
         if model is None or model.serving is None or name in before:
             return None

@@ -1,4 +1,4 @@
-"""Proteus: when more is asked for, serve cheaper variants instead of dropping; when less, the most accurate ones."""
+"""Implements Proteus' planning: serves cheaper variants under high demand, and the most accurate ones under low."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,16 +15,22 @@ from edge.policies.blocks.feasibility import sizes
 from edge.policies.blocks.variant_options import accuracy
 from porting.variant import Variant
 
-RATE_MIN = 0.01  # requests a second: a model that is asked for less often needs no share of a lane
+RATE_MIN = 0.01  # requests per second; a model with less demand needs no share of a lane
 
 
 @dataclass
 class Proteus:
-    """Every `period_s` it takes the demand of the last `window_s`, exponentially weighted, times `headroom`, and posts
-    the most accurate mix of variants that serves it: `variants`, shares by model. Where nothing does, the demand is
-    lowered in steps of `lower` until something does, but not below `least` times what it is.
+    """Posts the most accurate mix of `variants`, as shares by model, that serves the demand, every `period_s`.
 
-    `share`: a batch may take this part of the SLO; the rest is for waiting until the one before is done.
+    If no mix serves it, the demand is lowered in steps of `lower` until one does, but not below `least` times what it
+    is. Raises `ValueError` for options out of range.
+
+    `window_s`: time constant in seconds of the demand's exponential average.
+    `period_s`: seconds between two plans.
+    `headroom`: factor on the demand.
+    `lower`: step by which that factor is lowered, above 0.
+    `least`: smallest factor, above 0, at most `headroom`.
+    `share`: part of the SLO that a batch may take, 0..1; the rest is for the wait for the batch before.
     """
 
     window_s: float = 20.0
@@ -39,17 +45,17 @@ class Proteus:
         sources={
             "window_s": "the authors' code: a moving average over 20 windows",
             "period_s": "ours: the linear program takes a few milliseconds",
-            "headroom": "the authors' code: beta; a lane that serves everything by itself serves more with 1.3, since "
-            "nothing is left of it otherwise for bursts",
-            "lower": "the authors' code: beta is lowered by so much where the program has no solution",
+            "headroom": "the authors' code: beta; a single lane for everything serves more with 1.3, since otherwise "
+            "nothing is left for bursts",
+            "lower": "the authors' code: beta is lowered by so much if the program has no solution",
             "least": "the authors' code: the smallest beta",
             "share": "ours: half, as schedulers of batches usually plan; the authors' code has it in its profiles",
         },
         deviations=(
-            "a lane runs several variants in turn, where the paper's device runs one: shares of time take the place of "
-            "whole devices, so a linear program does for the mixed-integer one",
-            "what is loaded where is left to residency; only variants that are loaded count",
-            "a request gets its variant when it is dispatched, and not from a router when it comes",
+            "a lane runs several variants in turn, where the paper's device runs one: shares of time replace "
+            "whole devices, so a linear program replaces the mixed-integer one",
+            "what is loaded where is decided elsewhere; only variants that are loaded count",
+            "a request gets its variant when it is dispatched, not from a router on arrival",
         ),
         needs=frozenset({"variants"}),
     )
@@ -62,6 +68,7 @@ class Proteus:
         self._planned_ns: Time = 0
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Measures the traffic and yields a new mix after every period."""
         self.traffic.see(moment)
         if moment.now - self._planned_ns >= self.period_s * 1e9:
             self._planned_ns = moment.now
@@ -82,7 +89,7 @@ class Proteus:
             self.posting.want(variants=mix)
 
     def _options(self, state: State) -> Iterator[Option]:
-        """Every variant that is loaded, on each lane where it is and where its SLO leaves time for it."""
+        """Yields every loaded variant on each lane that holds it, if its SLO leaves time for it."""
         for name, model in sorted(state.models.items()):
             for variant in model.variants.values() if name in self.traffic.slos_ns else ():
                 for lane in state.lanes.values():
@@ -91,7 +98,10 @@ class Proteus:
                         yield Option(name, variant.name, lane.name, item_s, accuracy(variant))
 
     def _item_s(self, state: State, model: str, variant: Variant, lane: Lane) -> float:
-        """Of its whole chain, in the largest batch that leaves time to wait; 0: not even one request does."""
+        """Returns the seconds per request of the whole chain, in the largest batch that leaves time to wait.
+
+        0 if not even one request does.
+        """
         most_ns, best = self.traffic.slos_ns[model] * self.share, 0.0
         for batch in sizes(state, variant.stages[0], 1 << 30):
             took = sum(state.duration_ns(digest, batch, lane) for digest in variant.stages)

@@ -1,4 +1,4 @@
-"""AlpaServe's placement: which models on which lanes, found by playing the last requests on one after another."""
+"""Implements AlpaServe's placement: simulates recent requests to find which models to put on which lanes."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from edge.policies.first_come import FirstCome
 
 @dataclass
 class Asking(RateMeter):
-    """Keeps the last tasks themselves as well."""
+    """Keeps the last tasks themselves as well as their counts."""
 
-    recent: deque[tuple[str, Time]] = field(default_factory=deque, repr=False)  # model, when
+    recent: deque[tuple[str, Time]] = field(default_factory=deque, repr=False)  # model, arrival
 
     def count(self, name: str, now: Time, number: int = 1) -> None:
         super().count(name, now, number)
@@ -29,14 +29,19 @@ class Asking(RateMeter):
 
 @dataclass
 class SimulateToPlace:
-    """`requests`: the last tasks that are played. `requests_min`: fewer are no ground to plan on. `period_s`: how often
-    it plans anew; also when lanes or models are others. `beam`: placements that are followed; each is grown by every
-    model on every lane where it fits. 0: only one is, by the model that misses most, on the lane that works least.
-    `patience_s`: a simulation waits so long for a moment when no frame waits. `policy`: what serves in the simulation.
+    """Posts the `placement` that serves most recent requests in time, by simulation.
 
-    Placements grow by one model on one lane until nothing more fits or nothing is missed. The one with the most
-    requests in time is posted as `placement`. A simulation takes some milliseconds, in which the daemon's loop stands
-    still, hence one at a time.
+    Placements grow by one model on one lane at a time, until nothing more fits or no request is missed. A simulation
+    takes some milliseconds, in which the daemon's loop stands still, so each moment runs at most one. Raises
+    `ValueError` for options out of range.
+
+    `requests`: number of recent tasks that are simulated.
+    `requests_min`: number of tasks below which no plan is made, at least 1.
+    `period_s`: seconds between two plans; a change of lanes or serving variants causes one as well.
+    `beam`: number of placements that are followed, each grown by every model on every lane where it fits. 0: only one
+        is, by the model with the most misses, on the lane with the least work.
+    `patience_s`: seconds for which a simulation waits for a moment without waiting frames.
+    `policy`: policy that serves in the simulation.
     """
 
     requests: int = 400
@@ -51,15 +56,15 @@ class SimulateToPlace:
         sources={
             "requests": "ours: some milliseconds; the authors' code plays 30,000, before it serves at all",
             "requests_min": "ours: enough to tell 99 % from less",
-            "period_s": "ours: the paper plans anew when the traffic is another",
+            "period_s": "ours: the paper plans again when the traffic changes",
             "beam": "the paper's quick heuristic; the authors' code follows 3",
             "patience_s": "ours: a frame goes before a plan",
             "policy": "the paper: first come, first served",
         },
         deviations=(
-            "models are placed whole, and lanes are as they are: no model parallelism, no groups",
-            "planned while serving, from what came last, and not once from a trace of the past",
-            "what follows from an answer is played as a request of its own",
+            "models are placed whole on single lanes: no model parallelism, no groups",
+            "planned while serving, from recent requests, not once from a trace of the past",
+            "a task that a result leads to is simulated as a request of its own",
         ),
         needs=frozenset({"lanes"}),
     )
@@ -71,11 +76,12 @@ class SimulateToPlace:
         self.traffic = Traffic(self.asking)
         self.posting = Posting()
         self._search: Iterator[Placement | None] | None = None
-        self._box: tuple[object, ...] = ()  # what the last plan was made for
+        self._box: tuple[object, ...] = ()  # lanes and serving variants of the last plan, see `box_of`
         self._planned_ns: Time = 0
         self._played_ns: Time = 0
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Keeps recent tasks, advances the search by one simulation, and yields the best placement at its end."""
         self.traffic.see(moment)
         while len(self.asking.recent) > self.requests:
             self.asking.recent.popleft()
@@ -100,7 +106,7 @@ class SimulateToPlace:
         ]
 
     def _step(self, under_way: Iterator[Placement | None]) -> None:
-        """One simulation further."""
+        """Runs one more simulation of the search, and posts its result if it is the last."""
         try:
             found = next(under_way)
         except StopIteration:
@@ -111,10 +117,11 @@ class SimulateToPlace:
 
 
 def quiet(state: State) -> bool:
+    """Returns whether no task with a deadline waits and no lane is busy."""
     return not state.queues and all(lane.running is None for lane in state.lanes.values())
 
 
 def box_of(state: State) -> tuple[object, ...]:
-    """What a placement depends on beside the traffic."""
+    """Returns what a placement depends on beside the traffic: lanes and serving variants."""
     served = ((name, model.serving.name) for name, model in sorted(state.models.items()) if model.serving)
     return (*state.lanes, *served)

@@ -1,4 +1,4 @@
-"""Which batch to aim at for each model, how often, and on which lane: the epochs of Nexus."""
+"""Implements the epochs of Nexus: which batch to aim at for each model, how often, and on which lane."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +16,18 @@ from edge.planners.blocks.posting import Posting
 
 @dataclass
 class Squishy:
-    """Packs duty cycles for the rates of the last `window_s`, every `epoch_s`; sooner, but not before `epoch_min_s`,
-    where a model's rate fell below `low` or rose above `high` times the planned one. Rates below `least_per_s` that
-    changed are no reason. Posts `batches`, `duty_ns`, `placement` and, where it is all too much, `admitted`.
+    """Posts `batches`, `duty_ns`, `placement` and, under overload, `admitted`, by packing duty cycles for recent rates.
+
+    It plans every `epoch_s`, and earlier, but not before `epoch_min_s`, if a model's rate fell below `low` or rose
+    above `high` times the planned one, or the plan's budgets changed. A lane that appears or disappears causes a plan
+    at once.
+
+    `epoch_s`: seconds between two plans.
+    `epoch_min_s`: least seconds between two plans.
+    `low`: ratio to the planned rate below which a plan is made early.
+    `high`: ratio to the planned rate above which a plan is made early.
+    `window_s`: time constant in seconds of the rates' average.
+    `least_per_s`: change of a rate, in tasks per second, that never causes a plan.
     """
 
     epoch_s: float = 30.0
@@ -37,12 +46,12 @@ class Squishy:
             "low": "its released scheduler",
             "high": "its released scheduler",
             "window_s": "its released scheduler",
-            "least_per_s": "ours: a handful of requests more or less is no change of traffic",
+            "least_per_s": "ours: one request per second more or less is no change of traffic",
         },
         deviations=(
-            "lanes may be of different speeds, so a model is tried on each of them",
-            "a box cannot grow: what does not fit is scaled down, the same share for all models",
-            "stages that two models share are planned for once for each model, so the plan errs on the safe side",
+            "lanes may differ in speed, so a model is tried on each of them",
+            "a box cannot grow: if the demand does not fit, all models are scaled down by the same share",
+            "a stage that two models share is planned once for each of them, which errs on the safe side",
             "batches are rounded up to sizes that the stages accept",
         ),
     )
@@ -50,12 +59,13 @@ class Squishy:
     def __post_init__(self) -> None:
         self.traffic = Traffic(RateMeter(window_s=self.window_s))
         self.posting = Posting()
-        self.planned_ns: Time | None = None  # when; at first: when it began to count
-        self.planned: dict[str, float] = {}  # rates that the plan is made for
+        self.planned_ns: Time | None = None  # time of the last plan, at first of the first task; None: no task yet
+        self.planned: dict[str, float] = {}  # model -> rate that the last plan was made for
         self.lanes: tuple[str, ...] = ()
         self.budgets: Mapping[str, Time] = {}
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Measures the traffic and yields a new plan when one is due."""
         self.traffic.see(moment)
         state, now = moment.state, moment.now
         if self.planned_ns is None:
@@ -68,7 +78,7 @@ class Squishy:
         assert self.planned_ns is not None
         since_s = (now - self.planned_ns) / SECOND_NS
         if tuple(state.lanes) != self.lanes and self.lanes:
-            return True  # a lane came or went: the plan is about another box
+            return True  # a lane appeared or disappeared: the plan is for another box
         if since_s < self.epoch_min_s:
             return False
         if since_s >= self.epoch_s or not self.lanes or state.plan.budgets_ns != self.budgets:
@@ -109,7 +119,10 @@ class Squishy:
 
 
 def session(state: State, model: str, chain: tuple[str, ...], rate: float, slo_ns: Time) -> Session:
-    """The whole chain as one piece: sizes that all of its stages accept."""
+    """Returns the whole chain of a model as one session, with the batch sizes that all of its stages accept.
+
+    `rate`: tasks per second.
+    """
     stages = [state.stages[digest] for digest in chain]
     batches = [batch for batch in stages[0].batches if all(batch in stage.batches for stage in stages)]
     blobs = {blob: size for stage in stages for blob, size in stage.blobs.items()}

@@ -1,1 +1,1 @@
-"""What a free lane does next: one file for each policy or wrapper around one."""
+"""Holds the policies, one file each: what a free lane does next."""

@@ -1,4 +1,4 @@
-"""Proteus' batching: a queue waits until its first task can wait no longer for the batch that stands there."""
+"""Implements Proteus' batching: a queue waits until its first task can no longer wait for the present batch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,19 @@ from edge.policies.blocks.feasibility import idle, largest, wake
 from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns
 
 Counts = dict[str, dict[str, int]]  # model -> variant -> requests
-Batch = tuple[Time, Entry, Time, bool, Offer, tuple[Task, ...]]  # due, head, duration, at once?, way, tasks
+Batch = tuple[Time, Entry, Time, bool, Offer, tuple[Task, ...]]  # due, head, duration, may start at once, way, tasks
 
 
 @dataclass
 class AccScale:
-    """A queue is run when its first task would be late for the whole of it if it waited any longer; where one came that
-    was too many, without that one; and at once when the largest batch is full. Several queues of a lane wait until they
-    could not all be run one after the other any more.
+    """Starts a batch at the last moment at which all batches of a lane, run one after the other, are in time.
 
-    The variant is the one that lacks most of its share of `plan.variants`, of those with which the first task is still
-    in time; without a plan the one that serves. `batch_max`: tasks in one batch. `boundary_ms`: a following stage
-    shorter than this is run along.
+    A queue's batch starts at once if it is the largest one, or if the last arrival made it too long for its first task;
+    then as many tasks go as are in time. The variant is the one that lacks most of its share of `plan.variants` among
+    those with which the first task is in time; without a plan, the serving variant.
+
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     batch_max: int = 32
@@ -36,11 +37,11 @@ class AccScale:
             "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
         },
         deviations=(
-            "a lane may serve several models, where the paper's device serves one: their last moments are put in a row",
-            "shares of variants are kept batch by batch at dispatch, and not request by request at arrival",
+            "a lane may serve several models, where the paper's device serves one: their batches are put in a row",
+            "the shares of variants are kept batch by batch at dispatch, not request by request on arrival",
             "a variant with which the first task would be late is passed over",
-            "nothing is padded: of a size that is not accepted, as many go as are",
-            "only what no variant can save is dropped, not what is late for the present queue",
+            "no batch is padded: a batch is cut to a size that the stage accepts",
+            "only tasks that no variant can save are dropped, not those that are too late for the present batch",
         ),
         needs=frozenset({"variants"}),
     )
@@ -53,6 +54,7 @@ class AccScale:
         return (due_ns(task), -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops a lost task, else runs the batch of an idle lane that must start now, else asks to be woken for it."""
         lanes = idle(state)
         if not lanes or not state.queues:
             return None
@@ -71,6 +73,7 @@ class AccScale:
         return wake(state, wake_ns)
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Counts, per variant, the tasks that were run since the plan's shares last changed; posts no events."""
         if moment.state.plan.variants != self._shares:
             self._shares, self._taken = moment.state.plan.variants, {}
         for action in moment.actions:
@@ -96,7 +99,7 @@ class AccScale:
         return max(meant or in_time or [quickest], key=lacks)
 
     def _batches(self, state: State, lane: Lane, now: Time) -> Iterator[Batch]:
-        """What each queue would run."""
+        """Yields the batch that each queue would run on this lane."""
         for queue in state.queues.values():
             if ways := offers(state, queue[0][2], lane):
                 way = self._way(state, queue[0][2], ways, now)
@@ -110,7 +113,7 @@ class AccScale:
 
 
 def latest_begin_ns(batches: Sequence[Batch]) -> Time:
-    """When the first has to begin, so that it and the others, one after the other, are in time. By deadline."""
+    """Returns the latest start at which these batches, sorted by deadline, are in time one after the other."""
     begin_ns = NEVER
     for due, _, took_ns, *_ in reversed(batches):
         begin_ns = min(due, begin_ns) - took_ns
@@ -118,6 +121,6 @@ def latest_begin_ns(batches: Sequence[Batch]) -> Time:
 
 
 def variant_of(state: State, task: Task) -> str:
-    """The name of the variant whose chain it walks; empty where the model has it no more."""
+    """Returns the name of the variant whose chain the task has; empty if the model no longer has it."""
     variants = state.models[task.model].variants.values() if task.model in state.models else ()
     return next((variant.name for variant in variants if variant.stages == task.chain), "")

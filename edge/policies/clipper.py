@@ -1,4 +1,4 @@
-"""Clipper's adaptive batching: a cap for each stage and lane that grows until a batch takes longer than it may."""
+"""Implements Clipper's adaptive batching: a cap per stage and lane grows until a batch takes longer than it may."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -12,14 +12,20 @@ from edge.policies.blocks.feasibility import idle, largest, loaded, run, shed, s
 from edge.policies.blocks.quantile_batch import Quantile
 from edge.policies.blocks.round_robin_order import Ring
 
-CAPS_MAX = 1_024  # new stages come with promotions
+CAPS_MAX = 1_024  # caps kept before those of stages that are gone are removed; promotions bring new stages
 
 
 @dataclass
 class Clipper:
-    """`batching`: how the cap is found, by additive increase and multiplicative decrease, or by quantile regression.
-    `step`, `backoff`: what a batch in time adds, what one that was not leaves. `quantile`: which one the regression
-    predicts. `wait_ms`: how long the head of a smaller batch waits for more. Only what has expired is given up.
+    """Lets queues take turns, each with a batch whose size is learnt from how long earlier batches took.
+
+    Only expired tasks are dropped.
+
+    `batching`: how the cap is found: "aimd" (additive increase, multiplicative decrease) or "quantile" (regression).
+    `step`: tasks that a full batch in time adds to the cap ("aimd").
+    `backoff`: factor on the cap after a batch that took too long, 0..1 ("aimd").
+    `quantile`: quantile of the duration that must be in time, 0..1 ("quantile").
+    `wait_ms`: milliseconds that the head of a smaller batch waits for more tasks.
     """
 
     batching: Literal["aimd", "quantile"] = "aimd"
@@ -41,11 +47,11 @@ class Clipper:
             "wait_ms": "the paper: off unless a model gains by it; 2 ms in its example",
         },
         deviations=(
-            "one lane for all models, which take turns; the paper gives each model containers of its own",
-            "a stage of a chain may take the deadline less what its other stages take alone",
-            "where a size is not accepted, the one below it is full",
-            "deadline order in a queue, as in the released code",
-            "quantile regression looks at the last 64 batches, and not beyond twice the largest of them",
+            "models take turns on a lane; the paper gives each model containers of its own",
+            "a stage of a chain may take the deadline less the durations of its other stages in batches of one",
+            "a cap that the stage does not accept as a size is rounded down to one that it does",
+            "a queue is ordered by deadline, as in the released code",
+            "quantile regression uses the last 64 batches and allows at most twice the largest of them",
         ),
     )
 
@@ -57,6 +63,7 @@ class Clipper:
         return (deadline_ns, -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops expired tasks, else runs the queue whose turn it is on an idle lane, else asks to be woken."""
         self.ring.follow(state)
         self._learn(state)
         if reply := shed(state, now, "expired"):
@@ -71,7 +78,7 @@ class Clipper:
         return wake(state, wake_ns)
 
     def _size(self, state: State, lane: Lane, queue: list[Entry], now: Time) -> int:
-        """How many go now; 0: they wait for more."""
+        """Returns how many tasks of the queue start now; 0 if they wait for more."""
         head = queue[0][2]
         digest = head.chain[head.at]
         full = largest(state, digest, self._cap(state, digest, lane).limit(budget_ns(state, head, lane, 1)))
@@ -88,7 +95,7 @@ class Clipper:
         return cap
 
     def _learn(self, state: State) -> None:
-        """From the work that ended last on each lane, once."""
+        """Teaches the cap the work that ended last on each lane, once."""
         for lane in state.lanes.values():
             ended = lane.ended
             if ended is not None and ended.work_id > self.learnt.get(lane.name, 0):
@@ -105,7 +112,10 @@ class Clipper:
 
 
 def budget_ns(state: State, task: Task, lane: Lane, count: int) -> Time:
-    """What the next `count` stages of its chain may take of its time: the others have to be run as well."""
+    """Returns the time that the next `count` stages may take together, in nanoseconds; NEVER without a deadline.
+
+    It is the deadline, or the plan's budget for the model, less the durations of all other stages in batches of one.
+    """
     if task.deadline_ns is None:
         return NEVER
     others = (*task.chain[: task.at], *task.chain[task.at + count :])

@@ -1,4 +1,4 @@
-"""For each batch size the request that it is still good for; of all these batches the one that has to begin first."""
+"""Implements Clockwork: of the feasible batches of all sizes and models, runs the one that has to start first."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ from edge.policies.blocks.lane_assignment import served_by
 
 
 class Strategy(NamedTuple):
-    """`size` requests from the queue's `at`-th on, which is the first that such a batch does not come too late for."""
+    """Describes a batch of `size` requests from place `at` of a queue, the first one for which it is not too late."""
 
-    latest_ns: Time  # when it has to begin: strategies are compared by this first
+    latest_ns: Time  # latest start; strategies are compared by this first
     digest: str
     size: int
     at: int
@@ -36,10 +36,14 @@ class Strategy(NamedTuple):
 
 @dataclass
 class Clockwork:
-    """`bump`: a batch grows to all that wait, and where that is too much the strategy is passed over ("all"); or to the
-    largest that its first request can wait for ("fit"). `window_ms`: a lane that would begin later than this, or than
-    `window_share` of the expected duration if that is more, gives the work back. `loads`: it decides what is loaded
-    for those who wait. `boundary_ms`: a following stage that is shorter than this is run along.
+    """Runs the strategy with the earliest latest start, and loads by unmet demand.
+
+    `bump`: what happens if more tasks wait than the batch: "all" makes it as large as the queue or passes it over,
+        "fit" makes it as large as its first request can wait for.
+    `window_ms`: milliseconds after which a lane that has not started the work gives it back.
+    `window_share`: the same as a part of the expected duration; the larger of the two counts.
+    `loads`: whether this policy decides what is loaded for waiting tasks.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     bump: Literal["all", "fit"] = "all"
@@ -52,17 +56,17 @@ class Clockwork:
         paper="Gujarati et al., Serving DNNs like Clockwork, OSDI 2020, sections 4 and 5",
         sources={
             "bump": "the published controller",
-            "window_ms": "ours: 10 ms in the published controller, longer than whole batches on small boxes take",
+            "window_ms": "ours: 10 ms in the published controller, which is longer than whole batches on small boxes",
             "window_share": "ours: as `window_ms`",
             "loads": "the paper",
             "boundary_ms": "ours: what a boundary between two stages may cost",
         },
         deviations=(
-            "work is ordered when a lane is free, not 10 ms ahead: events and orders stay within one box",
+            "work is ordered when a lane is free, not 10 ms ahead: events and actions stay within one box",
             "the window is 2 ms or a tenth of the duration, not 10 ms",
-            "an SLO below 15 ms is kept as it is; the published controller makes 15 ms of it",
-            "no 5 ms are taken off each SLO: the estimator's margin is there for that",
-            "each copy of a model takes an equal part of its demand; a further copy pushes nothing aside that serves",
+            "an SLO below 15 ms is kept; the published controller raises it to 15 ms",
+            "no 5 ms are taken off each SLO: the estimator has a margin instead",
+            "each copy of a model takes an equal part of its demand; a further copy never displaces what serves",
         ),
     )
 
@@ -74,20 +78,23 @@ class Clockwork:
         return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops hopeless heads, else runs the most urgent strategy of an idle lane, else loads, else sleeps."""
         if reply := shed(state, now, "hopeless"):
             return reply
         for lane in idle(state):
             found = [s for _, queue in served_by(state, lane) for s in self._strategies(state, now, lane, queue)]
             if found:
                 return self._infer(state, now, lane, min(found))
-        # Loads after works: what was loaded for somebody is used before its place goes to another.
+        # Loads come after runs: a stage that was loaded for a task is used before another one displaces it.
         if self.loads and (action := load(state)):
             return action
         return wake(state, shed_ns(state, "hopeless"))
 
     def _strategies(self, state: State, now: Time, lane: Lane, queue: Sequence[Entry]) -> Iterator[Strategy]:
-        """For each size the first request that such a batch is not too late for. Smaller batches from the same request
-        on, and batches of the same size from later ones on, have to begin later: they are not looked at.
+        """Yields, for each size, the batch from the first request that is not too late for it.
+
+        Smaller batches from the same request, and batches of the same size from later requests, may start later, so
+        they are not examined.
         """
         head = queue[0][2]
         digest, after_ns = head.chain[head.at], tail_ns(state, head, lane)
@@ -97,7 +104,7 @@ class Clockwork:
         while at < end:
             ends_ns = now + state.duration_ns(digest, size, lane) + after_ns
             at = bisect_left(queue, ends_ns, at, end, key=deadline_ns)
-            at = min(at, end - size + 1)  # too few can wait for so many: as many as there are, once they are fewer
+            at = min(at, end - size + 1)  # fewer than `size` tasks from `at` on: take the last `size - 1`, see `most`
             if at == end:
                 return
             most, by_ns = largest(state, digest, end - at), finish_by_ns(state, queue[at][2], lane)
@@ -109,7 +116,7 @@ class Clockwork:
             size = following(state, digest, size)
 
     def _infer(self, state: State, now: Time, lane: Lane, chosen: Strategy) -> Action:
-        """Give up whoever is older than the strategy and comes too late with it, then run it."""
+        """Drops requests older than the strategy that are too late for it, one per call, then runs it."""
         queue = state.queues[chosen.digest]
         head = queue[0][2]
         ends_ns = now + state.duration_ns(chosen.digest, chosen.size, lane)
@@ -121,12 +128,12 @@ class Clockwork:
 
 
 def following(state: State, digest: str, size: int) -> int:
-    """The next larger size that the stage accepts; there is one."""
+    """Returns the next larger size that the stage accepts, which must exist."""
     batches = state.stages[digest].batches
     return batches[bisect_right(batches, size)]
 
 
 def deadline_ns(entry: Entry) -> Time:
-    """Of a task in its queue: the first thing that it is sorted by."""
+    """Returns the deadline of a queue's entry, the first item that it is sorted by."""
     found: Time = entry[0][0]
     return found

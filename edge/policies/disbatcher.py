@@ -1,4 +1,4 @@
-"""DeepRT's DisBatcher: frames that came within one window are one job, and jobs go by their deadline."""
+"""Implements DeepRT's DisBatcher: frames that arrived within one window form a job, and jobs run by deadline."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +12,21 @@ from edge.meters.prediction_error import Expected, by_estimate
 from edge.policies.blocks.feasibility import idle, largest, shed, shed_ns, wake
 from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run
 
-Window = tuple[Time, int]  # its length, its number counted from time 0
-Job = tuple[Time, list[Entry]]  # deadline, the frames at the front of a queue that make it up
+Window = tuple[Time, int]  # length, number counted from time 0
+Job = tuple[Time, list[Entry]]  # deadline, frames at the front of a queue
 
 
 @dataclass
 class DisBatcher:
-    """`share`: length of a window as a part of the SLO, at most half of it: a frame that comes as its window begins
-    waits one length for the window's end, and its job has one more length to run. `batch_max`: tasks in one batch.
-    `boundary_ms`: a following stage shorter than this is run along.
+    """Runs the job with the earliest deadline whose window is over.
 
-    Where jobs took longer than estimated, the time lost is won back: the next jobs of that model run a quicker variant.
+    If jobs of a model took longer than estimated, its next jobs run a quicker variant until the lost time is won back.
+    Raises `ValueError` for a `share` out of range.
+
+    `share`: length of a window as a part of the SLO, above 0, at most 0.5: a frame that arrives at the start of its
+        window waits one length for the end of the window, and its job has one more length to run.
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     share: float = 0.5
@@ -39,9 +43,9 @@ class DisBatcher:
             "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
         },
         deviations=(
-            "windows are counted from time 0, for each SLO of a stage apart, and not from a stream's first frame",
-            "a job that its head cannot wait for is cut, and what has no chance is dropped; the paper lets it be late",
-            "a variant of the model takes the place of a smaller picture when time is to be won back",
+            "windows are counted from time 0, separately for each SLO of a stage, not from a stream's first frame",
+            "a job that is too long for its head is cut, and lost frames are dropped; the paper lets them be late",
+            "a quicker variant wins time back, where the paper uses smaller pictures",
         ),
     )
 
@@ -55,6 +59,7 @@ class DisBatcher:
         return (due_ns(task), -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops hopeless heads, else runs the first released job that an idle lane can run, else sleeps."""
         lanes = idle(state)
         if not lanes or not state.queues:
             return None
@@ -70,13 +75,14 @@ class DisBatcher:
         return wake(state, min([shed_ns(state, "hopeless"), *(time_ns for time_ns in waiting if time_ns > now)]))
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Adds up, by model, how much longer works took than expected; posts no events."""
         for ended, took_ns, expected_ns in self._expected.see(moment):
             model = ended.tasks[0].model
             self._overruns[model] = max(0, self._overruns.get(model, 0) + took_ns - expected_ns)
         return ()
 
     def released_ns(self, task: Task) -> Time:
-        """The end of the window that it came in."""
+        """Returns the end of the window in which the task arrived."""
         length, number = self._window(task)
         return (number + 1) * length
 
@@ -87,7 +93,7 @@ class DisBatcher:
         return length, task.arrived_ns // length
 
     def _jobs(self, state: State) -> Iterator[Job]:
-        """The first one of each queue."""
+        """Yields the first job of each queue."""
         for queue in state.queues.values():
             length, number = self._window(queue[0][2])
             yield (number + 2) * length, self._first_job(queue)
@@ -108,7 +114,10 @@ class DisBatcher:
     # ---- adaptation --------------------------------------------------------------------------------------------------
 
     def _way(self, state: State, ways: list[Offer], model: str, size: int) -> Offer:
-        """The usual one; where the model has lost time, the most accurate that wins it back, else the quickest."""
+        """Returns the usual variant or, if the model has lost time, the most accurate one that wins it back.
+
+        If none wins all of it back, the quickest one.
+        """
         usual = next((way for way in ways if not way.variant), ways[0])
         lost_ns = self._overruns.get(model, 0)
         if not lost_ns:
@@ -122,7 +131,7 @@ class DisBatcher:
 
 
 def usual_ns(state: State, order: Run, lane: Lane) -> Time:
-    """How long its tasks would take the usual way: whatever they take less has been won back."""
+    """Returns how long the run's tasks would take with the serving variant, to compare a quicker run with."""
     task, batch = order.tasks[0], len(order.tasks)
     expected = by_estimate(state, order, lane)
     serving = state.models[task.model].serving
@@ -133,5 +142,5 @@ def usual_ns(state: State, order: Run, lane: Lane) -> Time:
 
 
 def chain_ns(state: State, chain: Sequence[str], batch: int, lane: Lane) -> Time:
-    """Its first stage as a batch, the others alone."""
+    """Returns the duration of a chain, its first stage in a batch of this size and the others in batches of one."""
     return state.duration_ns(chain[0], batch, lane) + sum([state.duration_ns(each, 1, lane) for each in chain[1:]])

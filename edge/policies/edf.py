@@ -1,4 +1,4 @@
-"""Run what is due first; give up on what can no longer make it."""
+"""Runs what is due first and drops what can no longer be in time."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +11,11 @@ from edge.policies.blocks.batching import next_action
 
 @dataclass
 class EarliestDeadlineFirst:
-    """`batch_max`: tasks in one batch. `boundary_ms`: a following stage that is shorter than this is run along."""
+    """Runs the head with the earliest deadline, in the largest batch that all heads allow.
+
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
+    """
 
     batch_max: int = 8
     boundary_ms: float = 2.0
@@ -19,13 +23,13 @@ class EarliestDeadlineFirst:
     about: ClassVar[About] = About(
         paper="Liu and Layland, Scheduling Algorithms for Multiprogramming in a Hard-Real-Time Environment, JACM 1973",
         sources={
-            "batch_max": "ours: what a classifier of crops gains from batching is gained by then",
+            "batch_max": "ours: larger batches gain little more for a classifier of crops",
             "boundary_ms": "ours: what a boundary between two stages may cost",
         },
         deviations=(
-            "runs are not preempted: a lane has no way to go on later with what it put aside",
-            "the head takes along whom its deadline, and those of the other heads, allow",
-            "a head that cannot make it any more is dropped: under overload the paper's rule is late with everybody",
+            "runs are not preempted: a lane cannot resume work that it interrupted",
+            "the head is batched with as many tasks as its deadline, and those of the other heads, allow",
+            "a head that can no longer be in time is dropped: under overload the paper's rule is late with everything",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Run what came first; give up on what can no longer make it, or on nobody."""
+"""Runs what arrived first; drops what can no longer be in time, or nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from edge.policies.blocks.greedy import Queue, take
 
 @dataclass
 class Fifo:
-    """`batch_max`: tasks in one batch. `boundary_ms`: a following stage that is shorter than this is run along.
+    """Runs the head that arrived first.
 
-    `drop`: whom it gives up. "hopeless" also keeps a batch as small as its head needs it. With "expired" and "never" it
-    knows no durations: a batch is what waits, up to `batch_max`; "never" runs what is late too, and answers it late.
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
+    `drop`: which tasks are dropped. "hopeless" also keeps a batch as small as its head needs it. "expired" and "never"
+        use no durations: a batch is what waits, up to `batch_max`; "never" also runs late tasks and answers them late.
     """
 
     batch_max: int = 8
@@ -31,7 +33,7 @@ class Fifo:
             "boundary_ms": "ours: what a boundary between two stages may cost",
             "drop": "ours: late answers are of no use to a camera",
         },
-        deviations=("whoever waits for the same stage as the first goes along with it",),
+        deviations=("tasks that wait for the same stage as the first are batched with it",),
     )
 
     def __post_init__(self) -> None:
@@ -47,4 +49,5 @@ class Fifo:
 
 
 def oldest(queues: Sequence[Queue]) -> Queue:
+    """Returns the queue whose head arrived first."""
     return min(queues, key=lambda queue: queue[1][0])

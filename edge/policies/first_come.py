@@ -1,4 +1,4 @@
-"""Who came first is served first, with as many of the same model as its deadline allows, on the lanes of the plan."""
+"""Implements AlpaServe's serving: first come, first served on the lanes of the plan, batched within the deadline."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,9 +15,12 @@ from edge.policies.blocks.variant_options import due_ns
 
 @dataclass
 class FirstCome:
-    """`batch_max`: tasks in one batch. `boundary_ms`: a following stage shorter than this is run along.
+    """Runs the head that arrived first, with as many tasks of its queue as its deadline allows.
 
-    A model runs where `plan.placement` has put it; what the plan has put on a lane is loaded there.
+    A model runs where `plan.placement` puts it, and what the plan puts on a lane is loaded there.
+
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     batch_max: int = 32
@@ -31,8 +34,8 @@ class FirstCome:
         },
         deviations=(
             "a model is not cut into parts that run on several lanes at once",
-            "a lane takes its next batch when it is free; in the paper a request is given to the group with the "
-            "shortest queue when it comes",
+            "a lane takes its next batch when it is free; in the paper a request goes on arrival to the group with "
+            "the shortest queue",
         ),
     )
 
@@ -40,10 +43,11 @@ class FirstCome:
         self.boundary_ns = round(self.boundary_ms * 1e6)
 
     def order(self, task: Task) -> tuple[int, ...]:
-        """Within a queue by deadline: with one SLO that is the order of arrival."""
+        """Sorts a queue by deadline: with one SLO that is the order of arrival."""
         return (due_ns(task), -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Loads what the plan places, else drops hopeless heads, else runs the oldest head of an idle lane."""
         if action := place(state):
             return action
         lanes = idle(state)

@@ -1,4 +1,4 @@
-"""The largest batch that still makes it, even if something much smaller has to be stopped for it."""
+"""Implements SHEPHERD's FLEX: runs the largest feasible batch, and preempts a much smaller one for it."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -11,8 +11,12 @@ from edge.policies.largest_feasible import LargestFeasible
 
 @dataclass
 class Flex(LargestFeasible):
-    """`threshold`: a batch that is at least this many times as large as the one that runs takes its place. The stopped
-    one's tasks wait again, and must make their deadlines anew.
+    """Stops a running batch if a feasible one is at least `threshold` times as large.
+
+    The tasks of the stopped batch wait again, and must still meet their deadlines.
+
+    `threshold`: ratio of the sizes from which on a batch is stopped.
+    `batch_max`, `boundary_ms`: see `LargestFeasible`.
     """
 
     threshold: float = 3.03
@@ -23,13 +27,14 @@ class Flex(LargestFeasible):
         paper="SHEPHERD (Zhang et al., NSDI 2023): FLEX",
         sources={**LargestFeasible.about.sources, "threshold": "the paper: the best for an unknown future"},
         deviations=(
-            "work is stopped as soon as a batch is large enough, whatever event made it so",
+            "work is stopped as soon as a batch is large enough, whichever event made it so",
             "background work is not stopped: its steps are short",
         ),
         needs=frozenset({"preemption"}),
     )
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Returns the action of `LargestFeasible` or, if it only waits, a stop of a much smaller batch."""
         self._follow(state)
         action = super().decide(state, now)
         if action is None or isinstance(action, WakeAt):
@@ -37,8 +42,10 @@ class Flex(LargestFeasible):
         return action
 
     def queues(self, state: State, lane: Lane) -> list[tuple[str, list[Entry]]]:
-        """Without the tasks that were stopped here since a work last ended, unless nothing else waits: what they made
-        room for goes first. With them it would be the small batch again, and stopped again.
+        """Returns the queues that may run here, without tasks that were stopped since a work last ended.
+
+        Otherwise the tasks that were stopped could run first again, and be stopped again. They are included if nothing
+        else waits.
         """
         found = super().queues(state, lane)
         stopped = {task.id for work in self._stopped.get(lane.name, ()) for task in work.tasks}
@@ -48,7 +55,7 @@ class Flex(LargestFeasible):
         return [(digest, queue) for digest, queue in others if queue] or found
 
     def _follow(self, state: State) -> None:
-        """See what has been told to stop, and forget it once something has come to an end."""
+        """Notes what has been told to stop, and forgets it once a work has ended."""
         for lane in state.lanes.values():
             if lane.stopping == 0:  # also of a lane that was lost and is back
                 self._stopped.pop(lane.name, None)
@@ -60,8 +67,10 @@ class Flex(LargestFeasible):
             self._stopped[lane.name] = stopped
 
     def _stop(self, state: State, now: Time) -> Stop | None:
-        """One at a time: another lane need not make room for what will run on this one. Not what began just now: it was
-        the best there was.
+        """Returns a stop of the first work that is small enough; None while another one is being stopped.
+
+        Other lanes need not make room for what will run on that one. A work that started just now was the best
+        candidate, so it is left alone.
         """
         running = [(lane, lane.running) for lane in state.lanes.values() if lane.running is not None]
         if any(work.work_id == lane.stopping for lane, work in running):

@@ -1,4 +1,4 @@
-"""Always the largest batch that still makes it, whichever model it is of."""
+"""Runs the largest batch that is still in time, whichever model it belongs to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,21 @@ from edge.policies.blocks.placement_loading import place
 
 
 class BatchCandidate(NamedTuple):
-    """What a lane would begin: the largest batch; of equal ones the one that has to begin first."""
+    """Describes what a lane would run; compared by size, then by how soon it has to start."""
 
     size: int
-    hurry_ns: Time  # minus the head's latest start
+    hurry_ns: Time  # the head's latest start, negated so that the largest candidate is the most urgent
     digest: str
     tasks: tuple[Task, ...]
 
 
 @dataclass
 class LargestFeasible:
-    """`batch_max`: tasks in one batch. `boundary_ms`: a following stage that is shorter than this is run along."""
+    """Runs the largest feasible batch; of equal ones the one that has to start first.
+
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
+    """
 
     batch_max: int = 64
     boundary_ms: float = 2.0
@@ -35,7 +39,7 @@ class LargestFeasible:
             "batch_max": "ours: a cap on memory, where the stage accepts larger batches",
             "boundary_ms": "ours: what a boundary between two stages may cost",
         },
-        deviations=("what has begun is never stopped",),
+        deviations=("a run is never stopped",),
     )
 
     def __post_init__(self) -> None:
@@ -45,6 +49,7 @@ class LargestFeasible:
         return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops hopeless heads, else runs the best candidate, else loads by plan, else sleeps."""
         if reply := shed(state, now, "hopeless"):
             return reply
         for lane in idle(state):
@@ -53,15 +58,15 @@ class LargestFeasible:
         return (place(state) if state.plan.placement else None) or wake(state, shed_ns(state, "hopeless"))
 
     def queues(self, state: State, lane: Lane) -> list[tuple[str, list[Entry]]]:
-        """By stage digest: what may run on this lane, none of them empty."""
+        """Returns the queues that may run on this lane by stage digest, none of them empty."""
         return served_by(state, lane)
 
     def candidate(self, state: State, now: Time, lane: Lane) -> BatchCandidate | None:
-        """The best of this lane if it began now; None where it has nothing to do."""
+        """Returns the best batch if this lane started now; None if it has nothing to do."""
         found = [self._first(state, now, lane, digest, queue) for digest, queue in self.queues(state, lane)]
         return max(found, default=None)
 
     def _first(self, state: State, now: Time, lane: Lane, digest: str, queue: Sequence[Entry]) -> BatchCandidate:
-        """The only task that waits is let try though it is too late by estimate."""
+        """Returns the candidate of one queue; at least its head, which `shed` has found worth running."""
         tasks = together(queue, max(1, largest_feasible(state, queue, lane, now, self.batch_max)))
         return BatchCandidate(len(tasks), -latest_start_ns(state, queue[0][2], lane), digest, tasks)

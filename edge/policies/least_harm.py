@@ -1,4 +1,4 @@
-"""Leeway's own: run what brings most requests in time per millisecond, less the harm it does to those who wait."""
+"""Implements Leeway's own policy: runs what brings most requests in time per millisecond, less the harm to others."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,27 +14,36 @@ from edge.policies.blocks.queue_view import QueueView
 from edge.policies.blocks.variant_options import Offer, offers, run, shed, shed_ns
 from edge.policies.blocks.variant_upgrade import fits, quickest, upgraded
 
-TABLES_MAX = 1_024  # new stages come with promotions; a table is quickly made again
+TABLES_MAX = 1_024  # new stages come with promotions; a table is quickly computed again
 
-Choice = tuple[float, QueueView, int, int]  # worth, queue, how many heads are left behind, batch
+Choice = tuple[float, QueueView, int, int]  # worth, queue, heads that are skipped, batch size
 
 
 @dataclass
 class LeastHarm:
-    """Each queue offers a few batches; the one of the highest worth is run. A batch of n that takes L and leaves k
-    heads behind is worth
+    """Examines a few batches of each queue and runs the one of the highest worth.
+
+    A batch of n tasks that takes L and skips k heads is worth
 
         weight * (n - skipped * k) / L * exp(-slack / (patience * work)) - harm * lost / L
 
-    slack: how long it could wait; work: what one batch of every queue would take; lost: by how much the other queues'
-    largest batches shrink while it runs. The first part is apparent tardiness cost (Vepsalainen and Morton, Management
-    Science 1987) for batches: with little to do the most urgent goes first, in overload the most productive.
+    slack: how long it could wait; work: what one batch of every queue would take; lost: by how many tasks the largest
+    batches of the other queues shrink while it runs. The first part is apparent tardiness cost (Vepsalainen and Morton,
+    Management Science 1987) for batches: under low load the most urgent batch goes first, under overload the most
+    productive one.
 
-    `fairness` 0..1: the weight of an app rises by up to the factor 1 + `push` once its share in time falls below
-    overall share ** (1 / fairness). 0: only the number of requests in time counts; 1: nobody below the average.
-    Of several variants the quickest is planned with, and the most accurate run that costs nobody else a deadline.
-    `forget`: of the shares. `batch_max`: tasks in one batch. `boundary_ms`: a following stage shorter than this is
-    run along.
+    Of several variants the quickest is planned with, and the most accurate one that costs no other task its deadline is
+    run. Raises `ValueError` for options out of range.
+
+    `patience`: how slowly worth falls with slack, above 0.
+    `skipped`: what a skipped head costs, in tasks.
+    `harm`: what a task by which another queue's batch shrinks costs, in tasks.
+    `fairness`: 0..1; 0: only the number of requests in time counts; 1: no app may stay below the average. An app's
+        weight rises once its share in time falls below overall share ** (1 / fairness).
+    `push`: largest rise of a weight, which is then 1 + `push`.
+    `forget`: weight of the latest request in the shares.
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     patience: float = 0.5
@@ -52,7 +61,7 @@ class LeastHarm:
             "patience": "ours: random search on four models, Poisson and bursts, loads 0.7 to 1.5 (decision 0010)",
             "skipped": "ours: the same search; flat from 0.1 to 0.25",
             "harm": "ours: the same search; flat from 0.4 to 1.2",
-            "fairness": "ours: goodput near the best, and for the model served worst about what least laxity gives it",
+            "fairness": "ours: goodput near the best, and about that of least laxity for the model served worst",
             "push": "ours: the same search; flat from 4 to 12",
             "forget": "ours: about the last sixty requests of an app",
             "batch_max": "ours: what the stages accept decides",
@@ -65,24 +74,26 @@ class LeastHarm:
             raise ValueError("fairness is 0 to 1, patience above 0")
         self.boundary_ns = round(self.boundary_ms * 1e6)
         self.attainment = Attainment(self.forget)
-        self._tables: dict[str, dict[str, tuple[Sequence[int], list[int]]]] = {}  # lane -> stage -> sizes, how long
-        self._ended: dict[str, int] = {}  # lane -> the last work after which its tables were looked at
+        self._tables: dict[str, dict[str, tuple[Sequence[int], list[int]]]] = {}  # lane -> stage -> sizes, durations
+        self._ended: dict[str, int] = {}  # lane -> last work whose stages were removed from its tables
 
     def order(self, task: Task) -> tuple[int, ...]:
         return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Measures the shares of requests in time, if fairness uses them; posts no events."""
         if self.fairness:
             self.attainment.observe(moment)
         return ()
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops a lost task, else runs the batch of the highest worth on an idle lane, else sleeps."""
         self._forget(state)
         if not state.queues:
             return None
         lanes = idle(state)
         if not lanes and state.lanes:
-            return None  # whoever is lost meanwhile is told when a lane is free
+            return None  # tasks that are lost meanwhile are dropped when a lane is free
         if reply := shed(state, now):
             return reply
         for lane in lanes:
@@ -106,7 +117,10 @@ class LeastHarm:
             yield line
 
     def _forget(self, state: State) -> None:
-        """Durations of what has run since are asked for again. At every decision: the next work covers the last."""
+        """Removes the durations of stages that have run since, as the estimator has learnt.
+
+        To be called at every decision: each lane shows only the last work that ended.
+        """
         for lane in state.lanes.values():
             if lane.ended is not None and self._ended.get(lane.name) != lane.ended.work_id:
                 self._ended[lane.name] = lane.ended.work_id
@@ -135,12 +149,12 @@ class LeastHarm:
         best: Choice | None = None
         for worth, line, skip, size in choices:
             if best is not None and worth <= best[0]:
-                break  # harm only lowers it
+                break  # choices are sorted by worth without harm, and harm only lowers it
             if alone and len(lines) > 1:
                 worth = self._less_harm(worth, line, size, lines, now, best[0] if best else -1e300)
             if best is None or worth > best[0]:
                 best = (worth, line, skip, size)
-        _, line, skip, size = best or (0.0, lines[0], 0, 1)  # only one waits, and the estimate says that it is lost
+        _, line, skip, size = best or (0.0, lines[0], 0, 1)  # the only waiting task, late by estimate but tried
         tasks = members(line.queue, skip, size)
         ways = ways_of(state, tasks[0], lane)
         way = upgraded(state, ways, tasks, line, lines, now) if len(ways) > 1 else ways[0]
@@ -149,7 +163,7 @@ class LeastHarm:
         return run(state, way, tasks, self.boundary_ns)
 
     def _choices(self, lines: list[QueueView], now: Time) -> Iterator[Choice]:
-        """The best batch of each queue, harm to others not yet counted."""
+        """Yields the best batch of each queue, before harm to the others."""
         offers = [(line, line.starts(now)) for line in lines]
         work = sum([line.durations_ns[line.sizes.index(starts[0][1])] for line, starts in offers if starts])
         rate = 1 / (self.patience * work) if work else 0.0
@@ -167,7 +181,7 @@ class LeastHarm:
     def _less_harm(
         self, worth: float, chosen: QueueView, size: int, lines: list[QueueView], now: Time, enough: float
     ) -> float:
-        """What is left of its worth; once that is below `enough` nobody wants to know how much below."""
+        """Returns the worth less the harm to other queues; exact only while it is above `enough`."""
         took = chosen.durations_ns[chosen.sizes.index(size)]
         end = now + took
         for line in lines:
@@ -179,7 +193,7 @@ class LeastHarm:
 
 
 def ways_of(state: State, task: Task, lane: Lane) -> list[Offer]:
-    """The most accurate first; a model of one variant is not worth asking at length."""
+    """Returns the ways to serve a task on this lane, the most accurate first; quicker than `offers` for one variant."""
     model = state.models.get(task.model)
     if model is not None and len(model.variants) > 1:
         return offers(state, task, lane)
@@ -190,6 +204,6 @@ def ways_of(state: State, task: Task, lane: Lane) -> list[Offer]:
 
 
 def members(queue: Sequence[Entry], skip: int, size: int) -> tuple[Task, ...]:
-    """These tasks; only the first where one of them has failed before, since such a task goes alone."""
+    """Returns the tasks of this batch; only the first if one of them failed before, since such a task runs alone."""
     tasks = tuple([entry[2] for entry in queue[skip : skip + size]])
     return tasks[:1] if any(task.attempts for task in tasks) else tasks

@@ -1,4 +1,4 @@
-"""The queue in which most wait goes first: large batches, and little for whoever is asked for seldom."""
+"""Serves the longest queue first: large batches, at the expense of models with little demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,11 @@ from edge.policies.blocks.greedy import Queue, take
 
 @dataclass
 class LongestQueue:
-    """`batch_max`: tasks in one batch. `boundary_ms`: a following stage that is shorter than this is run along.
-    `drop`: whom it gives up; "never" runs what is late too, and answers it late.
+    """Runs the queue in which most tasks wait.
+
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
+    `drop`: which tasks are dropped; "never" runs late tasks too and answers them late.
     """
 
     batch_max: int = 8
@@ -28,7 +31,7 @@ class LongestQueue:
             "boundary_ms": "ours: what a boundary between two stages may cost",
             "drop": "the baseline of the literature, which knows no deadlines",
         },
-        deviations=("serves a batch where the paper's server takes one", "equal lengths: whose head came first"),
+        deviations=("serves a batch where the paper's server takes one task", "a tie goes to the older head"),
     )
 
     def __post_init__(self) -> None:
@@ -42,4 +45,5 @@ class LongestQueue:
 
 
 def longest(queues: Sequence[Queue]) -> Queue:
+    """Returns the longest queue; of equal ones the one whose head arrived first."""
     return min(queues, key=lambda queue: (-len(queue[1]), queue[1][0]))

@@ -1,4 +1,4 @@
-"""Models take turns, each with the batch that the plan asks for; the oldest go so that a batch stays whole."""
+"""Implements Nexus' dispatch: models take turns with the batch sizes of the plan; old heads are dropped for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,12 +28,16 @@ from edge.policies.blocks.round_robin_order import Ring
 
 @dataclass
 class Nexus:
-    """`drop`: "window" gives up every head that is late for the whole target batch, "earliest" lets the head decide how
-    large the batch is. `batch_max`: tasks in one batch. `boundary_ms`: a following stage that is shorter than this is
-    run along.
+    """Lets queues take turns, each with its target batch.
 
-    The target is `plan.batches`; without a plan, the largest batch that fits twice into the SLO. With `stretch` a queue
-    that is longer than the plan's batch, as after a burst, takes up to the latter as well.
+    The target is that of `plan.batches`; without a plan, the largest batch that fits twice into the SLO.
+
+    `drop`: "window" drops every head that is too late for the whole target batch; "earliest" makes the batch as small
+        as the head needs it.
+    `stretch`: whether a queue longer than the plan's batch, as after a burst, may also run the batch that fits twice
+        into the SLO.
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     drop: Literal["window", "earliest"] = "window"
@@ -45,15 +49,15 @@ class Nexus:
     about: ClassVar[About] = About(
         paper="Nexus (Shen et al., SOSP 2019, sections 4 and 6.3)",
         sources={
-            "drop": "the paper; the other one is its baseline, lazy dropping",
-            "stretch": "ours: batches made for the mean rate lose a twentieth of the requests when they come in bursts",
+            "drop": "the paper; the other option is its baseline, lazy dropping",
+            "stretch": "ours: batches made for the mean rate lose a twentieth of the requests under bursts",
             "batch_max": "ours: a cap on memory, where the stage accepts larger batches",
             "boundary_ms": "ours: what a boundary between two stages may cost",
         },
         deviations=(
-            "a head that could not make it even alone is given up at once, not when its model's turn comes",
+            "a head that is late even alone is dropped at once, not when its model's turn comes",
             "models that share a stage have one turn, with the sum of their targets: prefix batching",
-            "of a cascade only the first model has a deadline of its own, its budget; the others have the request's",
+            "of a cascade only the first model has a deadline of its own, its budget; the rest have the request's",
             "with `stretch` a batch may be larger than the plan's; the paper keeps to the plan between two epochs",
             "the released scheduler's hysteresis between two plans (release 0.97, spill 1.05) is missing",
         ),
@@ -67,6 +71,7 @@ class Nexus:
         return (deadline_ns, -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops hopeless heads, else serves the queue whose turn it is, else loads by plan, else sleeps."""
         self._follow(state)
         if reply := shed(state, now, "hopeless"):
             return reply
@@ -77,7 +82,7 @@ class Nexus:
         return (place(state) if state.plan.placement else None) or wake(state, shed_ns(state, "hopeless"))
 
     def _follow(self, state: State) -> None:
-        """Whose turn it is on each lane now. At every decision: background work leaves no trace of what ran before."""
+        """Notes which stage each lane runs; to be called at every decision, before background work hides it."""
         for lane in state.lanes.values():
             if lane.running is not None and not lane.running.background:
                 self._served[lane.name] = lane.running.stages[0]
@@ -94,7 +99,7 @@ class Nexus:
         return run(state, lane, together(queue, size), self.boundary_ns)
 
     def _target(self, state: State, digest: str, queue: Sequence[Entry], lane: Lane) -> int:
-        """Of all models that wait for this stage together, since they share its batch."""
+        """Returns the sum of the targets of all models that wait for this stage, since they share its batch."""
         heads = {task.model: task for _, _, task in reversed([*islice(queue, self.batch_max)])}
         wanted = sum(self._batch(state, digest, task, lane) for task in heads.values())
         return min(wanted, self.batch_max)
@@ -108,7 +113,7 @@ class Nexus:
 
 
 def due_ns(state: State, task: Task, lane: Lane) -> Time:
-    """When its next stage has to be over: by its model's part of the deadline where the plan divides it."""
+    """Returns when the task's next stage must be over, by its model's part of the deadline if the plan divides it."""
     by_ns = finish_by_ns(state, task, lane)
     budget_ns = state.plan.budgets_ns.get(task.model) if task.parent is None else None
     return by_ns if budget_ns is None else min(by_ns, task.arrived_ns + budget_ns - tail_ns(state, task, lane))

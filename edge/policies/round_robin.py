@@ -1,4 +1,4 @@
-"""Every queue in its turn, as much of it as waits: fair by turns, and blind to deadlines."""
+"""Serves the queues in turn, each with as many tasks as wait, whatever their deadlines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,11 @@ from edge.policies.blocks.round_robin_order import Ring
 
 @dataclass
 class RoundRobin:
-    """`batch_max`: tasks in one batch. `boundary_ms`: a following stage that is shorter than this is run along.
-    `drop`: whom it gives up; "never" runs what is late too, and answers it late.
+    """Runs the queues in turn.
+
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
+    `drop`: which tasks are dropped; "never" runs late tasks too and answers them late.
     """
 
     batch_max: int = 8

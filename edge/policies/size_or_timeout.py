@@ -1,4 +1,4 @@
-"""A batch goes when it has its size, or when its first task has waited for so long; the one that is due first."""
+"""Implements MArk's batching: a batch starts at its full size or after a timeout, the first due one first."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,13 @@ from edge.policies.blocks.feasibility import idle, largest, largest_feasible, lo
 
 @dataclass
 class SizeOrTimeout:
-    """`size`: tasks in a batch, where the stage accepts so many. `timeout_ms`: that its first one waits for more."""
+    """Runs a queue once it has `size` tasks or its first task has waited for `timeout_ms`.
+
+    Raises `ValueError` for options out of range.
+
+    `size`: tasks in a full batch, as far as the stage accepts so many; at least 1.
+    `timeout_ms`: milliseconds that the first task waits for more, at least 0.
+    """
 
     size: int = 16
     timeout_ms: float = 5.0
@@ -21,12 +27,12 @@ class SizeOrTimeout:
         paper="Zhang et al., MArk, ATC 2019: batching in each instance",
         sources={
             "size": "the published code, for its GPU instance",
-            "timeout_ms": "ours: a tenth of the tightest deadline that vision commonly has",
+            "timeout_ms": "ours: a tenth of the tightest deadline that is common in vision",
         },
         deviations=(
-            "models share a lane, and the batch that is due first goes first; the paper has one model an instance",
-            "no more go along than the first one's deadline allows now; the paper sizes batches once, by the SLO",
-            "who cannot make it any more by estimate is dropped; the paper sends everybody somewhere",
+            "models share a lane, and the batch that is due first goes first; the paper has one model per instance",
+            "a batch is no larger than its first deadline allows now; the paper sizes batches once, by the SLO",
+            "tasks that can no longer be in time by estimate are dropped; the paper serves all of them",
         ),
     )
 
@@ -39,6 +45,7 @@ class SizeOrTimeout:
         return (task.arrived_ns, -task.priority)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops hopeless heads, else runs the ready batch with the first deadline, else sleeps."""
         if reply := shed(state, now, "hopeless"):
             return reply
         wake_ns = shed_ns(state, "hopeless")

@@ -1,4 +1,4 @@
-"""SuperServe's SlackFit: as much time as the most urgent request can spare, spent on the largest batch there."""
+"""Implements SuperServe's SlackFit: spends the slack of the most urgent request on a large or accurate batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +15,17 @@ Point = tuple[int, int, float, Offer]  # bucket, batch, accuracy, way
 
 @dataclass
 class SlackFit:
-    """`buckets`: parts of equal width of the range of durations, from the quickest variant alone to the slowest in its
-    largest batch. `batch_max`: tasks in one batch. `boundary_ms`: a following stage shorter than this is run along.
+    """Serves the head with the first deadline, with the batch and variant that use its slack best.
 
-    The head with the first deadline is served. Of the buckets that fit whole into its slack the highest one is taken
-    that has a batch for no more tasks than wait; in it the largest batch, then the most accurate variant. So much slack
-    for few tasks buys accuracy, much slack for many a large batch, and little slack the quickest variant.
+    Of the buckets of durations that fit whole into the slack, the highest one is taken that has a batch for no more
+    tasks than wait; in it the largest batch, then the most accurate variant. So much slack with few tasks buys
+    accuracy, much slack with many tasks a large batch, and little slack the quickest variant. Raises `ValueError` for
+    options out of range.
+
+    `buckets`: number of equal parts of the range of durations, from the quickest variant alone to the slowest in its
+        largest batch; at least 1.
+    `batch_max`: largest number of tasks in one batch, at least 1.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     buckets: int = 16
@@ -35,10 +40,10 @@ class SlackFit:
             "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
         },
         deviations=(
-            "variants of a model that are loaded side by side take the place of the subnets of one supernet",
-            "several models share a lane: the first deadline of all decides, and buckets are those of its model",
-            "where no bucket fits whole, what fits of the lowest one is taken instead of a certain miss",
-            "what no variant can save is dropped, so that it does not make others late",
+            "variants of a model that are loaded side by side replace the subnets of one supernet",
+            "several models share a lane: the first deadline of all counts, with the buckets of its model",
+            "if no bucket fits whole, a batch of the lowest one that is in time is taken instead of a certain miss",
+            "tasks that no variant can save are dropped, so that they do not make others late",
         ),
         needs=frozenset({"variants"}),
     )
@@ -52,6 +57,7 @@ class SlackFit:
         return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops a lost task, else serves the first deadline that an idle lane can serve, else sleeps."""
         lanes = idle(state)
         if not lanes or not state.queues:
             return None
@@ -65,13 +71,13 @@ class SlackFit:
         return wake(state, shed_ns(state))
 
     def _fit(self, state: State, queue: list[Entry], ways: list[Offer], slack_ns: Time) -> tuple[int, Offer]:
-        """The batch and the way to go it."""
+        """Returns the batch size and the variant to run it with."""
         shortest = min(way.duration_ns(state, 1) for way in ways)
         longest = max(way.duration_ns(state, sizes(state, way.stage, self.batch_max)[-1]) for way in ways)
         width = max(1, longest - shortest) / self.buckets
-        whole = int((slack_ns - shortest) / width)  # this many buckets fit whole
+        whole = int((slack_ns - shortest) / width)  # number of buckets that fit whole
         points = [*self._points(state, queue, ways, shortest, width, slack_ns)]
-        if not points:  # only for a task that is let try
+        if not points:  # only for a task that is late by estimate but tried, see `shed`
             return 1, min(ways, key=lambda way: way.duration_ns(state, 1))
         chosen = max(points, key=lambda point: (point[0] if point[0] < whole else -1, *point[1:3]))
         return chosen[1], chosen[3]
@@ -79,7 +85,7 @@ class SlackFit:
     def _points(
         self, state: State, queue: list[Entry], ways: list[Offer], shortest: Time, width: float, slack_ns: Time
     ) -> Iterator[Point]:
-        """What fits into the slack, with the bucket that it falls into."""
+        """Yields the batches that fit into the slack, each with its bucket."""
         for way in ways:
             waiting = len(mates(queue, way, self.batch_max))
             for batch in sizes(state, way.stage, waiting):
@@ -90,4 +96,5 @@ class SlackFit:
 
 
 def first(queue: list[Entry]) -> Entry:
+    """Returns the head of a queue."""
     return queue[0]

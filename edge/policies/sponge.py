@@ -1,4 +1,4 @@
-"""Sponge: as few cores as get all that waits done in time, each by its own deadline; then as small a batch."""
+"""Implements Sponge: uses as few cores, then as small a batch, as finish all waiting work by its deadlines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,13 +28,15 @@ Queue = tuple[str, Sequence[Entry]]
 
 @dataclass
 class Sponge:
-    """`threads`: lane -> cores that work on one run there; a lane that is not named has one. `cores`: of the box; lanes
-    that run at the same time have no more together. 0: every lane has cores of its own. `batch_max`: tasks in one
-    batch. `boundary_ms`: a following stage shorter than this is run along.
+    """Runs the first deadline on the available lane with the fewest cores that finishes all waiting work in time.
 
-    Of the lanes that may run now the one with the fewest cores is taken on which everything that waits would be done in
-    time, one after the other by deadline, and whose batches keep up with the rate; and there the smallest such batch.
-    Where none is: the most cores, and the largest batch that the first deadline allows.
+    Its batches must also keep up with the arrival rate; the smallest such batch is taken. If no lane qualifies: the
+    most cores, and the largest batch that the first deadline allows. Raises `ValueError` for options out of range.
+
+    `threads`: lane -> cores that work on one run there, at least 1 and at most `cores`; 1 for a lane that is not named.
+    `cores`: cores of the box; lanes that run at the same time use no more together. 0: every lane has its own cores.
+    `batch_max`: largest number of tasks in one batch.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     threads: Mapping[str, int] = field(default_factory=dict)
@@ -53,9 +55,9 @@ class Sponge:
         deviations=(
             "a session keeps its number of threads for life, so each number of cores is a lane with its own sessions, "
             "which takes memory; the paper resizes one container",
-            "decided anew for each batch, by trying, and not once a second by an integer program",
-            "several models: all of them wait for the same cores, by deadline",
-            "batches that are tried double, and what has no chance is dropped",
+            "decided for each batch by trying, not once a second by an integer program",
+            "several models share the cores, by deadline",
+            "the batch sizes that are tried double, and lost tasks are dropped",
         ),
     )
 
@@ -69,6 +71,7 @@ class Sponge:
         return (due_ns(task), -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops hopeless heads, else tries lanes and batches from the smallest, else asks to be woken."""
         lanes = self._free(state)
         if not lanes or not state.queues:
             return None
@@ -89,11 +92,12 @@ class Sponge:
         return wake(state, shed_ns(state, "hopeless"))
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Measures the arrival rates; posts no events."""
         self.traffic.see(moment)
         return ()
 
     def _free(self, state: State) -> list[Lane]:
-        """Idle lanes for which there are cores enough, the one with the fewest first."""
+        """Returns the idle lanes for which enough cores are free, the one with the fewest cores first."""
         busy = sum(self._threads(lane) for lane in state.lanes.values() if lane.running is not None)
         lanes = [lane for lane in idle(state) if not self.cores or self._threads(lane) <= self.cores - busy]
         return sorted(lanes, key=lambda lane: (self._threads(lane), lane.name))
@@ -102,27 +106,27 @@ class Sponge:
         return self.threads.get(lane.name, 1)
 
     def _batches(self, state: State, queues: Sequence[Queue]) -> list[int]:
-        """1, 2, 4, … up to the largest that any of the stages accepts."""
+        """Returns 1, 2, 4, … and the largest batch that any of the stages accepts."""
         most = max(sizes(state, digest, self.batch_max)[-1] for digest, _ in queues)
         return [1 << power for power in range(most.bit_length()) if 1 << power <= most] + [most]
 
     def _keeps_up(self, state: State, lane: Lane, queues: Sequence[Queue], most: int, now: Time) -> bool:
-        """Can the lane, with batches of so many, do as much as comes for those who wait?"""
+        """Returns whether the lane can serve the arrival rate of the waiting models with batches of up to `most`."""
         asked = 0.0
         for digest, queue in queues:
             batch = largest(state, digest, most)
             rate = self.traffic.meter.rate(queue[0][2].model, now)
             asked += rate * state.duration_ns(digest, batch, lane) / batch
-        return asked <= 1e9
+        return asked <= 1e9  # nanoseconds of work per second
 
 
 def first(queues: Iterable[Queue]) -> Queue:
-    """The one whose head is due first."""
+    """Returns the queue whose head is due first."""
     return min(queues, key=lambda queue: queue[1][0])
 
 
 def in_time(state: State, lane: Lane, queues: Sequence[Queue], most: int, now: Time) -> bool:
-    """Would all of them be, one batch of up to `most` after the other, the first deadline first?"""
+    """Returns whether all waiting tasks are in time on this lane, by deadline, in batches of up to `most`."""
     left = {digest: 0 for digest, _ in queues}
     waiting = dict(queues)
     while waiting:

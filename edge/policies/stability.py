@@ -1,4 +1,4 @@
-"""EdgeServing's stability score: of all that could run now, what leaves all queues together least urgent."""
+"""Implements EdgeServing's stability score: runs the batch that leaves all queues together least urgent."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,20 +12,23 @@ from edge.meters.urgency import Pressure
 from edge.policies.blocks.feasibility import idle, largest, wake
 from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns
 
-Candidate = tuple[Offer, tuple[Task, ...], list[Entry]]  # the way, its batch, the queue it is taken from
+Candidate = tuple[Offer, tuple[Task, ...], list[Entry]]  # way, batch, queue that it is taken from
 
 
 @dataclass
 class Stability:
-    """`cap`: what a request that is far too late counts at most. `batch_max`: tasks in one batch. `boundary_ms`: a
-    following stage shorter than this is run along.
+    """Runs the candidate after which the summed urgency of all waiting tasks is smallest.
 
-    Each queue offers one candidate: as many tasks as wait, on the deepest exit with which its head is still in time;
-    where none is, as many as the shallowest exit allows. Of the candidates the one is run after which the sum over
-    all that still waits of min(cap, exp((waited so far and during it) / SLO - 1)) is smallest.
+    Each queue has one candidate: as many tasks as wait, on the deepest exit with which its head is in time; if there is
+    none, as many as the shallowest exit allows. The urgency of a task is min(cap, exp((time waited, including the run)
+    / SLO - 1)). Raises `ValueError` for options out of range.
 
-    `debt_min`: 0 = every request counts alike. Else a request counts 1 / max(debt_min, share of its app's requests
-    answered in time of late), which helps those who were served badly; `forget` says how late "of late" is.
+    `cap`: largest urgency of one task, above 0.
+    `batch_max`: largest number of tasks in one batch, at least 1.
+    `debt_min`: 0: all requests count alike. Otherwise a request counts 1 / max(debt_min, recent share of its app's
+        requests in time), which helps apps that were served badly.
+    `forget`: weight of the latest request in those shares.
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     cap: float = 10.0
@@ -44,9 +47,9 @@ class Stability:
             "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
         },
         deviations=(
-            "where no exit is in time for all that wait, the batch is made smaller on the shallowest one; "
+            "if no exit is in time for all that wait, the batch is made smaller on the shallowest one; "
             "with a model of a single exit that is the largest batch in time",
-            "what no exit can save is dropped, so that it does not make others late",
+            "tasks that no exit can save are dropped, so that they do not make others late",
             "several lanes: each idle one chooses in turn; the paper has one GPU",
         ),
     )
@@ -62,6 +65,7 @@ class Stability:
         return (NEVER if task.deadline_ns is None else task.deadline_ns, -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops a lost task, else runs the best candidate of an idle lane, else asks to be woken."""
         lanes = idle(state)
         if not lanes or not state.queues:
             return None
@@ -75,6 +79,7 @@ class Stability:
         return wake(state, shed_ns(state))
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Measures the shares of requests in time, if weights use them; posts no events."""
         if self.debt_min:
             self.attainment.observe(moment)
         return ()
@@ -97,7 +102,7 @@ class Stability:
         return way, tasks[: way.largest(state, len(tasks), slack_ns) or 1]
 
     def _calmest(self, state: State, candidates: list[Candidate], now: Time) -> Candidate:
-        """The smallest score; of equal ones the most urgent head."""
+        """Returns the candidate with the smallest score; of equal ones the one with the most urgent head."""
         pressure = self._pressure
         pressure.name = (lambda task: app(state, task)) if self.debt_min else (lambda task: "")
         pressure.follow(state.queues, self._weights())
@@ -118,5 +123,5 @@ class Stability:
 
 
 def app(state: State, task: Task) -> str:
-    """Of the first of its requests that is still open."""
+    """Returns the name of the app that a task works for."""
     return state.requests[task.request].request.app

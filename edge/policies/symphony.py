@@ -1,4 +1,4 @@
-"""Symphony: leave a lane idle while a batch can still grow, and drop a few old requests that would keep it small."""
+"""Implements Symphony: lets a lane idle while a batch can grow, and drops old requests that would keep it small."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,27 +31,35 @@ Target = Literal["lanes", "rate"]
 
 @dataclass(frozen=True, slots=True)
 class QueueCandidate:
-    """What one queue would run. `frontrun_ns`: until then the next larger batch would be in time as well."""
+    """Describes what one queue would run.
+
+    `frontrun_ns`: time until which the next larger batch would also be in time.
+    `ready_ns`: time from which on the batch may start.
+    """
 
     tasks: tuple[Task, ...]
     frontrun_ns: Time
-    ready_ns: Time  # it may begin from then on
+    ready_ns: Time
 
 
 @dataclass
 class Symphony:
-    """`mode`, when a batch may begin: "frontrun": once a larger one would be too late. "immediately": at once.
-    "beta_lambda": at once where it holds as many as come during the fixed part of its duration, else as frontrun.
-    "credit": at once while earlier batches, taken together, were as efficient as the target batch, else as frontrun.
+    """Runs, of the batches that may start, the one with the earliest frontrun.
 
-    `target`, the batch to aim at when it is decided whom to drop: the largest that runs within the SLO after a wait.
-    "lanes": for the next of the lanes that hold the stage, which begin one after the other at equal distances; "rate":
-    for that, or for so many to come, whichever takes longer.
+    Raises `ValueError` for an unknown `mode` or `target`.
 
-    `overhead_us`: taken off every deadline, for what comes between the decision and the lane. `credit_batches`: the
-    inefficiency that a queue is forgiven, in batches of one; anew after `credit_period` target batches.
-
-    Of the candidates that may begin the one goes whose frontrun is first.
+    `mode`: when a batch may start. "frontrun": when the next larger one would be too late. "immediately": at once.
+        "beta_lambda": at once if it holds as many tasks as arrive during the fixed part of its duration, else as
+        "frontrun". "credit": at once while earlier batches together were as efficient as the target batch, else as
+        "frontrun".
+    `target`: batch to aim at when deciding what to drop: the largest one that runs within the SLO after a wait.
+        "lanes": the wait for the next lane that holds the stage, where these lanes start batches at equal distances.
+        "rate": that, or the time in which so many tasks arrive, whichever is longer.
+    `batch_max`: largest number of tasks in one batch.
+    `overhead_us`: microseconds taken off every deadline, for the delay between the decision and the lane.
+    `credit_batches`: inefficiency that a queue is allowed, in batches of one ("credit").
+    `credit_period`: number of target batches after which the allowance is renewed ("credit").
+    `boundary_ms`: a following stage shorter than this runs along with the one before.
     """
 
     mode: Mode = "frontrun"
@@ -66,7 +74,7 @@ class Symphony:
         paper="Symphony: Chen et al., arXiv 2308.07470, 2023",
         sources={
             "mode": "the paper; on one lane beta_lambda serves more, since the frontruns of several queues collide",
-            "target": "the paper, for lanes that are never idle; the authors' code goes by the rate, which makes small "
+            "target": "the paper, for lanes that are never idle; the authors' code uses the rate, which makes small "
             "batches on a lane that several models share, and serves less under overload",
             "batch_max": "ours: what the stages accept decides",
             "overhead_us": "the authors' code: the jitter of its timers",
@@ -75,10 +83,10 @@ class Symphony:
             "boundary_ms": "ours: the cost of a stage boundary, as in the other policies",
         },
         deviations=(
-            "the next larger batch is the next one that the stage accepts; where there is none it begins at once",
-            "the spread of the arrival rate plays no part in the target batch",
-            "drops are decided when a lane is idle, not with every arrival",
-            "what has no chance even alone is dropped also where no lane could run it now",
+            "the next larger batch is the next one that the stage accepts; if there is none the batch starts at once",
+            "the target batch ignores the variance of the arrival rate",
+            "drops are decided when a lane is idle, not on every arrival",
+            "a task that is late even alone is dropped even if no lane could run it now",
         ),
     )
 
@@ -89,12 +97,13 @@ class Symphony:
         self.boundary_ns = round(self.boundary_ms * 1e6)
         self.overhead_ns = round(self.overhead_us * 1e3)
         self.traffic = Traffic()
-        self._credits: dict[str, tuple[float, float]] = {}  # stage -> ns saved, target batches since it was forgiven
+        self._credits: dict[str, tuple[float, float]] = {}  # stage -> ns saved, target batches since the last renewal
 
     def order(self, task: Task) -> tuple[int, ...]:
         return (due_ns(task), -task.priority, task.arrived_ns)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Drops a lost task, else runs the ready batch with the earliest frontrun, else sleeps."""
         lanes = idle(state)
         if not lanes or not state.queues:
             return None
@@ -115,6 +124,7 @@ class Symphony:
         return wake(state, wake_ns)
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Measures arrival rates and, in mode "credit", the efficiency of runs; posts no events."""
         self.traffic.see(moment)
         for action in moment.actions if self.mode == "credit" else ():
             if isinstance(action, Run) and not action.background and action.lane in moment.state.lanes:
@@ -122,7 +132,7 @@ class Symphony:
         return ()
 
     def _candidate(self, state: State, digest: str, queue: list[Entry], lane: Lane, now: Time) -> QueueCandidate | Task:
-        """Or a task that is to be dropped first."""
+        """Returns the queue's batch, or a task that has to be dropped first."""
         head = queue[0][2]
         if head.attempts or (worth_a_try(state, head, lane, now) and latest_start_ns(state, head, lane) < now):
             return QueueCandidate((head,), now, now)
@@ -146,14 +156,17 @@ class Symphony:
         return self.mode == "immediately"
 
     def _beta_lambda(self, state: State, digest: str, size: int, other: int, lane: Lane, now: Time) -> bool:
-        """Durations as a line through this batch and the other one: its constant part times the rate of arrivals."""
+        """Returns whether the batch holds as many tasks as arrive during the fixed part of its duration.
+
+        Durations are taken as a line through this batch and the other one.
+        """
         took, other_took = (state.duration_ns(digest, batch, lane) for batch in (size, other))
         fixed_ns = took - size * (other_took - took) / (other - size)
         rate = self._rate(state, digest, now)
         return rate > 0 and size >= fixed_ns * rate / 1e9
 
     def _rate(self, state: State, digest: str, now: Time) -> float:
-        """Tasks a second that come to this stage; 0 while that is not known."""
+        """Returns the arrival rate of this stage in tasks per second; 0 while it is unknown."""
         models = [name for name, model in state.models.items() if model.serving and digest in model.serving.stages]
         return sum(self.traffic.meter.rate(name, now) for name in models)
 
@@ -189,5 +202,5 @@ class Symphony:
 
 
 def gain_ns(state: State, digest: str, size: int, target: int, lane: Lane) -> float:
-    """Time that its items would take in target batches, less what they take in this one: negative below the target."""
+    """Returns the time saved against running these tasks in target batches; negative below the target size."""
     return size * state.duration_ns(digest, target, lane) / target - state.duration_ns(digest, size, lane)

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's shared batch scheduler: wait for a full batch, but not longer than a timeout; queues in turn."""
+"""Implements TensorFlow Serving's shared batch scheduler: full batches or a timeout, and queues in turn."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -13,14 +13,15 @@ from edge.policies.blocks.round_robin_order import Ring
 
 @dataclass
 class TensorFlowServing:
-    """Options as in TensorFlow Serving's batching parameters.
+    """Runs a queue in its turn if its first batch is full or old enough.
 
-    `max_batch_size`: a batch of so many is closed. `batch_timeout_micros`: an open one goes when its first task is that
-    old. `max_enqueued_batches`: where so many wait already, full ones, a new request is refused.
-    `allowed_batch_sizes`: no others are run; empty: whatever the stage accepts.
+    The options are TensorFlow Serving's batching parameters. Batches are not stored: the batches of a queue are its
+    tasks cut from the front into pieces of `max_batch_size`, so only the last piece can be open.
 
-    A queue's batches are no lists of their own: whoever comes joins the back, so the batches are the queue cut from its
-    front into pieces of `max_batch_size`, and only the last piece can be open.
+    `max_batch_size`: tasks in a full batch.
+    `batch_timeout_micros`: age of its first task, in microseconds, at which an open batch starts.
+    `max_enqueued_batches`: number of full batches in a queue beyond which a new request is refused.
+    `allowed_batch_sizes`: sizes that may run; empty: all that the stage accepts.
     """
 
     max_batch_size: int = 1000
@@ -38,10 +39,10 @@ class TensorFlowServing:
             "allowed_batch_sizes": "TensorFlow Serving, session_bundle_config.proto: none",
         },
         deviations=(
-            "nothing is padded: of a batch of a size that is not accepted, as many go as are; the rest are the next",
-            "where a task leaves the queue before it runs, the ones behind it close up",
-            "a stage behind the first counts the age from the frame's arrival: it has waited already",
-            "lanes stand for the threads",
+            "no batch is padded: it is cut to a size that is accepted, and the rest becomes the next batch",
+            "if a task leaves the queue before it runs, the ones behind it move up into its batch",
+            "for a later stage the age counts from the frame's arrival: it has waited already",
+            "lanes take the place of batch threads",
         ),
     )
 
@@ -53,6 +54,7 @@ class TensorFlowServing:
         return (task.arrived_ns,)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Refuses what exceeds the queue's limit, else runs a due queue in its turn, else sleeps."""
         self.ring.follow(state)
         for digest, queue in state.queues.items():
             if len(queue) > self.max_enqueued_batches * self._size(state, digest, self.max_batch_size):
@@ -74,7 +76,7 @@ class TensorFlowServing:
         return together(queue, self._size(state, digest, min(len(queue), self.max_batch_size)))
 
     def _size(self, state: State, digest: str, most: int) -> int:
-        """The largest batch up to `most` that is accepted and allowed; one task can always go."""
+        """Returns the largest batch up to `most` that is accepted and allowed; at least 1."""
         accepted = sizes(state, digest, most)
         allowed = self.allowed_batch_sizes
         return max((size for size in accepted if size in allowed), default=1) if allowed else accepted[-1]

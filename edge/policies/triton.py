@@ -1,4 +1,4 @@
-"""Triton's dynamic batcher: a batch of a preferred size goes at once, any other waits for more, up to a delay."""
+"""Implements Triton's dynamic batcher: preferred sizes start at once, any other batch waits up to a delay."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -13,12 +13,13 @@ from edge.policies.blocks.round_robin_order import Ring
 
 @dataclass
 class Triton:
-    """Options as in Triton's `dynamic_batching` and its default queue policy.
+    """Runs queues in turn by the rules of Triton's `dynamic_batching` and its default queue policy.
 
-    `max_batch_size`: of every model, where its stages accept that. `preferred_batch_size`: sizes that go at once; none:
-    the largest. `max_queue_delay_microseconds`: how long the head of any other batch waits for more. `max_queue_size`:
-    where so many wait, a new request is refused; 0: no bound. `default_timeout_microseconds`: who has waited that long
-    is given up; 0: nobody.
+    `max_batch_size`: largest batch of every model, as far as its stages accept it.
+    `preferred_batch_size`: sizes that start at once; empty: the largest.
+    `max_queue_delay_microseconds`: time that the head of any other batch waits for more tasks.
+    `max_queue_size`: number of waiting tasks beyond which a new request is refused; 0: no limit.
+    `default_timeout_microseconds`: waiting time after which a task is dropped; 0: never.
     """
 
     max_batch_size: int = 1000
@@ -39,9 +40,9 @@ class Triton:
         },
         deviations=(
             "models take turns on a lane; Triton runs the instances of all models side by side",
-            "no priority levels, and of the two timeout actions only REJECT",
-            "a size that the stage does not accept is no preferred one",
-            "a stage behind the first counts the delay from the frame's arrival: it has waited already",
+            "there are no priority levels, and REJECT is the only timeout action",
+            "preferred sizes that the stage does not accept are ignored",
+            "for a later stage the delay counts from the frame's arrival: it has waited already",
         ),
     )
 
@@ -54,6 +55,7 @@ class Triton:
         return (task.arrived_ns, -task.priority)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Refuses or drops by the queue's limits, else runs a ready queue in its turn, else asks to be woken."""
         self.ring.follow(state)
         if reply := self._refuse(state, now):
             return reply
@@ -75,12 +77,12 @@ class Triton:
         return None
 
     def _timeout_ns(self, state: State) -> Time:
-        """When the next head has waited too long."""
+        """Returns when the next head will have waited too long; NEVER without a timeout."""
         heads = state.queues.values() if self.timeout_ns else ()
         return min((queue[0][2].arrived_ns + self.timeout_ns + 1 for queue in heads), default=NEVER)
 
     def _size(self, state: State, queue: list[Entry], now: Time) -> int:
-        """How many go now; 0: they wait for more."""
+        """Returns how many tasks of the queue start now; 0 if they wait for more."""
         head = queue[0][2]
         digest, waited_ns = head.chain[head.at], now - head.arrived_ns
         most = min(len(queue), self.max_batch_size)

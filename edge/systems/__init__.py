@@ -1,6 +1,6 @@
-"""Whole serving systems, one YAML file each in this folder: a policy, and what belongs to it in its paper.
+"""Loads whole serving systems, one YAML file each in this folder: a policy and what belongs to it in its paper.
 
-The same keys stand in `edge.yaml`, so what a comparison runs is what the daemon runs.
+`edge.yaml` has the same keys, so the daemon runs exactly what a comparison measured.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,11 +19,11 @@ from edge.policies.wrappers.default_stack import complete
 from porting.errors import UserError
 
 FOLDER = Path(__file__).parent
-OWN_ESTIMATOR = PlugIn(use="edge.estimators.rolling:Rolling")  # of a system that does not care, as in `edge.yaml`
+OWN_ESTIMATOR = PlugIn(use="edge.estimators.rolling:Rolling")  # where a system names none; the default of `edge.yaml`
 
 
 class System(Strict):
-    """What a file of this folder holds, and its name."""
+    """Holds the content of one YAML file and its name."""
 
     name: str
     policy: PlugIn
@@ -32,43 +32,52 @@ class System(Strict):
     answer: PlugIn | None = Field(None, description="takes the place of every app that asks one model; gets `model`")
 
     def make_policy(self, step_ms: float = 10.0) -> Policy:
-        """Anew, with nothing learnt, within residency and background work."""
+        """Returns a new policy that has learnt nothing, wrapped in model loading and background work.
+
+        `step_ms`: expected milliseconds that one step of background work may take.
+        """
         return complete(self.policy.build(), step_ms)
 
     def make_estimator(self) -> Estimator:
+        """Returns a new estimator, the default one if the system names none."""
         made: Estimator = (self.estimator or OWN_ESTIMATOR).build()
         return made
 
     def make_planners(self) -> tuple[Observer, ...]:
+        """Returns new planners; empty if the system has none."""
         return tuple(planner.build() for planner in self.planners)
 
     def make_answers(self, answers: Mapping[str, AnswerRule], models: Iterable[str] = ()) -> dict[str, AnswerRule]:
-        """By app. `models`: ones that may be asked for by their own name as well."""
+        """Returns the answer rules by app, with the system's own rule for apps that ask one model.
+
+        `answers`: app -> answer rule of the scenario.
+        `models`: models that may also be asked for by their own name.
+        """
         return replaced(self.answer, {model: Single(model) for model in models} | dict(answers))
 
     def parts(self) -> dict[str, PlugIn]:
-        """Every plug-in of it, by the place it has in the file; also those that stand within another one."""
+        """Returns every plug-in by its place in the file, including plug-ins among the options of others."""
         named = {"policy": self.policy, "estimator": self.estimator, "answer": self.answer}
         found = {place: part for place, part in named.items() if part is not None}
         found |= {f"planners.{i}": part for i, part in enumerate(self.planners)}
         return {name: each for place, part in found.items() for name, each in within(place, part)}
 
     def abouts(self) -> dict[str, About]:
-        """Where each part comes from; a part that does not say is left out."""
+        """Returns the source of each part by its place; parts without an `about` are left out."""
         told = {place: getattr(part.kind(), "about", None) for place, part in self.parts().items()}
         return {place: about for place, about in told.items() if about is not None}
 
     def needs(self) -> frozenset[str]:
-        """Of `edge.core.interfaces.NEEDS`: what must be there for the system to be what it is."""
+        """Returns what must be there for the system to make sense, a subset of `edge.core.interfaces.NEEDS`."""
         return frozenset().union(*(about.needs for about in self.abouts().values()))
 
     def table(self) -> dict[str, Any]:
-        """The keys as they would stand in `edge.yaml`."""
+        """Returns the keys as they would stand in `edge.yaml`."""
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 def within(place: str, part: PlugIn) -> Iterator[tuple[str, PlugIn]]:
-    """The part, and every part among its options."""
+    """Yields the part and, recursively, every part among its options, each with its place."""
     yield place, part
     for name, option in (part.model_extra or {}).items():
         if isinstance(option, dict) and "use" in option:
@@ -76,19 +85,22 @@ def within(place: str, part: PlugIn) -> Iterator[tuple[str, PlugIn]]:
 
 
 def replaced(answer: PlugIn | None, answers: Mapping[str, AnswerRule]) -> dict[str, AnswerRule]:
-    """`answer`, built with that model, for every app that asks one model; the other apps stay as they are."""
+    """Returns the answer rules with `answer`, built for its model, in the place of every `Single`."""
     if answer is None:
         return dict(answers)
     return {app: answer.build(model=old.model) if isinstance(old, Single) else old for app, old in answers.items()}
 
 
 def systems() -> dict[str, System]:
-    """All that are in the folder, by name."""
+    """Returns all systems of the folder, by name."""
     return {file.stem: load(file) for file in sorted(FOLDER.glob("*.yaml"))}
 
 
 def system(name: str, beside: Path = Path()) -> System:
-    """The one of this name, or of this file; a relative path starts at `beside`. Raises `UserError` for neither."""
+    """Returns the system of this name, or of this YAML file; a relative path starts at `beside`.
+
+    Raises `UserError` if there is neither.
+    """
     if name.endswith((".yaml", ".yml")):
         return load(beside / name)
     file = FOLDER / f"{name}.yaml"
@@ -101,7 +113,7 @@ def system(name: str, beside: Path = Path()) -> System:
 
 
 def load(file: Path) -> System:
-    """Raises `UserError` for a file that is none, with the first thing wrong and where."""
+    """Returns the system of a file; raises `UserError` with the first thing that is wrong and where."""
     try:
         table = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Parts that planners share."""
+"""Holds parts that several planners share."""

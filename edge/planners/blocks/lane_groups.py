@@ -1,8 +1,8 @@
-"""Which models share which lanes: HERD's grouping (SHEPHERD, Zhang et al., NSDI 2023), exact for small boxes.
+"""Groups models and lanes as HERD does (SHEPHERD, Zhang et al., NSDI 2023), exactly for small boxes.
 
 A stream that may use a whole group of lanes survives a burst as large as the group: its burst tolerance is what the
-group could serve of it alone, over its rate. The smallest tolerance of all is to be as large as possible. What speaks
-against one group of everything: memory, and short batches that would wait for long ones.
+group could serve of it alone, over its rate. The smallest tolerance of all is maximised. Memory, and short batches that
+would wait for long ones, speak against one group of everything.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,32 +13,34 @@ from edge.planners.blocks.duty_cycles import Room
 
 @dataclass(frozen=True)
 class StreamRate:
-    """One model and its traffic. A batch of b takes `ms_per_item * b + ms_per_batch`."""
+    """Describes one model and its traffic; a batch of b takes `ms_per_item * b + ms_per_batch`."""
 
     model: str
     rate_per_s: float
     ms_per_item: float
     ms_per_batch: float
-    throughputs: Mapping[str, float]  # by lane, per second, if it had the lane to itself
-    blobs: Mapping[str, int] = field(default_factory=dict)  # bytes by digest
+    throughputs: Mapping[str, float]  # lane -> requests per second if it had the lane to itself
+    blobs: Mapping[str, int] = field(default_factory=dict)  # digest -> bytes
 
     def tolerance(self, lanes: Sequence[str]) -> float:
-        """How many times its rate these lanes could serve."""
+        """Returns how many times its rate these lanes could serve; infinite without traffic."""
         able = sum(self.throughputs.get(lane, 0.0) for lane in lanes)
         return able / self.rate_per_s if self.rate_per_s > 0 else float("inf")
 
 
 @dataclass(frozen=True)
 class Group:
+    """Describes lanes that serve the same streams."""
+
     lanes: tuple[str, ...]
     streams: tuple[StreamRate, ...] = ()
 
 
-Worth = tuple[int, int, float]  # minus streams left out, minus pairs that do not belong together, least tolerance
+Worth = tuple[int, int, float]  # minus streams left out, minus pairs of unlike streams, least tolerance
 
 
 def affinity(one: StreamRate, other: StreamRate) -> float:
-    """How badly the second suits the first, 1 for twins: how much longer its requests wait for the other's batches."""
+    """Returns how much longer requests of the first wait for batches of the second, 1 for twins; larger is worse."""
     alone = (one.ms_per_item + one.ms_per_batch) / other.ms_per_item
     more_ms = other.ms_per_item + other.ms_per_batch - one.ms_per_batch
     if more_ms <= 0:
@@ -47,12 +49,12 @@ def affinity(one: StreamRate, other: StreamRate) -> float:
 
 
 def alike(one: StreamRate, other: StreamRate, threshold: float) -> bool:
-    """In both directions."""
+    """Returns whether the affinities in both directions are at most the threshold."""
     return affinity(one, other) <= threshold and affinity(other, one) <= threshold
 
 
 def fits(streams: Sequence[StreamRate], memory_bytes: int) -> bool:
-    """All of them together; blobs that two share are there once."""
+    """Returns whether all of them together fit into this memory; shared blobs count once."""
     blobs: dict[str, int] = {}
     for stream in streams:
         blobs.update(stream.blobs)
@@ -60,7 +62,7 @@ def fits(streams: Sequence[StreamRate], memory_bytes: int) -> bool:
 
 
 def worth(groups: Sequence[Group], streams: int, threshold: float) -> Worth:
-    """Of a grouping of so many streams; the larger, the better."""
+    """Returns the worth of a grouping of so many streams; larger is better."""
     placed = [(stream, group) for group in groups for stream in group.streams]
     strangers = sum(strange(stream, group.streams, threshold) for stream, group in placed)
     least = min((stream.tolerance(group.lanes) for stream, group in placed), default=float("inf"))
@@ -68,6 +70,7 @@ def worth(groups: Sequence[Group], streams: int, threshold: float) -> Worth:
 
 
 def strange(stream: StreamRate, others: Sequence[StreamRate], threshold: float) -> int:
+    """Returns with how many of the others the stream is not alike."""
     return sum(other is not stream and not alike(stream, other, threshold) for other in others)
 
 
@@ -75,7 +78,7 @@ def strange(stream: StreamRate, others: Sequence[StreamRate], threshold: float) 
 
 
 def partitions(lanes: Sequence[str]) -> Iterator[list[tuple[str, ...]]]:
-    """Every way to divide the lanes into groups, few groups first."""
+    """Yields every way to divide the lanes into groups, those with few groups first."""
 
     def divided(rest: Sequence[str]) -> Iterator[list[tuple[str, ...]]]:
         if not rest:
@@ -90,14 +93,14 @@ def partitions(lanes: Sequence[str]) -> Iterator[list[tuple[str, ...]]]:
 
 
 def ways(lanes: int, streams: int) -> int:
-    """How many groupings `exact` looks at, at most; one of the two may be too many to be counted."""
+    """Returns how many groupings `exact` examines at most; 2 ** 62 where there are too many to count."""
     if lanes > 6 or streams > 20:
         return 1 << 62
     return sum((len(groups) + 1) ** streams for groups in partitions([str(lane) for lane in range(lanes)]))
 
 
 def exact(streams: Sequence[StreamRate], rooms: Sequence[Room], threshold: float) -> list[Group]:
-    """The best grouping; of equal ones the one with the fewest groups."""
+    """Returns the best grouping; of equal ones the one with the fewest groups."""
     memory = {room.lane: room.memory_bytes for room in rooms}
     best: tuple[Worth, list[Group]] | None = None
     for lanes in partitions([room.lane for room in rooms]):
@@ -109,7 +112,7 @@ def exact(streams: Sequence[StreamRate], rooms: Sequence[Room], threshold: float
 
 
 def assigned(streams: list[StreamRate], groups: list[Group], memory: Mapping[str, int]) -> Iterator[list[Group]]:
-    """Every assignment of the streams to the groups that memory allows; a stream may also be left out."""
+    """Yields every assignment of the streams to the groups that memory allows; a stream may also be left out."""
     if not streams:
         yield groups
         return
@@ -126,12 +129,15 @@ def assigned(streams: list[StreamRate], groups: list[Group], memory: Mapping[str
 
 
 def greedy(streams: Sequence[StreamRate], rooms: Sequence[Room], threshold: float) -> list[Group]:
-    """Streams that are alike together, no more groups than lanes; each lane to the group that tolerates least."""
+    """Returns a grouping of streams that are alike, in at most as many groups as lanes.
+
+    Each lane goes to the group with the least tolerance.
+    """
     largest = max((room.memory_bytes for room in rooms), default=0)
     possible = [stream for stream in streams if fits([stream], largest)]
     clusters = few_enough(clustered(possible, largest, threshold), len(rooms), largest, threshold)
     lanes: list[list[str]] = [[] for _ in clusters]
-    for room in sorted(rooms, key=lambda room: (room.memory_bytes, room.lane)):  # the small ones have the least choice
+    for room in sorted(rooms, key=lambda room: (room.memory_bytes, room.lane)):  # small lanes suit the fewest clusters
         able = [at for at, cluster in enumerate(clusters) if fits(cluster, room.memory_bytes)]
         if able:
             lanes[min(able, key=lambda at: (least(clusters[at], lanes[at]), at))].append(room.lane)
@@ -139,10 +145,12 @@ def greedy(streams: Sequence[StreamRate], rooms: Sequence[Room], threshold: floa
 
 
 def least(cluster: Sequence[StreamRate], lanes: Sequence[str]) -> float:
+    """Returns the smallest tolerance of the streams on these lanes."""
     return min(stream.tolerance(lanes) for stream in cluster)
 
 
 def clustered(streams: Sequence[StreamRate], memory_bytes: int, threshold: float) -> list[list[StreamRate]]:
+    """Puts each stream, the shortest first, into the first cluster that it is alike with and fits into."""
     clusters: list[list[StreamRate]] = []
     for stream in sorted(streams, key=lambda each: (each.ms_per_item + each.ms_per_batch, each.model)):
         for cluster in clusters:
@@ -157,8 +165,10 @@ def clustered(streams: Sequence[StreamRate], memory_bytes: int, threshold: float
 def few_enough(
     clusters: list[list[StreamRate]], most: int, memory_bytes: int, threshold: float
 ) -> list[list[StreamRate]]:
-    """Neighbours in duration are put together, the pair with the fewest strangers first; where memory forbids it, the
-    one with the least traffic goes nowhere.
+    """Merges clusters until there are at most `most`.
+
+    Neighbours in duration are merged, the pair with the fewest unlike streams first; if memory allows no merge, the
+    cluster with the least traffic is removed.
     """
     while len(clusters) > most:
         pairs = [at for at in range(len(clusters) - 1) if fits(clusters[at] + clusters[at + 1], memory_bytes)]
@@ -171,4 +181,5 @@ def few_enough(
 
 
 def strangers(one: Sequence[StreamRate], other: Sequence[StreamRate], threshold: float) -> int:
+    """Returns the number of pairs of unlike streams across two clusters."""
     return sum(strange(stream, other, threshold) for stream in one)

@@ -1,4 +1,4 @@
-"""Which placement serves most of what was asked for: grown model by model, each one tried in a simulation."""
+"""Searches the placement that serves most requests: grows it model by model, and simulates each candidate."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,13 @@ Scored = tuple[Placement, PlacementResult]
 
 
 def search(state: State, asked: Sequence[TaskArrival], policy: Policy, beam: int) -> Iterator[Placement | None]:
-    """None after each simulation, and in the end the best placement, if any is of use; of equal ones the smallest.
+    """Yields None after each simulation and finally the best placement, if any is of use; of equal ones the smallest.
 
-    Grows until nothing more fits, or nothing is missed any more. `beam`: see `SimulateToPlace`. Ends without a word
-    where lanes or models go away meanwhile.
+    Placements grow until nothing more fits or no request is missed. Ends without a result if lanes or models disappear
+    meanwhile.
+
+    `asked`: tasks to simulate, by arrival.
+    `beam`: see `SimulateToPlace`.
     """
     nothing = PlacementResult(0, Counter(each.model for each in asked), {})
     frontier: list[Scored] = [({}, nothing)]
@@ -33,8 +36,9 @@ def search(state: State, asked: Sequence[TaskArrival], policy: Policy, beam: int
 
 
 def grown(state: State, scored: Scored, beam: int) -> Iterator[Placement]:
-    """By one model on one lane: all ways that fit, or without a beam the first of them, where most is missed and least
-    is done.
+    """Yields the placement grown by one model on one lane: all that fit, or without a beam only the first.
+
+    The model with the most misses and the lane with the least work come first.
     """
     placement, judged = scored
     lanes = sorted(state.lanes.values(), key=lambda lane: (judged.busy_ns.get(lane.name, 0), lane.name))
@@ -49,12 +53,12 @@ def grown(state: State, scored: Scored, beam: int) -> Iterator[Placement]:
 
 
 def different(placements: Iterator[Placement]) -> list[Placement]:
-    """Each once: two ways may lead to the same one."""
+    """Returns each placement once, as two paths may lead to the same one."""
     return [*{repr(sorted(placement.items())): placement for placement in placements}.values()]
 
 
 def fits(state: State, lane: Lane, models: Sequence[str]) -> bool:
-    """All of them together in this lane's memory; what they share counts once."""
+    """Returns whether all models, each of which must be served, fit together into this lane's memory."""
     blobs: dict[str, int] = {}
     for model in models:
         variant = state.models[model].serving if model in state.models else None
@@ -66,5 +70,5 @@ def fits(state: State, lane: Lane, models: Sequence[str]) -> bool:
 
 
 def possible(state: State, placement: Placement) -> bool:
-    """Are all its lanes and models still there?"""
+    """Returns whether all lanes and models of the placement are still there."""
     return all(name in state.lanes and fits(state, state.lanes[name], models) for name, models in placement.items())

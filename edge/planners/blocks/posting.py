@@ -1,4 +1,4 @@
-"""How planners share one plan: each says its own fields, and says them again where another's word undid them."""
+"""Lets several planners share one plan: each posts its own fields, and again if another one's post undid them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,21 +9,23 @@ from edge.core.events import Event, Plan, Planned
 
 @dataclass
 class Posting:
-    """Two planners that post in the same moment both start from the same plan, so the later one undoes the earlier
-    one. Whoever asks with every moment what is to be posted (`due`) comes to agree with the others.
+    """Remembers the fields that a planner wants, until the plan has them.
 
-    A field that is neither as it was nor as wanted was decided by another planner after us, and is left to it.
+    Two planners that post in the same moment both start from the same plan, so the later one undoes the earlier one. A
+    planner that calls `due` with every moment ends up with its fields in the plan. A field that is neither as it was
+    nor as wanted was decided by another planner later, and is left to it.
     """
 
-    wanted: dict[str, Any] = field(default_factory=dict)  # of `Plan`, by name of the field
-    _before: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # as the plan was before our word
+    wanted: dict[str, Any] = field(default_factory=dict)  # field of `Plan` -> value
+    _before: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the same fields before the post
     _seen: Plan | None = field(default=None, repr=False, compare=False)
 
     def want(self, **fields: Any) -> None:
+        """Sets the fields to post; earlier ones stay."""
         self.wanted, self._before, self._seen = self.wanted | fields, {}, None
 
     def due(self, plan: Plan) -> Iterator[Event]:
-        """`Planned` where the plan does not say yet, or any more, what we want."""
+        """Yields `Planned` if the plan lacks a wanted field, or lost it to a post that started from an older plan."""
         if plan is self._seen:
             return
         self._seen = plan

@@ -1,4 +1,4 @@
-"""Which share of each model's requests every variant should take, so that all are served and accuracy is highest."""
+"""Computes the shares of variants that serve all requests with the highest accuracy, by linear programming."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-TIE = 1e-6  # of equally accurate mixes the one that takes least time: worth this much accuracy for a lane's whole time
+TIE = 1e-6  # accuracy that a lane's whole time is worth: breaks ties between mixes in favour of the quicker one
 SHARE_MIN = 1e-3  # smaller shares are noise of the solver
 
 Shares = dict[str, dict[str, float]]  # model -> variant -> share of its requests, adding up to 1
@@ -15,7 +15,11 @@ Shares = dict[str, dict[str, float]]  # model -> variant -> share of its request
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`item_s`: how long the lane works for one request when this variant runs in good batches."""
+    """Describes one variant on one lane.
+
+    `item_s`: seconds of the lane per request, in the batches that are planned.
+    `accuracy`: 0..1.
+    """
 
     model: str
     variant: str
@@ -25,9 +29,9 @@ class Option:
 
 
 def served_at_most(demands: Mapping[str, float], options: Sequence[Option]) -> float:
-    """The largest factor by which all demands (requests a second, above 0) may grow and still be served by someone.
+    """Returns the largest factor by which all demands may grow and still be served; 0 if a model has no option.
 
-    0 where a model has no option at all.
+    `demands`: model -> requests per second, above 0.
     """
     if {option.model for option in options} != set(demands):
         return 0.0
@@ -42,7 +46,7 @@ def served_at_most(demands: Mapping[str, float], options: Sequence[Option]) -> f
 
 
 def best_mix(demands: Mapping[str, float], options: Sequence[Option], factor: float) -> Shares:
-    """The most accurate mix, weighted by demand, for `factor` times the demands; empty where none serves them all."""
+    """Returns the most accurate mix, weighted by demand, for `factor` times the demands; empty if there is none."""
     if {option.model for option in options} != set(demands):
         return {}
     total = sum(demands.values())
@@ -58,7 +62,10 @@ def best_mix(demands: Mapping[str, float], options: Sequence[Option], factor: fl
 def constraints(
     demands: Mapping[str, float], options: Sequence[Option]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows that add up each model's shares; rows that add up each lane's time, as a part of all it has."""
+    """Returns two matrices with a column per option: rows that sum each model's shares, and each lane's time.
+
+    Time is a part of all the time that a lane has. Shapes: (models, options) and (lanes, options).
+    """
     models, lanes = [*demands], sorted({option.lane for option in options})
     shares, time = np.zeros((len(models), len(options))), np.zeros((len(lanes), len(options)))
     for at, option in enumerate(options):
@@ -68,7 +75,7 @@ def constraints(
 
 
 def by_model(options: Sequence[Option], taken: NDArray[np.float64]) -> Shares:
-    """Summed over lanes, without what is too small, made to add up to 1."""
+    """Returns the shares summed over lanes, without those that are too small, scaled to sum to 1."""
     found: Shares = {}
     for option, share in zip(options, taken, strict=True):
         variants = found.setdefault(option.model, {})

@@ -1,4 +1,4 @@
-"""What a placement would have been worth to the requests that came last: the same core, in virtual time."""
+"""Simulates what a placement would have been worth to recent requests, with the same core in virtual time."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Placement = Mapping[str, tuple[str, ...]]  # lane -> models, by name
 
 @dataclass(frozen=True, slots=True)
 class TaskArrival:
-    """One task that was asked for: `slo_ns` after it came it is due."""
+    """Describes one task that was asked for; it is due `slo_ns` after it arrived."""
 
     model: str
     came_ns: Time
@@ -28,7 +28,12 @@ class TaskArrival:
 
 @dataclass(frozen=True, slots=True)
 class PlacementResult:
-    """`missed`: by model, of all that were asked for. `busy_ns`: by lane."""
+    """Holds the outcome of one simulation.
+
+    `good`: number of tasks in time.
+    `missed`: model -> tasks that were not, of all that were asked for.
+    `busy_ns`: lane -> time in which it was busy.
+    """
 
     good: int
     missed: Mapping[str, int]
@@ -36,7 +41,7 @@ class PlacementResult:
 
 
 def simulate(state: State, asked: Sequence[TaskArrival], placement: Placement, policy: Policy) -> PlacementResult:
-    """Play the requests of the models that are placed; those of the others are missed. Nothing of `state` changes."""
+    """Simulates the requests of the placed models; those of the others are missed. Does not change `state`."""
     placed = {model for models in placement.values() for model in models}
     served = [serving(state, model) for model in sorted(placed)]
     lanes = [LaneUp(lane.name, lane.kind, lane.residency.limit_bytes) for lane in state.lanes.values()]
@@ -51,19 +56,19 @@ def simulate(state: State, asked: Sequence[TaskArrival], placement: Placement, p
 
 
 def serving(state: State, model: str) -> Served:
-    """What serves this model now."""
+    """Returns the event that makes this model's serving variant serve in the simulation."""
     variant = state.models[model].serving
     assert variant is not None
     return Served(variant, tuple(state.stages[digest] for digest in variant.stages))
 
 
 def loaded_ns(served: Sequence[Served], lanes: int) -> Time:
-    """By then everything is loaded, on all lanes."""
+    """Returns a time by which everything is loaded on all lanes."""
     return lanes * sum(LOAD_NS + stage.memory_bytes for each in served for stage in each.stages)
 
 
 def played(asked: Sequence[TaskArrival], begin_ns: Time) -> list[Request]:
-    """As they came; the first of them at `begin_ns`."""
+    """Returns the tasks as requests at the same distances in time, the first one at `begin_ns`."""
     requests = []
     for number, each in enumerate(asked, 1):
         came_ns = begin_ns + each.came_ns - asked[0].came_ns
@@ -72,7 +77,7 @@ def played(asked: Sequence[TaskArrival], begin_ns: Time) -> list[Request]:
 
 
 def in_time(world: SimulatedWorld, requests: Sequence[Request]) -> list[str]:
-    """The model of each request that was."""
+    """Returns the model of each request that was answered in time."""
     by_id = {request.id: request for request in requests}
     answered = [(time_ns, by_id[reply.request_id]) for time_ns, reply in world.replies if reply.outcome == "ok"]
     return [each.app for time_ns, each in answered if each.deadline_ns is not None and time_ns <= each.deadline_ns]
@@ -80,7 +85,7 @@ def in_time(world: SimulatedWorld, requests: Sequence[Request]) -> list[str]:
 
 @dataclass(slots=True)
 class AsKnown:
-    """Durations as they are estimated at this moment. A simulation teaches nobody anything; lanes are only timed."""
+    """Answers with the durations of another estimator and learns nothing; it only adds up the time of each lane."""
 
     estimator: Estimator
     busy_ns: dict[str, Time] = field(default_factory=dict)  # by lane

@@ -1,1 +1,1 @@
-"""Parts that policies share."""
+"""Holds parts that several policies share."""

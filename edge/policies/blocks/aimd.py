@@ -1,4 +1,4 @@
-"""Additive increase, multiplicative decrease: a batch size that nobody has to profile for."""
+"""Finds a batch size without a profile, by additive increase and multiplicative decrease."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,11 @@ from edge.core.events import Time
 
 @dataclass(slots=True)
 class Aimd:
-    """One more after each full batch in time, a little less after each one that was not.
+    """Raises the cap after each full batch that was in time and lowers it after each batch that was not.
 
-    `step` > 0 is added, `backoff` 0..1 multiplied. The cap is kept as a fraction: 10 falls to 9, and 9.9 is 9 too.
+    `step`: tasks that are added, above 0.
+    `backoff`: factor that the cap is multiplied with, 0..1.
+    `cap`: present cap, kept as a fraction: 10 falls to 9, and 9.9 limits a batch to 9 too.
     """
 
     step: float = 1.0
@@ -17,11 +19,17 @@ class Aimd:
     cap: float = 1.0
 
     def limit(self, budget_ns: Time) -> int:
-        """The largest batch to run now, at least 1. What the budget is shows only once it was overrun."""
+        """Returns the largest batch to run now, at least 1; ignores the budget, since only an overrun teaches."""
         return int(self.cap)
 
     def learn(self, batch: int, full: bool, took_ns: Time, budget_ns: Time, batch_max: int) -> None:
-        """`took_ns`: on the device, without waiting. `full`: no larger batch was allowed."""
+        """Updates the cap with one finished batch.
+
+        `full`: whether no larger batch was allowed.
+        `took_ns`: time on the device, without waiting.
+        `budget_ns`: time that the batch was allowed to take.
+        `batch_max`: largest batch that the stage accepts.
+        """
         if took_ns > budget_ns:
             self.cap = max(1.0, self.cap * self.backoff)
         elif full:

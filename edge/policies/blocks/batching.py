@@ -1,4 +1,4 @@
-"""What policies share: who goes next on an idle lane, with whom, how far, and who can no longer make it."""
+"""Chooses the batch for an idle lane: which task goes first, with which others, through how many stages."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ REMOTE = "remote"  # kind of a lane on another box
 
 
 def nearby(state: State) -> list[Lane]:
-    """Lanes of this box; all lanes, where there are no others."""
+    """Returns the lanes of this box, or all lanes where there are only remote ones."""
     lanes = [*state.lanes.values()]
     for lane in lanes:
         if lane.kind == REMOTE:
@@ -18,7 +18,7 @@ def nearby(state: State) -> list[Lane]:
 
 
 def next_action(state: State, now: Time, batch_max: int, boundary_ns: int) -> Action | None:
-    """Give up what cannot make it, run the head that goes first, else be woken when the next head has to go."""
+    """Drops a head that will miss its deadline, else runs the first head, else asks to be woken when a head must go."""
     idle = [lane for lane in state.lanes.values() if lane.running is None]
     first: Entry | None = None
     first_lane: Lane | None = None
@@ -38,7 +38,7 @@ def next_action(state: State, now: Time, batch_max: int, boundary_ns: int) -> Ac
 
 
 def holder(lanes: Sequence[Lane], digest: str) -> Lane | None:
-    """The first of these lanes on which the stage is loaded."""
+    """Returns the first of these lanes on which the stage is loaded, or None."""
     for lane in lanes:
         if digest in lane.residency.resident:
             return lane
@@ -46,7 +46,10 @@ def holder(lanes: Sequence[Lane], digest: str) -> Lane | None:
 
 
 def latest_start_ns(state: State, task: Task, lane: Lane | None) -> Time:
-    """When the task has to start, on this lane or the quickest one, to make its deadline by estimate."""
+    """Returns the latest time at which the task can start and meet its deadline by estimate; NEVER without a deadline.
+
+    `lane`: the lane that it would run on; None: the quickest one.
+    """
     if task.deadline_ns is None:
         return NEVER
     if lane is not None:
@@ -56,8 +59,9 @@ def latest_start_ns(state: State, task: Task, lane: Lane | None) -> Time:
 
 
 def worth_a_try(state: State, task: Task, lane: Lane | None, now: Time) -> bool:
-    """The only task that waits is run on an idle lane though the estimate says no, while its time is not over:
-    an estimate that is too high would otherwise never be corrected, and everything given up for ever.
+    """Returns whether to run a task that is late by estimate: only if nothing else waits and a lane is idle.
+
+    Otherwise an estimate that is too high would never be corrected, and everything would be dropped for ever.
     """
     assert task.deadline_ns is not None
     alone = len(state.queues) == 1 and len(state.queues[task.chain[task.at]]) == 1
@@ -65,7 +69,7 @@ def worth_a_try(state: State, task: Task, lane: Lane | None, now: Time) -> bool:
 
 
 def batched(state: State, now: Time, head: Task, lane: Lane, batch_max: int, boundary_ns: int) -> Run:
-    """The largest batch with which the head, and the heads of other queues after it, still make their deadlines."""
+    """Returns the largest batch with which the head and the heads of the other queues are still in time."""
     digest = head.chain[head.at]
     queue = state.queues[digest]
     size = 1
@@ -81,7 +85,10 @@ def batched(state: State, now: Time, head: Task, lane: Lane, batch_max: int, bou
 
 
 def slack_end_ns(state: State, head: Task, lane: Lane) -> Time:
-    """When the head's stage has to be over. A head that is lost already does not hold the others up."""
+    """Returns when the head's stage must be over for all heads to meet their deadlines.
+
+    A head that is lost already does not constrain the others.
+    """
     ends = NEVER
     for digest, queue in state.queues.items():
         task = queue[0][2]
@@ -93,14 +100,16 @@ def slack_end_ns(state: State, head: Task, lane: Lane) -> Time:
 
 
 def together(queue: Sequence[Entry], size: int) -> tuple[Task, ...]:
-    """The first `size` tasks; only the head where one of them has failed before, since such a task goes alone."""
+    """Returns the first `size` tasks; only the head if one of them has failed before, since such a task runs alone."""
     tasks = tuple([entry[2] for entry in queue[:size]])
     return tasks[:1] if any(task.attempts for task in tasks) else tasks
 
 
 def run_of_stages(state: State, tasks: Sequence[Task], lane: Lane, boundary_ns: int) -> tuple[str, ...]:
-    """The stages to run back to back: on through the chain while the next one is shared, loaded, and shorter than
-    what a boundary is allowed to cost.
+    """Returns the stages to run back to back, at least the next one.
+
+    A following stage is included while all tasks share it, it is loaded, accepts the batch, and takes less time than
+    `boundary_ns`, the cost of a boundary between two runs.
     """
     chain, at, batch = tasks[0].chain, tasks[0].at, len(tasks)
     end = at + 1

@@ -1,7 +1,7 @@
-"""Load first what most demand waits for and no lane can serve: the LOAD and EVICT of Clockwork.
+"""Loads the stages with the largest unmet demand first, as Clockwork's LOAD and EVICT do.
 
 The demand of a task is the share of a lane that serving it within its SLO takes: duration / SLO. A lane serves one
-second a second, divided among the stages that it holds in proportion to their demand; what is left over is unmet.
+second per second, divided among the stages that it holds in proportion to their demand; the rest is unmet.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,10 @@ from edge.policies.blocks.eviction import BACKGROUND, LATER, behind, victims
 
 
 def load(state: State) -> Action | None:
-    """A load, or an eviction that makes room for one; None where every stage is where its demand is, or may go
-    nowhere. An absent stage pushes aside idle ones, then ones with less demand, the least recently used first; a
-    further copy takes only room that nothing needs.
+    """Returns a load, or an eviction that makes room for one; None where demand is met as far as possible.
+
+    A stage that is on no lane displaces idle stages first, then stages with less demand, the least recently used first.
+    A further copy takes only room that nothing needs.
     """
     lanes = [lane for lane in state.lanes.values() if lane.loading is None]
     if all(state.queues.keys() <= lane.residency.resident.keys() for lane in lanes):
@@ -30,7 +31,10 @@ def load(state: State) -> Action | None:
 
 
 def demand(state: State, digest: str) -> float:
-    """Lanes that those who wait here would keep busy; all of them taken to have the SLO of the first."""
+    """Returns the number of lanes that the tasks waiting for this stage would keep busy, on the quickest lane.
+
+    All tasks are taken to have the SLO of the first.
+    """
     task = state.queues[digest][0][2]
     assert task.deadline_ns is not None
     quickest_ns = min([state.duration_ns(digest, 1, lane) for lane in state.lanes.values()])
@@ -38,7 +42,7 @@ def demand(state: State, digest: str) -> float:
 
 
 def unmet_demands(state: State, demands: Mapping[str, float]) -> dict[str, float]:
-    """What remains of each demand once every lane has divided itself among what it holds, or is loading."""
+    """Returns what remains of each demand after every lane has divided itself among what it holds or is loading."""
     homes = {digest: [lane for lane in state.lanes.values() if has(lane, digest)] for digest in demands}
     asked = dict.fromkeys(state.lanes, 0.0)
     for digest, wanted in demands.items():
@@ -52,11 +56,12 @@ def unmet_demands(state: State, demands: Mapping[str, float]) -> dict[str, float
 
 
 def has(lane: Lane, digest: str) -> bool:
+    """Returns whether the lane holds the stage or is loading it."""
     return digest in lane.residency.resident or lane.loading == digest
 
 
 def begun(state: State, lane: Lane, digest: str, demands: Mapping[str, float]) -> Action | None:
-    """The load, or the first eviction for it."""
+    """Returns the load, or the first eviction for it; None if the stage cannot or must not be loaded here."""
     stage = state.stages[digest]
     if not lane.can_hold(digest, stage) or (state.leaving and behind(state, lane, digest)):
         return None
@@ -69,8 +74,9 @@ def begun(state: State, lane: Lane, digest: str, demands: Mapping[str, float]) -
 
 
 def missed_least(state: State, lane: Lane, digest: str, demands: Mapping[str, float]) -> Iterator[str]:
-    """Stages that nobody waits for; then those with less demand than this one has. Equals go by their heads, so that
-    two stages do not take each other's place for ever.
+    """Yields stages that may be evicted: first those without waiting tasks, then those with less demand than `digest`.
+
+    Equal demands are ordered by their heads, so that two stages do not displace each other for ever.
     """
     yield from victims(state, lane, LATER, None)
     running = lane.running.stages if lane.running else ()
@@ -80,4 +86,5 @@ def missed_least(state: State, lane: Lane, digest: str, demands: Mapping[str, fl
 
 
 def rank(state: State, demands: Mapping[str, float], digest: str) -> tuple[float, object]:
+    """Returns the sort key of a stage: more demand first, then the older head."""
     return -demands[digest], state.queues[digest][0][:2]

@@ -1,4 +1,4 @@
-"""What a lane may forget, the least missed first."""
+"""Ranks the stages that a lane may evict, the least needed first."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ UNUSED, BACKGROUND, IDLE, LATER = range(4)
 
 
 def expected(state: State) -> Iterator[str]:
-    """Stages of the models that the plan wants in memory before anybody asks."""
+    """Yields the stages of the models that `plan.preload` wants in memory before they are asked for."""
     for name in state.plan.preload:
         model = state.models.get(name)
         if model is not None and model.serving is not None:
@@ -17,8 +17,10 @@ def expected(state: State) -> Iterator[str]:
 
 
 def behind(state: State, lane: Lane, digest: str) -> bool:
-    """Resource-preserving: a version that has to leave is not loaded again, and the next one not while it is on this
-    lane or somebody still walks it.
+    """Returns whether loading this stage must wait, because a former version of its model has to leave first.
+
+    That is so for a stage that has to leave itself, and for the next version while the former one is on this lane or an
+    unfinished task still needs it (transition "resource").
     """
     if digest in state.leaving:
         return True
@@ -30,7 +32,10 @@ def behind(state: State, lane: Lane, digest: str) -> bool:
 
 
 def victims(state: State, lane: Lane, level: int, entry: Entry | None) -> Iterator[str]:
-    """Stages that may go, the least missed first, within one level the least recently used."""
+    """Yields the stages that may be evicted up to `level`, the least needed first, then by least recent use.
+
+    `entry`: the waiting task that needs the room; None: no task needs it.
+    """
     running = lane.running.stages if lane.running else ()
     flying = state.in_flight()
     for wanted_level in range(level + 1):
@@ -40,7 +45,10 @@ def victims(state: State, lane: Lane, level: int, entry: Entry | None) -> Iterat
 
 
 def level_of(state: State, digest: str, flying: set[str], entry: Entry | None) -> int:
-    """How much it would be missed. Beyond LATER: by a task that goes before the one that wants its place."""
+    """Returns how much the stage is needed: UNUSED, BACKGROUND, IDLE, LATER, or LATER + 1 where it must not be evicted.
+
+    A stage with waiting tasks is LATER if they all go after `entry`, and must not be evicted otherwise.
+    """
     queue = state.queues.get(digest)
     if queue is not None:
         return LATER if entry is not None and entry < queue[0] else LATER + 1

@@ -1,4 +1,4 @@
-"""A free lane takes at once what waits: the frame of the plain baselines, which differ in whom they take first."""
+"""Runs what waits as soon as a lane is free: the frame of the plain baselines, which differ in their queue."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,14 +7,16 @@ from edge.core.state import Entry, Lane, State
 from edge.policies.blocks.batching import together
 from edge.policies.blocks.feasibility import Drop, expired, give_up, idle, largest, loaded, run, shed, shed_ns, wake
 
-Queue = tuple[str, Sequence[Entry]]  # stage digest, who waits for it
+Queue = tuple[str, Sequence[Entry]]  # stage digest, tasks that wait for it
 
 
 def take(
     state: State, now: Time, choose: Callable[[Sequence[Queue]], Queue], batch_max: int, boundary_ns: int, drop: Drop
 ) -> Action | None:
-    """As many as wait in the queue that `choose` names, up to `batch_max`, whatever their deadlines say; first those
-    are given up whom `drop` names.
+    """Drops what `drop` selects, then runs the queue that `choose` selects on the first lane that is idle.
+
+    `choose`: selects one of the queues whose stage is loaded on the lane.
+    `batch_max`: largest number of tasks in the batch.
     """
     if reply := shed(state, now, drop):
         return reply
@@ -27,7 +29,7 @@ def take(
 def batch_of(
     state: State, now: Time, lane: Lane, chosen: Queue, batch_max: int, boundary_ns: int, drop: Drop
 ) -> Action:
-    """The first of the queue as one batch; where one of them has expired behind the head, it is given up first."""
+    """Returns the front of the queue as one batch; a task of it that has expired behind the head is dropped first."""
     digest, queue = chosen
     tasks = together(queue, largest(state, digest, min(len(queue), batch_max)))
     late = next((task for task in tasks if expired(task, now)), None) if drop != "never" else None

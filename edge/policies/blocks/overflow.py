@@ -1,6 +1,7 @@
-"""Who will miss the deadline on these lanes, and who of them would make it on those. Pure functions of the state.
+"""Predicts which tasks will miss their deadline on some lanes, and which of those would meet it on others.
 
-Both are played out as if nothing more came: in the order of deadlines, batches as large as their first task allows.
+All functions are pure. Both predictions play the queues out as if nothing more arrived: in the order of deadlines, with
+batches as large as their first task allows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ Key = tuple[Time, int, int, str]  # deadline, task id, place in its queue, stage
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """A batch for a lane, to begin at `start_ns`."""
+    """Describes a batch for a lane that is to begin at `start_ns`."""
 
     lane: Lane
     start_ns: Time
@@ -24,7 +25,7 @@ class Trip:
 
 
 def free_ns(state: State, lane: Lane, now: Time) -> Time:
-    """When what runs there is over by estimate; not before now."""
+    """Returns when the lane's present work is over by estimate; `now` if it is idle or overdue."""
     run = lane.running
     if run is None:
         return now
@@ -33,12 +34,12 @@ def free_ns(state: State, lane: Lane, now: Time) -> Time:
 
 
 def rest_ns(state: State, task: Task, lane: Lane, batch: int) -> Time:
-    """All stages that are left, as this batch."""
+    """Returns how long all remaining stages of the task take in batches of this size."""
     return sum([state.duration_ns(digest, batch, lane) for digest in task.chain[task.at :]])
 
 
 def left_behind(state: State, lanes: Sequence[Lane], now: Time, batch_max: int, most: int) -> list[Task]:
-    """Those of the `most` first tasks that these lanes cannot end in time, in the order of deadlines."""
+    """Returns the tasks, by deadline, that these lanes cannot finish in time, within the first `most` batches."""
     heads = [key_of(queue[0], 0, digest) for digest, queue in state.queues.items()]
     heapify(heads)
     free = {lane.name: free_ns(state, lane, now) for lane in lanes}
@@ -61,18 +62,19 @@ def left_behind(state: State, lanes: Sequence[Lane], now: Time, batch_max: int, 
 
 
 def key_of(entry: Entry, place: int, digest: str) -> Key:
+    """Returns the heap key of the entry at this place of its queue."""
     task = entry[2]
     return (NEVER if task.deadline_ns is None else task.deadline_ns, task.id, place, digest)
 
 
 def soonest(lanes: Sequence[Lane], free: Mapping[str, Time], digest: str) -> Lane | None:
-    """The lane that holds the stage and is free first."""
+    """Returns the lane that holds the stage and is free first, or None."""
     holding = [lane for lane in lanes if digest in lane.residency.resident]
     return min(holding, key=lambda lane: free[lane.name], default=None)
 
 
 def fitting(state: State, queue: Sequence[Entry], place: int, lane: Lane, start_ns: Time, batch_max: int) -> int:
-    """How many from this place of the queue may begin then as one batch, and its first still be in time."""
+    """Returns how many tasks from this place of the queue can start then as one batch, the first in time; 0: none."""
     head = queue[place][2]
     most = 1 if head.attempts else min(len(queue) - place, batch_max)
     return largest_within(state, head.chain[head.at], lane, most, finish_by_ns(state, head, lane) - start_ns)
@@ -81,8 +83,10 @@ def fitting(state: State, queue: Sequence[Entry], place: int, lane: Lane, start_
 def trips(
     state: State, behind: Sequence[Task], lanes: Sequence[Lane], now: Time, batch_max: int, most: int
 ) -> Iterator[Trip]:
-    """Batches of these tasks for lanes on which all of the batch are in time, the largest for the lane that is free
-    first, then for the next; `most` tasks at most. Tasks that failed before stay where they are.
+    """Yields batches of these tasks in which every task is in time, for the lane that is free first, then for the next.
+
+    `behind`: tasks in the order of deadlines; those that failed before are left out.
+    `most`: largest number of tasks in all batches together.
     """
     left = [task for task in behind if not task.attempts]
     free = {lane.name: free_ns(state, lane, now) for lane in lanes}
@@ -99,7 +103,7 @@ def trips(
 
 
 def largest(state: State, tasks: Sequence[Task], lane: Lane, start_ns: Time, most: int) -> Trip | None:
-    """The batch that saves the most of them; of equal ones the one that is due first."""
+    """Returns the batch that saves most of these tasks on this lane, of equal ones the first due; else None."""
     best: Trip | None = None
     stages = dict.fromkeys(task.chain[task.at] for task in tasks)
     for digest in stages:

@@ -1,4 +1,4 @@
-"""The batch by a line through what the slowest of the last batches took: linear quantile regression."""
+"""Finds a batch size by linear quantile regression over the durations of the last batches."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,17 +7,20 @@ from math import ceil
 
 from edge.core.events import Time
 
-WINDOW = 64  # of the last batches
-REFIT = 8  # batches between two fits
-HALVINGS = 40  # of the interval of slopes: enough for a nanosecond in an hour
+WINDOW = 64  # number of last batches that are fitted
+REFIT = 8  # batches between two fits: a fit sorts the window 80 times
+HALVINGS = 40  # steps of the ternary search; (2 / 3) ** 40 of the interval of slopes is left, about 1e-7
 Points = Sequence[tuple[int, int]]  # (batch, took_ns)
 
 
 @dataclass(slots=True)
 class Quantile:
-    """The largest batch whose predicted `quantile` is within the budget; until two sizes were seen, one more each time.
+    """Limits batches so that the predicted `quantile` of their duration is within the budget.
 
-    Never more than twice what was seen: a line is no knowledge far outside its points.
+    Until two batch sizes were seen the limit grows by one each time. It never exceeds twice the largest batch seen,
+    since a line says little far outside its points.
+
+    `quantile`: 0..1.
     """
 
     quantile: float = 0.99
@@ -26,7 +29,7 @@ class Quantile:
     line: tuple[float, float] | None = None  # ns of a batch, ns of each item
 
     def limit(self, budget_ns: Time) -> int:
-        """The largest batch to run now, at least 1."""
+        """Returns the largest batch to run now, at least 1."""
         largest = max((batch for batch, _ in self.seen), default=0)
         if self.line is None:
             return largest + 1
@@ -35,6 +38,7 @@ class Quantile:
         return max(1, min(fitting, 2 * largest))
 
     def learn(self, batch: int, full: bool, took_ns: Time, budget_ns: Time, batch_max: int) -> None:
+        """Adds one finished batch, and fits again after every REFIT batches; only `batch` and `took_ns` are used."""
         self.seen.append((batch, took_ns))
         self.unread += 1
         if len({size for size, _ in self.seen}) > 1 and (self.line is None or self.unread >= REFIT):
@@ -42,9 +46,9 @@ class Quantile:
 
 
 def fitted(points: Points, quantile: float) -> tuple[float, float]:
-    """Intercept and slope (not negative) of the line with the least pinball loss (Koenker and Bassett, 1978).
+    """Returns intercept and slope (at least 0) of the line with the least pinball loss (Koenker and Bassett, 1978).
 
-    For a given slope the best intercept is that quantile of what is left over, and the loss is convex in the slope.
+    For a given slope the best intercept is the quantile of the residuals, and the loss is convex in the slope.
     """
     low, high = 0.0, float(max(took for _, took in points))
     for _ in range(HALVINGS):
@@ -58,11 +62,13 @@ def fitted(points: Points, quantile: float) -> tuple[float, float]:
 
 
 def intercept(points: Points, slope: float, quantile: float) -> float:
+    """Returns the quantile of the residuals for this slope."""
     rest = sorted(took - slope * batch for batch, took in points)
     return rest[ceil(quantile * len(rest)) - 1]
 
 
 def loss(points: Points, slope: float, quantile: float) -> float:
+    """Returns the pinball loss of the best line with this slope."""
     base = intercept(points, slope, quantile)
     over = [took - base - slope * batch for batch, took in points]
     return sum(rest * quantile if rest > 0 else -rest * (1 - quantile) for rest in over)

@@ -1,6 +1,6 @@
-"""As accurate as nobody minds: a batch goes a better way where that costs no other task its deadline.
+"""Upgrades a batch to a more accurate variant where that costs no other task its deadline.
 
-SuperServe (NSDI 2025) chooses the variant by the first deadline alone; here everybody who waits is asked.
+SuperServe (NSDI 2025) chooses the variant by the first deadline alone; here all waiting queues are taken into account.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,19 @@ from edge.policies.blocks.variant_options import Offer, alike
 
 
 def quickest(state: State, ways: Sequence[Offer]) -> Offer:
-    """What a queue is planned with: what it needs at least."""
+    """Returns the quickest way for a batch of one: what a queue is planned with, since it needs at least that."""
     return ways[0] if len(ways) == 1 else min(ways, key=lambda way: way.duration_ns(state, 1))
 
 
 def upgraded(
     state: State, ways: Sequence[Offer], tasks: Sequence[Task], chosen: QueueView, lines: Sequence[QueueView], now: Time
 ) -> Offer:
-    """The most accurate way for this batch that is in time and takes from no queue more than the quickest way does.
+    """Returns the most accurate way for this batch that is in time and costs no queue more than the quickest way does.
 
-    `ways`: the most accurate first. `chosen`: the batch's queue, of which `tasks` are a part.
+    `ways`: the most accurate first.
+    `tasks`: the batch, a part of the queue of `chosen`.
+    `chosen`: view of the batch's queue.
+    `lines`: views of all queues of the lane.
     """
     quick = quickest(state, ways)
     end = now + quick.duration_ns(state, len(tasks))
@@ -37,13 +40,13 @@ def upgraded(
 
 
 def fits(state: State, way: Offer, tasks: Sequence[Task]) -> bool:
-    """May all of them go this way, as one batch?"""
+    """Returns whether all of these tasks may go this way as one batch."""
     together = not way.variant or all(alike(task, tasks[0]) for task in tasks)
     return together and len(tasks) in state.stages[way.stage].batches
 
 
 def rest(chosen: QueueView, tasks: Sequence[Task], end: Time) -> list[QueueView]:
-    """Who waits behind the batch in its own queue, as they will see it at its end."""
+    """Returns a view of what waits behind the batch in its own queue, as of its end; empty if nothing does."""
     last = tasks[-1].id
     at = next(place for place, entry in enumerate(chosen.queue) if entry[1] == last) + 1
     if at == len(chosen.queue):

@@ -1,4 +1,4 @@
-"""Symphony's WindowDrop: whom to give up so that the batch of the others is large. A pure function."""
+"""Implements Symphony's WindowDrop: drops tasks so that the batch of the others is large. A pure function."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,13 @@ from edge.policies.blocks.feasibility import finish_by_ns, largest, largest_with
 def window(
     state: State, tasks: Sequence[Task], lane: Lane, now: Time, target: int, batch_max: int
 ) -> tuple[Task, ...] | Task:
-    """The batch to run now, at most `batch_max` large; or, before that, the first task that has to go.
+    """Returns the batch to run now, at most `batch_max` large, or the first task that has to be dropped before that.
 
-    The oldest tasks are passed over until all that are left could run as one batch. Of those passed over the ones come
-    back that can wait for a batch of `target`, or of as many as are left. The others are lost. `tasks`: one queue's, by
-    deadline.
+    The oldest tasks are skipped until all remaining ones could run as one batch. Skipped tasks return if they can wait
+    for a batch of `target`, or of as many as remain. The others are lost.
+
+    `tasks`: tasks of one queue, by deadline; at least one.
+    `target`: batch size to aim at.
     """
     digest, waiting = tasks[0].chain[tasks[0].at], len(tasks)
 

@@ -1,1 +1,1 @@
-"""Policies around a policy."""
+"""Holds the policies that wrap another policy."""

@@ -1,4 +1,7 @@
-"""AlpaServe's admission: whom all that waits already would make late is told so at once, while it can go elsewhere."""
+"""Implements AlpaServe's admission: refuses a request at once if the waiting work would make it late.
+
+A client that is told at once can send its request elsewhere.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +19,18 @@ from edge.policies.blocks.variant_options import due_ns, rest_ns
 
 @dataclass
 class Admission:
-    """A request with a deadline is refused as it comes if it is predicted to end after it: when the first of its lanes
-    is free, what waits there has run, and `overhead_ms` have passed.
+    """Refuses a request with a deadline on arrival if it is predicted to end after it, else leaves it to `inner`.
 
-    Durations are estimates times a scale: it begins at 1 and rises by `step`, up to `most`, with every work that took
-    more than `above` times what was expected of it.
+    The prediction is the time at which the first of its lanes is free, plus the work that waits there, plus
+    `overhead_ms`. Durations are estimates times a scale: it starts at 1 and rises by `step`, up to `most`, with every
+    work that took more than `above` times its expected duration.
+
+    `inner`: any policy.
+    `overhead_ms`: milliseconds that are added to every prediction.
+    `above`: ratio of actual to expected duration above which the scale rises.
+    `step`: increment of the scale.
+    `most`: largest scale.
+    `batch_max`: largest batch in which the waiting work is counted.
     """
 
     inner: Policy
@@ -44,8 +54,8 @@ class Admission:
         deviations=(
             "what waits is counted in the largest batches that run within half their SLO; the paper's clocks count "
             "each request alone",
-            "a model's lanes share what waits for it equally",
-            "only the first task of a request is looked at: nobody knows yet what its answer leads to",
+            "the lanes of a model are taken to share its waiting work equally",
+            "only the first task of a request is predicted: what its result leads to is not known yet",
         ),
     )
 
@@ -58,6 +68,7 @@ class Admission:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Refuses the first new request that is predicted to be late, else asks `inner`."""
         for opened in self.newcomers.waiting(state):
             for task in opened.waiting.values():
                 if self.predicted_ns(state, task, now) > due_ns(task):
@@ -65,6 +76,7 @@ class Admission:
         return self.inner.decide(state, now)
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Follows which requests are new and raises the scale after works that took too long; posts no events."""
         self.newcomers.see(moment)
         for _, took_ns, expected_ns in self._expected.see(moment):
             if took_ns > self.above * expected_ns:
@@ -72,7 +84,7 @@ class Admission:
         return ()
 
     def predicted_ns(self, state: State, task: Task, now: Time) -> Time:
-        """When it will have been answered; `now` where no lane holds its stage yet, since nothing is known then."""
+        """Returns when the task will have been answered; `now`, as nothing is known, if no lane holds its stage."""
         digest = task.chain[task.at]
         homes = [lane for lane in state.lanes.values() if home(state, lane, digest, task)]
         if not homes:
@@ -93,12 +105,12 @@ class Admission:
         return max(now, lane.began_ns + round(took * self._scale))
 
     def _ahead(self, queue: Sequence[Entry], task: Task) -> Sequence[Entry]:
-        """Those that go before it in its own queue, and itself."""
+        """Returns the entries of its queue that go before the task, and its own."""
         entry = (self.order(task), task.id)
         return [other for other in queue if other[:2] <= entry]
 
     def _work_ns(self, state: State, digest: str, queue: Sequence[Entry], lane: Lane) -> Time:
-        """Of all these, in batches."""
+        """Returns the duration of all these tasks in batches that run within half the SLO of the first."""
         head, number = queue[0][2], len(queue)
         half_ns = (due_ns(head) - head.arrived_ns) // 2
         size = max(1, largest_within(state, digest, lane, min(number, self.batch_max), half_ns))
@@ -108,5 +120,5 @@ class Admission:
 
 
 def home(state: State, lane: Lane, digest: str, task: Task) -> bool:
-    """Will this lane run it, by the plan and by what it holds?"""
+    """Returns whether this lane will run the task, by the plan and by what it holds."""
     return digest in lane.residency.resident and belongs(state, lane, digest, task)

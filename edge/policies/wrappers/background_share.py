@@ -1,4 +1,4 @@
-"""Give work without a deadline the time that nothing else wants, within the plan's share."""
+"""Gives work without a deadline the time that is left over, within the plan's share."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,9 +11,13 @@ from edge.policies.blocks.batching import holder, nearby, together
 
 @dataclass
 class BackgroundShare:
-    """Runs one step on an idle lane for which `inner` has nothing, while background work took less than
-    `plan.background` of the lane's last second. A step is batched up to an expected `step_ms`; one task is always
-    allowed.
+    """Runs one background step on an idle lane when `inner` has nothing to do.
+
+    It does so while background work, the step included, took at most `plan.background` of the lane's last second. A
+    step is batched up to an expected duration of `step_ms`; a single task is always allowed.
+
+    `inner`: any policy.
+    `step_ms`: largest expected duration of a batched step, in milliseconds.
     """
 
     inner: Policy
@@ -22,12 +26,12 @@ class BackgroundShare:
     about: ClassVar[About] = About(
         paper="Shubha and Shen, AdaInf: Data Drift Adaptive Scheduling, SIGCOMM 2023: retraining in the time left over",
         sources={
-            "inner": "whatever orders the work with deadlines",
-            "step_ms": "ours: what a frame that comes meanwhile may wait, a tenth of the shortest deadline of a camera",
+            "inner": "ours: any policy that orders the work with deadlines",
+            "step_ms": "ours: what a frame that arrives meanwhile may wait, a tenth of a camera's shortest deadline",
         },
         deviations=(
-            "the paper divides the time between retraining and inference ahead, by predicted gain; here a planner sets"
-            " a share, and the lane's last second says whether it is used up",
+            "the paper divides the time between retraining and inference in advance, by predicted gain; here a"
+            " planner sets a share, and the lane's last second tells whether it is used up",
         ),
     )
 
@@ -38,12 +42,13 @@ class BackgroundShare:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Returns the action of `inner`, or a background step if there is none."""
         action = self.inner.decide(state, now)
         return self._step(state, now) if action is None and state.background else action
 
     def _step(self, state: State, now: Time) -> Action | None:
         wake_ns = state.wake_ns
-        for lane in nearby(state):  # what nobody waits for is not worth money
+        for lane in nearby(state):  # remote lanes cost money, which work without a deadline is not worth
             if lane.running is not None or (step := self._best(state, lane)) is None:
                 continue
             digest = step.stages[0]
@@ -66,6 +71,9 @@ class BackgroundShare:
 
 
 def allowed(state: State, lane: Lane, step_ns: int) -> bool:
-    """A step longer than the whole share is still run, once in a window: else a small share would mean never."""
+    """Returns whether a step of this duration is within the plan's share of the lane's last second.
+
+    A step longer than the whole share is still run once per window; otherwise a small share would mean never.
+    """
     share = state.plan.background
     return lane.recent_ns + step_ns <= share * WINDOW_NS or (share > 0 and not lane.recent)

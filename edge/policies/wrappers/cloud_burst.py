@@ -1,4 +1,4 @@
-"""What these lanes cannot end in time goes to lanes that cost money, where that makes it and the budget allows."""
+"""Sends work that this box cannot finish in time to lanes that cost money, within a budget."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,16 +12,20 @@ from edge.policies.blocks.feasibility import run, wake
 from edge.policies.blocks.overflow import Trip, left_behind, trips
 from edge.policies.size_or_timeout import SizeOrTimeout
 
-SAVED_S = 1.0  # of budget that was not spent, at most
+SAVED_S = 1.0  # seconds of unspent budget that are kept at most
 
 
 @dataclass
 class Burst:
-    """`inner` decides for the lanes in this box, as if there were no others.
+    """Sends tasks to remote lanes if the local lanes will miss their deadlines and the remote ones will not.
 
-    `price`: of one task on a lane of kind "remote", in any money. `budget_per_s`: of that money; what is left over is
-    kept for a second. `batch_max`: tasks in one batch there, and here in the prediction. `look_ahead`: batches that the
-    prediction plays out.
+    `inner` decides for the lanes of this box, as if there were no others.
+
+    `inner`: any policy.
+    `price`: cost of one task on a lane of kind "remote", in any currency, at least 0.
+    `budget_per_s`: budget per second in that currency, at least 0; what is unspent is kept for a second.
+    `batch_max`: largest number of tasks in a remote batch, and in a local one of the prediction; at least 1.
+    `look_ahead`: number of batches that the prediction plays out.
     """
 
     inner: Policy = field(default_factory=SizeOrTimeout)
@@ -34,23 +38,23 @@ class Burst:
         paper="Zhang et al., MArk, ATC 2019: serverless functions take what the instances cannot",
         sources={
             "inner": "the paper batches by size or timeout",
-            "price": "ours: money is counted in tasks",
+            "price": "ours: 1, so that the budget is counted in tasks",
             "budget_per_s": "ours: a tenth of what one small GPU serves in a second; the paper has none",
-            "batch_max": "ours: a batch that far away is as long as its last byte; the paper sends one by one",
+            "batch_max": "ours: a remote batch takes until its last byte has arrived; the paper sends one by one",
             "look_ahead": "ours: more batches than any deadline leaves time for",
         },
         deviations=(
-            "who goes is decided by a predicted miss, task by task; the paper sends what is beyond the instances' rate",
+            "tasks are sent by predicted miss, one by one; the paper sends what exceeds the rate of its instances",
             "a budget bounds what is spent; the paper minimises the sum of what instances and functions cost",
         ),
         needs=frozenset({"remote"}),
     )
 
-    spent: float = field(default=0.0, init=False, repr=False, compare=False)  # money, since the beginning
-    sent: int = field(default=0, init=False, repr=False, compare=False)  # tasks
+    spent: float = field(default=0.0, init=False, repr=False, compare=False)  # money since the start
+    sent: int = field(default=0, init=False, repr=False, compare=False)  # tasks since the start
     _purse: float = field(default=0.0, init=False, repr=False, compare=False)
     _counted_ns: Time = field(default=0, init=False, repr=False, compare=False)
-    _counted: int = field(default=0, init=False, repr=False, compare=False)  # the last work that is in the sums
+    _counted: int = field(default=0, init=False, repr=False, compare=False)  # last work that is in the sums
 
     def __post_init__(self) -> None:
         if self.price < 0 or self.budget_per_s < 0 or self.batch_max < 1:
@@ -59,12 +63,14 @@ class Burst:
 
     @property
     def full(self) -> float:
+        """Returns the largest amount that can be saved; enough for one task if there is any budget."""
         return max(self.price, self.budget_per_s * SAVED_S) if self.budget_per_s else 0.0
 
     def order(self, task: Task) -> tuple[Any, ...]:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Runs a planned batch on an idle remote lane, else asks `inner` about the rest of the state."""
         remote = [lane for lane in state.lanes.values() if lane.kind == REMOTE]
         if not remote:
             return self.inner.decide(state, now)
@@ -77,7 +83,7 @@ class Burst:
         return self._sooner(state, action, planned, now)
 
     def _trips(self, state: State, here: Sequence[Lane], remote: Sequence[Lane], now: Time) -> list[Trip]:
-        """Batches that are worth their money, the first of each lane that is free at once."""
+        """Returns the batches to send, as far as the budget goes; only those on idle lanes start now."""
         most = self._affordable(remote, now)
         if not most:
             return []
@@ -85,7 +91,10 @@ class Burst:
         return [*trips(state, behind, remote, now, self.batch_max, most)]
 
     def _affordable(self, remote: Sequence[Lane], now: Time) -> int:
-        """Tasks. What was ordered at this moment is not in the sums yet: `observe` hears of it when all is decided."""
+        """Returns how many tasks the budget pays for.
+
+        What was ordered since the last moment is subtracted here, since `observe` counts it only after all decisions.
+        """
         if not self.price:
             return self.look_ahead * self.batch_max
         new = [lane.running for lane in remote if lane.running and lane.running.work_id > self._counted]
@@ -96,7 +105,10 @@ class Burst:
         return min(self.full, self._purse + self.budget_per_s * (now - self._counted_ns) / 1e9)
 
     def _sooner(self, state: State, action: Action | None, planned: Sequence[Trip], now: Time) -> Action | None:
-        """Look again when a task that waits for a lane far away can no longer wait: it is for `inner` to give up."""
+        """Returns the action of `inner`, with an earlier wake-up for when a task can no longer wait for a remote lane.
+
+        From then on `inner` decides about the task.
+        """
         if not planned or not (action is None or isinstance(action, WakeAt)):
             return action
         latest_ns = min(latest_start(state, trip.lane, task) for trip in planned for task in trip.tasks)
@@ -104,7 +116,7 @@ class Burst:
         return ours if action is None or (ours and ours.time_ns < action.time_ns) else action
 
     def observe(self, moment: Moment) -> Iterable[Event]:
-        """Count what was spent."""
+        """Counts the cost of works that were started; posts no events."""
         for action in moment.actions:
             if isinstance(action, Run) and action.work_id > self._counted:
                 self._count(action, moment)
@@ -120,11 +132,12 @@ class Burst:
 
 
 def latest_start(state: State, lane: Lane, task: Task) -> Time:
+    """Returns the latest time at which the task can start on this lane and still meet its deadline."""
     return (NEVER if task.deadline_ns is None else task.deadline_ns) - state.remaining_ns(task, lane)
 
 
 def without(state: State, here: Sequence[Lane], planned: Sequence[Trip]) -> State:
-    """The state as it is for these lanes alone, without the tasks that others wait for."""
+    """Returns the state restricted to these lanes, without the tasks of planned batches."""
     taken = {task.id for trip in planned for task in trip.tasks}
     queues = state.queues.without(taken) if taken else state.queues
     resident = {digest for lane in here for digest in lane.residency.resident}

@@ -1,4 +1,4 @@
-"""The wiring of a whole system around a policy that only orders the work with deadlines."""
+"""Completes a policy that only orders work with deadlines: adds model loading and background work."""
 
 from edge.core.interfaces import Policy
 from edge.policies.wrappers.background_share import BackgroundShare
@@ -6,8 +6,11 @@ from edge.policies.wrappers.model_loading import Resident
 
 
 def complete(inner: Policy, step_ms: float = 10.0, keep: int = 4) -> Policy:
-    """What the daemon runs: `inner`, residency, background work of steps of `step_ms`.
+    """Returns `inner` within model loading and background work, as the daemon runs it.
 
-    Residency is inside: a load for a frame that waits goes before another background step of what it would evict.
+    Model loading is inside: a load for a waiting frame goes before another background step of what it would evict.
+
+    `step_ms`: largest expected duration of a background step, in milliseconds.
+    `keep`: number of unused stages that may stay on a lane.
     """
     return BackgroundShare(Resident(inner, keep=keep), step_ms=step_ms)

@@ -1,4 +1,4 @@
-"""Keep in memory what is going to run: load what waits, what is to serve, what serves; evict what is needed least."""
+"""Keeps in memory what will run: loads what waits, is pending or serves; evicts what is needed least."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,10 +12,12 @@ from edge.policies.blocks.eviction import BACKGROUND, IDLE, LATER, UNUSED, behin
 
 @dataclass
 class Resident:
-    """Loads for the tasks that `inner` cannot run yet, before `inner` is asked; loads ahead when it has nothing to do.
+    """Loads for tasks that `inner` cannot run yet before asking it, and loads ahead when `inner` has nothing to do.
 
-    `keep`: stages that nothing needs any more which may stay on a lane (a rollback finds them there). A policy whose
-    attribute `loads` is true loads for whoever waits itself.
+    A policy whose attribute `loads` is true, wrapped or not, loads for waiting tasks itself.
+
+    `inner`: any policy.
+    `keep`: number of stages without any use that may stay on a lane, where a rollback finds them.
     """
 
     inner: Policy
@@ -24,12 +26,12 @@ class Resident:
     about: ClassVar[About] = About(
         paper="Gujarati et al., Serving DNNs like Clockwork, OSDI 2020: the scheduler alone says what is in memory",
         sources={
-            "inner": "whatever orders the work with deadlines",
-            "keep": "ours: a model of two stages and what served before it, for a rollback",
+            "inner": "ours: any policy that orders the work with deadlines",
+            "keep": "ours: a model of two stages and its predecessor, for a rollback",
         },
         deviations=(
-            "loads for whoever waits first, where the paper weighs the demand of every model that is not there",
-            "what nobody needs goes first, then background work's, then what serves and is idle; the paper: least"
+            "loads for the first waiting task, where the paper weighs the demand of every model that is not loaded",
+            "evicts unused stages first, then those of background work, then idle ones that serve; the paper: least"
             " recently used of all",
         ),
     )
@@ -38,6 +40,7 @@ class Resident:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Evicts versions that must leave, loads for waiting tasks, asks `inner`, then loads ahead and trims."""
         return (
             (self._leave(state) if state.leaving else None)
             or (None if self._inner_loads() else self._demand(state, state.queues, LATER))
@@ -49,7 +52,7 @@ class Resident:
         )
 
     def _inner_loads(self) -> bool:
-        """Wrappers stand around it, perhaps."""
+        """Returns whether the innermost policy loads by itself; wrappers may stand between."""
         policy: object = self.inner
         while policy is not None:
             if getattr(policy, "loads", False):
@@ -58,7 +61,7 @@ class Resident:
         return False
 
     def _leave(self, state: State) -> Action | None:
-        """Versions that have to leave before the next one comes: as soon as nobody walks them any more."""
+        """Evicts versions that must leave before the next one is loaded, once no unfinished task uses them."""
         gone = state.leaving - state.in_flight()
         for lane in state.lanes.values():
             for digest in lane.residency.resident:
@@ -67,7 +70,7 @@ class Resident:
         return None
 
     def _demand(self, state: State, queues: Queues, level: int) -> Action | None:
-        """For the first of the tasks whose stage is on no lane of this box."""
+        """Loads for the first of the tasks whose stage is on no lane of this box."""
         lanes, resident = self._near(state)
         if queues.keys() <= resident:
             return None
@@ -85,14 +88,14 @@ class Resident:
         return None
 
     def _near(self, state: State) -> tuple[list[Lane], set[str]]:
-        """Lanes of this box and the stages on them: what another box can run as well is wanted here all the same."""
+        """Returns the lanes of this box and the stages on them; a copy on another box does not count."""
         lanes = nearby(state)
         if len(lanes) == len(state.lanes):
             return lanes, state.resident
         return lanes, {digest for lane in lanes for digest in lane.residency.resident}
 
     def _preload(self, state: State) -> Action | None:
-        """What the plan expects to be asked for, in its order; idle models that it does not expect give way."""
+        """Loads what the plan expects, in its order; idle models that it does not expect give way."""
         lanes, resident = self._near(state)
         for digest in expected(state):
             if digest in resident or any(lane.loading == digest for lane in lanes):
@@ -110,7 +113,7 @@ class Resident:
         return self._last_resort(state) if state.wanted else None
 
     def _last_resort(self, state: State) -> Action | None:
-        """A pending variant that finds no room anywhere would wait for ever: idle models give way."""
+        """Evicts idle models for a pending variant that finds no room anywhere, which would wait for ever."""
         for name, digest in state.wanted:
             if digest in state.pending and (action := make_room(state, state.lanes[name], digest, IDLE)):
                 return action
@@ -127,14 +130,14 @@ class Resident:
 
 
 def willing(state: State, lanes: list[Lane], digest: str) -> list[Lane]:
-    """Those that can hold it; where none can, others that can and do not yet."""
+    """Returns the lanes that can hold the stage; if none of `lanes` can, all lanes that do not hold it yet."""
     stage = state.stages[digest]
     able = [lane for lane in lanes if lane.can_hold(digest, stage)]
     return able or [lane for lane in state.lanes.values() if not lane.residency.holds(digest)]
 
 
 def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | None = None) -> Action | None:
-    """Load it, or first evict for it; nothing where even evicting all that may go would not be enough."""
+    """Returns the load of the stage, or an eviction for it; None if evicting all that may go would not be enough."""
     stage = state.stages[digest]
     if lane.loading is not None or not lane.can_hold(digest, stage) or (state.leaving and behind(state, lane, digest)):
         return None
@@ -146,12 +149,15 @@ def make_room(state: State, lane: Lane, digest: str, level: int, entry: Entry | 
 
 
 def beside(state: State, digest: str) -> frozenset[str]:
-    """Availability-preserving: what a pending version's load must not push out, since it serves until then."""
+    """Returns the stages that a load for a pending version must not evict, since they serve until then.
+
+    Used for the transition "availability" only.
+    """
     models = [model for model in state.models.values() if model.pending and digest in model.pending.stages]
     return frozenset(kept for model in models if model.serving for kept in model.serving.stages)
 
 
 def hopeless(state: State) -> bool:
-    """Nothing is on its way in, nothing will leave: what serves fills the lanes."""
+    """Returns whether no load, run or version change is under way, so that what serves fills the lanes for good."""
     settled = all(lane.loading is None and lane.running is None for lane in state.lanes.values())
     return bool(state.lanes) and settled and not state.pending and not state.leaving

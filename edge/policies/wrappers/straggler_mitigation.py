@@ -1,4 +1,4 @@
-"""At its deadline a request is answered with what has come: the members of an ensemble that are late are left out."""
+"""Answers a request at its deadline with what has finished: members of an ensemble that are late are left out."""
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -11,10 +11,13 @@ from edge.core.state import OpenRequest, State
 
 @dataclass
 class Straggle:
-    """Around any policy. `ahead_ms`: this long before the deadline, so that the answer is made in time.
+    """Reports an ensemble's request as late shortly before its deadline if some of its members have finished.
 
-    It says "late" of requests of which something has come and another task of the same rank is still out; the core asks
-    the answer whether that will do. Children of a found thing are no members: a cascade is left alone.
+    The core then asks the answer rule whether the finished tasks make an answer. Only tasks that no other task has led
+    to count as members, so the children of a cascade are not affected.
+
+    `inner`: any policy.
+    `ahead_ms`: milliseconds before the deadline, so that the answer is sent in time.
     """
 
     inner: Policy
@@ -24,19 +27,20 @@ class Straggle:
         paper="Clipper (Crankshaw et al., NSDI 2017, section 5.2): straggler mitigation",
         sources={
             "inner": "the system's own policy",
-            "ahead_ms": "ours: a thread wakes up, and an answer is combined, in less",
+            "ahead_ms": "ours: waking a thread and combining an answer take less",
         },
     )
 
     def __post_init__(self) -> None:
         self.ahead_ns = round(self.ahead_ms * 1e6)
-        self.seen: dict[str, int] = {}  # lane -> the last work whose end was looked at
-        self.due: list[tuple[Time, int]] = []  # heap: when to look at which request
+        self.seen: dict[str, int] = {}  # lane -> last work whose end was examined
+        self.due: list[tuple[Time, int]] = []  # heap of (time to examine it, request)
 
     def order(self, task: Task) -> tuple[Any, ...]:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Gives up the members of a request that is due, else asks `inner`, else asks to be woken for the next."""
         self._see(state)
         if (late := self._late(state, now)) is not None:
             return late
@@ -46,7 +50,7 @@ class Straggle:
         return action
 
     def _see(self, state: State) -> None:
-        """Whose task has just ended, while others of it go on?"""
+        """Notes requests of which a task has just finished while others are unfinished."""
         for lane in state.lanes.values():
             ended = lane.ended
             if ended is None or self.seen.get(lane.name) == ended.work_id:
@@ -69,7 +73,7 @@ class Straggle:
 
 
 def members_out(state: State, opened: OpenRequest) -> bool:
-    """Is a task still out that no other task of the request has led to?"""
+    """Returns whether a task of the request that no other task has led to is waiting or running."""
     running = [task for lane in state.lanes.values() if lane.running is not None for task in lane.running.tasks]
     mine = [task for task in running if task.request == opened.request.id]
     return any(task.parent is None for task in (*opened.waiting.values(), *mine))

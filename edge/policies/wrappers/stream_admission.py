@@ -1,4 +1,4 @@
-"""DeepRT's admission: a camera is let in if all that are in already stay on time beside it, else it is refused."""
+"""Implements DeepRT's admission: admits a camera if all admitted ones stay in time beside it, else refuses it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,31 +14,35 @@ from edge.meters.traffic import Traffic
 from edge.policies.blocks.feasibility import largest
 from edge.policies.blocks.schedulability import schedulable
 
-STREAMS_MAX = 10_000  # known at a time; the one that came first is forgotten first
-DEPTH_MAX = 8  # models behind each other in an app
-WOBBLE = 0.1  # frames in a window that a measured rate may be off
+STREAMS_MAX = 10_000  # streams known at a time, to bound memory; the one that arrived first is forgotten first
+DEPTH_MAX = 8  # models one behind the other in an app; bounds the recursion where models lead to each other
+WOBBLE = 0.1  # frames per window by which a measured rate may be too high
 
 
 @dataclass(slots=True)
 class AdmittedStream:
-    """One camera for one app. `admitted`: None while it is on trial."""
+    """Describes one camera for one app. `admitted` is None until its first trial is over."""
 
     name: str
     model: str
     window_ns: Time
-    first_ns: Time
-    last_ns: Time
+    first_ns: Time  # arrival of its first frame
+    last_ns: Time  # arrival of its latest frame
     admitted: bool | None = None
 
 
 @dataclass
 class StreamAdmission:
-    """`trial_s`: so long a new stream is served while its rate is measured; then it is judged, and a refused one again
-    after each such time. `again_s`: one that has been quiet for so long is forgotten, and its place is free. `share`:
-    length of a window of frames as a part of their SLO.
+    """Refuses frames of streams that would make admitted streams late.
 
-    In each window the frames of one model and SLO are one job, which comes as the window ends and is due when the next
-    one does. A stream is admitted if these jobs, with its own frames among them, can all be on time.
+    In each window the frames of one model and SLO form one job, which is released at the end of the window and due at
+    the end of the next. A stream is admitted if these jobs, with its own frames included, can all be in time. A new
+    stream is served on trial while its rate is measured.
+
+    `inner`: any policy.
+    `trial_s`: seconds after which a new stream is judged, and refused ones are judged again.
+    `again_s`: seconds of silence after which a stream is forgotten and its place is free.
+    `share`: length of a window as a part of the SLO.
     """
 
     inner: Policy
@@ -50,15 +54,15 @@ class StreamAdmission:
         paper="DeepRT: Yang et al., SEC 2021 (arXiv 2105.01803); Jeffay, Stanat and Martel, RTSS 1991",
         sources={
             "inner": "ours: any policy may be wrapped",
-            "trial_s": "ours: frames do not say how often they will come; the paper's clients do",
-            "again_s": "ours: in the paper a client says that it leaves",
+            "trial_s": "ours: cameras do not declare their rate; the paper's clients do",
+            "again_s": "ours: in the paper a client announces that it leaves",
             "share": "the paper: windows of half the relative deadline",
         },
         deviations=(
             "rates are measured on trial, since no camera declares one",
-            "Jeffay's theorem takes the place of a simulation of the next jobs: it holds wherever the windows begin",
-            "several lanes count as one that is as many times as quick as the first of them",
-            "models behind the first one of an app run in the same job",
+            "Jeffay's theorem replaces a simulation of the next jobs: it holds wherever the windows begin",
+            "n lanes count as one lane that is n times as quick as the first of them",
+            "the later models of an app are part of the same job as its first model",
         ),
     )
 
@@ -66,13 +70,14 @@ class StreamAdmission:
         self.meter = RateMeter()
         self.traffic = Traffic()
         self.newcomers = Newcomers()
-        self.streams: dict[str, AdmittedStream] = {}  # in the order in which they came
+        self.streams: dict[str, AdmittedStream] = {}  # in order of arrival
         self._judged_ns: Time = 0
 
     def order(self, task: Task) -> tuple[Any, ...]:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Refuses the first new frame of a stream that is not admitted, else asks `inner`."""
         for opened in self.newcomers.waiting(state):
             stream = self.streams.get(key(opened.request))
             if stream is not None and stream.admitted is False:
@@ -80,6 +85,7 @@ class StreamAdmission:
         return self.inner.decide(state, now)
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Measures rates and judges the streams once in `trial_s`; posts no events."""
         self.traffic.see(moment)
         self.newcomers.see(moment)
         if isinstance(moment.event, Arrived) and moment.event.request.deadline_ns is not None:
@@ -108,7 +114,7 @@ class StreamAdmission:
         self.meter.series.pop(name, None)
 
     def _judge(self, state: State, now: Time) -> None:
-        """Who is in stays in; the others are tried one after the other, in the order in which they came."""
+        """Forgets silent streams, keeps admitted ones, and tests the others one by one in order of arrival."""
         quiet_ns = now - round(self.again_s * 1e9)
         for name in [name for name, stream in self.streams.items() if stream.last_ns < quiet_ns]:
             self._forget(name)
@@ -135,7 +141,7 @@ class StreamAdmission:
         return schedulable(jobs)
 
     def _cost_ns(self, state: State, model: str, number: float, lane: Lane, depth: int = 0) -> Time:
-        """Of so many frames, and of what their answers usually lead to."""
+        """Returns the duration of so many frames, and of what their results usually lead to."""
         known = state.models.get(model)
         if known is None or known.serving is None or depth == DEPTH_MAX:
             return 0
@@ -145,11 +151,12 @@ class StreamAdmission:
 
 
 def key(request: Request) -> str:
+    """Returns the name of the request's stream, "app/stream"."""
     return f"{request.app}/{request.stream}"
 
 
 def batches_ns(state: State, digest: str, number: int, lane: Lane) -> Time:
-    """So many tasks in batches as large as they may be."""
+    """Returns how long so many tasks take in batches as large as the stage accepts."""
     took, left = 0, number
     while left > 0:
         size = largest(state, digest, left)
