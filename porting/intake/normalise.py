@@ -1,4 +1,6 @@
-"""Normalise a model: one picture in, one tensor out, free batch, recent operators; or refuse it in one line."""
+"""Normalises a model to one picture in, one tensor out, a free batch and recent operators, or
+refuses it in one line.
+"""
 
 from pathlib import Path
 
@@ -21,10 +23,10 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
 def take_in(path: Path, device: Device, size: tuple[int, int] | None = None) -> ImportedModel:
-    """Load, repair, verify.
+    """Loads a model, repairs it where it can, and verifies each repair.
 
     Args:
-        path: the ONNX file; external weights beside it.
+        path: the ONNX file; external weights are beside it.
         device: runs parent and child of each repair against each other.
         size: width, height in pixels, for models that leave them open.
 
@@ -71,7 +73,7 @@ def _check_single_input(taken: ImportedModel) -> None:
 
 
 def _settle_picture(taken: ImportedModel, size: tuple[int, int] | None) -> None:
-    """The input's shape becomes [batch, …] with known channels, height and width."""
+    """Gives the input the shape [batch, …] with known channels, height and width."""
     shape, name, path = edit.shape_of(taken.input), taken.input.name, taken.path
     if shape is None:
         raise UserError(f"{path}: input {name!r} has no shape; export the model with one")
@@ -131,7 +133,7 @@ def _with_axes(op: str, tensor: str, result: str, axes: str, recent: bool) -> on
 
 
 def _check_runs(taken: ImportedModel, device: Device) -> None:
-    """Run it once as it is: everything after this is our doing."""
+    """Runs the model once as it is, so that every later failure is known to come from a repair."""
     shape = edit.shape_of(taken.input)
     assert shape is not None
     try:
