@@ -101,7 +101,7 @@ def blocks_of(stream: NDArray[Any], length: int = BLOCK) -> NDArray[np.int64]:
 
 
 def _key(name: str) -> tuple[int, int, str, str]:
-    """Stream, frame, file name, class: pictures of all classes mix in the order of time."""
+    """Returns stream, frame, file name and class as sort key: pictures of all classes mix in the order of time."""
     file = PurePosixPath(name)
     found = _STREAM.match(file.name)
     stream, frame = (int(found[1]), int(found[2] or 0)) if found else (0, 0)
@@ -109,7 +109,7 @@ def _key(name: str) -> tuple[int, int, str, str]:
 
 
 def _spread(rows: list[Any], limit: int) -> list[Any]:
-    """Evenly over each class, so that a rare one is not lost."""
+    """Thins each class evenly, so that a rare one is not lost."""
     if len(rows) <= limit:
         return rows
     by_class: dict[str, list[Any]] = {}

@@ -43,7 +43,7 @@ def headline(report: Report) -> str:
 
 
 def _cause(report: Report) -> str:
-    """What the scene turned into, as the truth names it."""
+    """Returns what the scene turned into, as the truth names it."""
     conditions = report["drift"]["conditions"]
     return " and ".join(conditions) if 0 < len(conditions) <= 2 else "the drift"
 

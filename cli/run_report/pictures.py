@@ -102,7 +102,7 @@ def _phase_means(axes: Any, scene: PictureData, name: str, low: float) -> None:
 
 
 def _label(axes: Any, x: float, mean: AccuracyEstimate, low: float) -> None:
-    """Under the curve, where there is room, else above it."""
+    """Writes a phase's mean under the curve where there is room, else above it."""
     value = mean.value or 0.0
     under = value - low > 0.3 * (1 - low)
     axes.annotate(

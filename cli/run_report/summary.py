@@ -141,7 +141,7 @@ def _counts(phase: AccuracyEstimate) -> Json:
 
 
 def _frames(run: RunFolder, score: Score, found: Sequence[series.AnswerPoint]) -> Json:
-    """`in` = `answered` + `dropped_total`, and `dropped` adds up to `dropped_total`."""
+    """Returns the counts of frames: `in` = `answered` + `dropped_total`, and `dropped` adds up to `dropped_total`."""
     received = score.frames + score.without_truth
     said = _last(run).get("frames")
     said = said if isinstance(said, Mapping) else {}

@@ -58,7 +58,7 @@ def _models(report: Mapping[str, Any]) -> Table:
 
 
 def _events(report: Mapping[str, Any]) -> list[Text]:
-    """One line for each model that had any: `vehicles: 2 alarms, 1 audit`."""
+    """Returns one line for each model that had any events: `vehicles: 2 alarms, 1 audit`."""
     lines = {name: counted(m) for name, m in report["models"].items()}
     return [Text(f"{name}: {words}") for name, words in lines.items() if words]
 

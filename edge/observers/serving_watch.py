@@ -63,7 +63,7 @@ class ServingWatch:
         self.others = others or {}  # model -> variants that may serve beside the one that serves
         self.seen: dict[str, int | None] = {model: stamp(repository, model) for model in models}
         self.looked_ns: Time = 0
-        self.told: dict[str, str] = {}  # by model: the trouble that was told last
+        self.told: dict[str, str] = {}  # by model: the trouble that was reported last
 
     def observe(self, moment: Moment) -> list[Event]:
         """Returns a `Served` event for each pointer that moved, and reports variants that the core gave up."""

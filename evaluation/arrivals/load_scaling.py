@@ -102,10 +102,17 @@ def span_ns(arrivals: Sequence[Arrival]) -> Time:
 def scaled(arrivals: Sequence[Arrival], factor: float, seed: int = 0, how: How = "copies") -> list[Arrival]:
     """Returns the arrivals at `factor` times the rate, in order of time.
 
-    "copies": the number of copies of the whole site that comes nearest to the factor, at least one; each copy is
-    rotated in time by a random offset, and the rest of the factor is reached by compressing time. Streams get the
-    copy's number as a suffix. "compress": the same in less time: bursts become denser, deadlines stay. "thin": a random
-    share at the same times; above 1, each arrival is repeated at its instant. Raises `UserError` when nothing is left.
+    Args:
+        arrivals: at least one.
+        factor: above 0.
+        seed: of the copies' offsets, or of the thinning.
+        how: "copies": the number of copies of the whole site that comes nearest to the factor, at least one; each copy
+            is rotated in time by a random offset, and the rest of the factor is reached by scaling time. Streams get
+            the copy's number as a suffix. "compress": the same arrivals with time scaled: bursts become denser,
+            deadlines stay. "thin": a random share at the same times; above 1, each arrival is repeated at its instant.
+
+    Raises:
+        UserError: there are no arrivals, or the factor is not above 0.
     """
     if factor <= 0 or not arrivals:
         raise UserError(f"scaling: {len(arrivals)} arrivals times {factor:g}: nothing is left")

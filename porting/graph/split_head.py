@@ -68,7 +68,9 @@ def strip_softmax(model: onnx.ModelProto) -> str | None:
 
 
 def _towards_input(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """From the output back through what leaves rows as they are, to the first node that computes something."""
+    """Returns the nodes from the output back through those that keep rows, up to the first one
+    that computes something.
+    """
     nodes: list[onnx.NodeProto] = []
     tensor = graph.output[0].name
     for _ in range(_STEPS_MAX):
@@ -116,7 +118,7 @@ def _gemm(graph: onnx.GraphProto, node: onnx.NodeProto) -> HeadTensors | None:
 
 
 def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto) -> HeadTensors | None:
-    """MatMul with or without an Add behind it, in either order of the Add's inputs."""
+    """Finds a MatMul with or without an Add behind it, in either order of the Add's inputs."""
     bias: NDArray[np.float32] | None = np.zeros(1, np.float32)
     product: onnx.NodeProto | None = node
     if node.op_type == "Add":

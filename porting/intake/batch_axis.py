@@ -49,7 +49,9 @@ def _declared_free(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _reshapes_free(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Reshape targets that begin with the fixed batch take what is left over (-1), or copy it (0)."""
+    """Frees Reshape targets that begin with the fixed batch: they infer it (-1) or, where
+    another entry is -1, copy it (0).
+    """
     child = _declare(model, "N")
     batch = (edit.shape_of(model.graph.input[0]) or (1,))[0]
     for node in list(child.graph.node):

@@ -100,7 +100,7 @@ def _settle_picture(taken: ImportedModel, size: tuple[int, int] | None) -> None:
 
 
 def _add_batch_axis(taken: ImportedModel, shape: edit.Shape) -> edit.Shape:
-    """A picture without a batch axis gets one of size 1; the outputs get one too."""
+    """Adds a batch axis of size 1 to an input without one, and to the output."""
     model, name = taken.model, taken.input.name
     out = edit.shape_of(taken.output)
     edit.rename(model, name, f"{name}.picture")
@@ -126,7 +126,7 @@ def _unsqueeze_output(model: onnx.ModelProto, axes: str, recent: bool, shape: ed
 
 
 def _with_axes(op: str, tensor: str, result: str, axes: str, recent: bool) -> onnx.NodeProto:
-    """Squeeze or Unsqueeze of axis 0: since operator set 13 the axes are an input."""
+    """Returns a Squeeze or Unsqueeze of axis 0: since operator set 13 the axes are an input."""
     if recent:
         return onnx.helper.make_node(op, [tensor, axes], [result])
     return onnx.helper.make_node(op, [tensor], [result], axes=[0])
@@ -170,7 +170,7 @@ def _raise_opset(taken: ImportedModel, device: Device) -> None:
 
 
 def _infer_shapes(taken: ImportedModel) -> None:
-    """Fill in what the file leaves out; a declared output shape that contradicts the inferred one goes."""
+    """Infers the shapes that the file leaves out. Raises `UserError` when the output's shape stays unknown."""
     had = edit.shape_of(taken.output)
     inferred = edit.infer(taken.model)
     if had is None:

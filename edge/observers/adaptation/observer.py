@@ -268,7 +268,7 @@ class AdaptationObserver:
         watched.broken = why
         self.journal("broken", model, {**more, "reason": why})
 
-    # ---- what is told ----------------------------------------------------------------------------------------------
+    # ---- what is reported ------------------------------------------------------------------------------------------
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Returns the status of each watched model, for the statistics."""
