@@ -1,4 +1,4 @@
-"""Run benchmarks: print tables, write runs/bench/*.json and, when asked, the page of measurements."""
+"""Runs benchmarks: prints tables, writes runs/bench/*.json and, when asked, the page of measurements."""
 
 import argparse
 import json
@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "measurements" / "speed.md"
 
 
 def main(arguments: list[str]) -> None:
+    """Runs the benchmarks that the command line names."""
     options = parsed(arguments)
     run: Mapping[str, Callable[[], dict[str, Any]]] = {
         "core": core.measure,
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> None:
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
+    """Returns the options; exits with a message for an unknown benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SECTIONS)}; all of them if left out")
     parser.add_argument("--thorough", action="store_true", help="daemon: more and longer turns (some minutes)")
@@ -81,7 +83,7 @@ pinned, niced.""",
 
 
 def page() -> str:
-    """Of what was measured last, each part with the machine and the command that it came from."""
+    """Returns the page of what was measured last, each part with the machine and the command that it came from."""
     out = [
         "# Speed and memory",
         "",
@@ -98,6 +100,7 @@ def page() -> str:
 
 
 def said(about: Mapping[str, Any]) -> str:
+    """Returns the line about machine and command."""
     versions = ", ".join(
         f"{name} {about[name.lower().replace(' ', '')]}" for name in ("Python", "ONNX Runtime", "NumPy")
     )

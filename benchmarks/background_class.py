@@ -1,4 +1,6 @@
-"""How late a timer wakes beside background work of each scheduling class, while other processes want the cores."""
+"""Measures how late a timer wakes beside background work of each scheduling class, while other
+processes want the cores.
+"""
 
 import argparse
 import json
@@ -22,7 +24,7 @@ HOG = "import sys, time; until = time.monotonic() + float(sys.argv[1])\nwhile ti
 
 
 def enter(kind: str) -> None:
-    """Put the calling thread into the class, as a lane's background thread does it."""
+    """Puts the calling thread into the class, as a lane's background thread does."""
     if kind == "nice 10":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
     else:
@@ -30,7 +32,9 @@ def enter(kind: str) -> None:
 
 
 def background(kind: str, until: float, spent: list[float]) -> None:
-    """Steps of Python and NumPy, as training a head has them."""
+    """Runs steps of Python and NumPy until `until`, as training a head does, and appends the CPU
+    seconds that they took.
+    """
     enter(kind)
     matrix = np.ones((64, 64), np.float32)
     while time.monotonic() < until:
@@ -43,7 +47,9 @@ def background(kind: str, until: float, spent: list[float]) -> None:
 
 
 def measured(kind: str, seconds: float) -> dict[str, float]:
-    """In this process: the main thread is the timer. Milliseconds, and the share of one core that the steps got."""
+    """Measures in this process, with the main thread as the timer; returns lateness in ms and
+    the steps' share of one core.
+    """
     spent: list[float] = []
     began = time.monotonic()
     thread = threading.Thread(target=background, args=(kind, began + seconds, spent))
@@ -57,7 +63,7 @@ def measured(kind: str, seconds: float) -> dict[str, float]:
 
 
 def lateness_ms(due: float, until: float) -> Iterator[float]:
-    """A timer that was woken too late skips what is past."""
+    """Yields how late each tick was, in ms. Ticks that are past when the timer wakes are skipped."""
     while (due := max(due + PERIOD_S, time.monotonic())) < until:
         time.sleep(max(0.0, due - time.monotonic()))
         yield 1e3 * (time.monotonic() - due)
@@ -65,7 +71,7 @@ def lateness_ms(due: float, until: float) -> Iterator[float]:
 
 @contextmanager
 def hogs(count: int, seconds: float) -> Iterator[None]:
-    """Processes that want a core each, and end by themselves."""
+    """Runs processes that want a core each."""
     running = [subprocess.Popen([sys.executable, "-c", HOG, str(seconds)]) for _ in range(count)]
     try:
         yield
@@ -76,14 +82,14 @@ def hogs(count: int, seconds: float) -> Iterator[None]:
 
 
 def in_a_process(kind: str) -> dict[str, float]:
-    """A process of its own: a thread does not get out of SCHED_IDLE on every kernel."""
+    """Measures in a process of its own, since a thread cannot leave SCHED_IDLE on every kernel."""
     command = [sys.executable, "-m", "benchmarks.background_class", "--one", kind]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return found
 
 
 def lines(counts: Sequence[int], ask: Callable[[str], dict[str, float]] = in_a_process) -> Iterator[str]:
-    """The table, in Markdown."""
+    """Yields the table, in Markdown."""
     yield "| other processes that want a core | background work | p50 ms | p99 ms | worst ms | share of a core |"
     yield "|---:|---|---:|---:|---:|---:|"
     for count in counts:
@@ -95,6 +101,7 @@ def lines(counts: Sequence[int], ask: Callable[[str], dict[str, float]] = in_a_p
 
 
 def main(arguments: Sequence[str]) -> None:
+    """Measures all classes and prints the table, or one class as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.background_class", description=__doc__)
     parser.add_argument("--one", choices=CLASSES, help="measure this class alone, here and now; prints JSON")
     options = parser.parse_args(arguments)

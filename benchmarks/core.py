@@ -1,4 +1,6 @@
-"""The core alone: µs per event with 100 tasks waiting, events per second of the virtual world. Medians over repeats."""
+"""Measures the core alone: µs per event with 100 tasks waiting, events per second of the virtual
+world. Medians over repeats.
+"""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ VIRTUAL_PER_S_MIN = 20_000.0
 
 @dataclass
 class Crowd:
-    """A core with all models loaded and `WAITING` tasks in its queues, of which none can become late."""
+    """Holds a core with all models loaded and `WAITING` tasks in its queues, none of which can become late."""
 
     scheduler: Scheduler
     ids: Iterator[int]
@@ -48,6 +50,7 @@ class Crowd:
 
 
 def crowd() -> Crowd:
+    """Returns a core with `WAITING` tasks in its queues."""
     scheduler = Scheduler(State(Rolling()), complete(EarliestDeadlineFirst()), ANSWERS)
     made = Crowd(scheduler, count(1))
     for event in (LaneUp("cpu0", "cpu", 10**9), *models()):
@@ -58,8 +61,10 @@ def crowd() -> Crowd:
 
 
 def event_us(events: int = 2000) -> tuple[float, float]:
-    """Median time of `handle` while the crowd stays as it is: over all events, and over the ends of works alone, which
-    are the ones that choose and begin the next work."""
+    """Returns the median time of `handle` with constant queues, over all events and over the ends of works alone, µs.
+
+    An end of a work is what makes the core choose and begin the next one.
+    """
     made = crowd()
     state = made.scheduler.state
     lane = state.lanes["cpu0"]
@@ -81,8 +86,9 @@ def finished(running: Run | None, state: State) -> Finished:
 
 
 def virtual_per_s(traced: bool, requests: int = 2000) -> tuple[float, float]:
-    """Events through loop, core and virtual world, per second and per second of CPU time (which neighbours on the
-    machine disturb less); `traced`: each moment also serialised and hashed.
+    """Returns events through loop, core and virtual world, per second and per second of CPU time.
+
+    Other load on the machine disturbs the latter less. With `traced`, each moment is also serialised and hashed.
     """
     arrivals = list(cameras(7, requests, fps=12))
     ups = [LaneUp("sim0", "simulated", 10**9)]
@@ -94,7 +100,7 @@ def virtual_per_s(traced: bool, requests: int = 2000) -> tuple[float, float]:
 
 
 def measure() -> dict[str, float]:
-    """The figures, as medians over `REPEATS`."""
+    """Returns the figures, as medians over `REPEATS`."""
     events, ends = zip(*(event_us() for _ in range(REPEATS)), strict=True)
     plain, plain_cpu = zip(*(virtual_per_s(False) for _ in range(REPEATS)), strict=True)
     traced, traced_cpu = zip(*(virtual_per_s(True) for _ in range(REPEATS)), strict=True)
@@ -109,6 +115,7 @@ def measure() -> dict[str, float]:
 
 
 def main() -> dict[str, float]:
+    """Prints the table of the measurements and returns the figures."""
     figures = measure()
     print(f"{'figure':<44}{'measured':>12}  aim")
     print(f"{'one event, 100 tasks waiting, median µs':<44}{figures['event_us']:>12}  < {EVENT_US_MAX:.0f}")

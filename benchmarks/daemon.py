@@ -1,4 +1,6 @@
-"""The daemon against a bare loop of decode, prepare and `session.run` on the same core; the latency that it adds."""
+"""Compares the daemon with a bare loop of decode, prepare and `session.run` on the same core,
+and measures its added latency.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +27,9 @@ Table = dict[str, Any]
 
 
 def throughput(stage: Rig, turns: int, seconds: float) -> dict[str, Any]:
-    """Frames per second of both, taken in turns; CPU time per answered frame of each thread of the daemon."""
+    """Returns the frame rates of both, measured in turns, and the CPU time per answered frame of
+    each thread of the daemon.
+    """
     offered = OVERLOAD / median(stage.bare(WARM_S)[0])
     per_frame, rates, ratios, medians, threads = [], [], [], [], []
     for _ in range(turns):
@@ -65,7 +69,9 @@ def throughput(stage: Rig, turns: int, seconds: float) -> dict[str, Any]:
 
 
 def latency(stage: Rig, turns: int, seconds: float) -> dict[str, Any]:
-    """Frame received until its result had been handed to MQTT, less its decode and inference; ms, at light load."""
+    """Returns the time from a frame received until its result was handed to MQTT, less its
+    decode and inference; ms, at light load.
+    """
     rows: list[tuple[int, int, int, int, int]] = []
     bare: list[float] = []
     for _ in range(turns):
@@ -93,7 +99,7 @@ def quantiles(values: Sequence[float] | np.ndarray) -> dict[str, float]:
 
 
 def measure(quick: bool = True, models: Sequence[str] = tuple(MODELS), places: Sequence[int] = (0, 1, 2)) -> Table:
-    """One row for each model and placement."""
+    """Returns one row for each model and placement."""
     turns, seconds = (2, 1.5) if quick else (5, 1.5)
     table: Table = {}
     with TemporaryDirectory() as name:
@@ -109,7 +115,7 @@ def measure(quick: bool = True, models: Sequence[str] = tuple(MODELS), places: S
 
 
 def lines(table: Table) -> list[str]:
-    """Two Markdown tables: throughput, latency."""
+    """Returns two Markdown tables: throughput, latency."""
     speed = [
         "| model, placement | bare loop, ms | bare, fps | daemon, fps | ratio | low to high | ratio of medians |",
         "|---|---:|---:|---:|---:|---|---:|",

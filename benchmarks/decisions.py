@@ -1,4 +1,4 @@
-"""What a decision costs: one call of `decide` that picks the next work, by models and by tasks that wait."""
+"""Measures what a decision costs: one call of `decide` that picks the next work, by models and by waiting tasks."""
 
 import gc
 import json
@@ -24,7 +24,7 @@ AIM_MODELS, AIM_WAITING, AIM_US = 20, 1_000, 300.0
 
 @dataclass
 class Timed:
-    """Takes the time of the calls that put a lane to work."""
+    """Records the time of the calls that put a lane to work."""
 
     inner: Policy
     took_ns: list[int]
@@ -42,7 +42,7 @@ class Timed:
 
 @dataclass
 class Box:
-    """A lane and models of many speeds and deadlines, kept at so many waiting tasks."""
+    """Holds a lane and models of many speeds and deadlines, with a constant number of waiting tasks."""
 
     scheduler: Scheduler
     learner: LeastHarm
@@ -72,7 +72,9 @@ class Box:
 
 
 def requests(models: int, waiting: int) -> Iterator[Request]:
-    """Deadlines far enough away that as many wait as are asked for, near enough that they shape every batch."""
+    """Yields requests with deadlines far enough away that the number asked for can wait, and
+    near enough to shape every batch.
+    """
     random = Random(models * 7 + waiting)
     number = 0
     while True:
@@ -82,7 +84,7 @@ def requests(models: int, waiting: int) -> Iterator[Request]:
 
 
 def decisions_us(models: int, waiting: int, works: int) -> list[float]:
-    """Times of the decisions that pick a work, µs, sorted."""
+    """Returns the times of the decisions that pick a work, µs, sorted."""
     learner, took_ns = LeastHarm(), []
     scheduler = Scheduler(State(Table(margin=1.06)), complete(Timed(learner, took_ns)), {})
     box = Box(scheduler, learner, requests(models, waiting))
@@ -104,7 +106,7 @@ def p99(times: list[float]) -> float:
 
 
 def measure(works: int = 300) -> dict[str, dict[str, float]]:
-    """By "models x waiting": median and p99 in µs."""
+    """Returns median and p99 in µs by "models x waiting"."""
     cells = [(models, waiting) for models in MODELS for waiting in WAITING]
     table = {}
     for models, waiting in [(AIM_MODELS, AIM_WAITING), *cells]:
@@ -118,6 +120,7 @@ def cell(figures: dict[str, float]) -> str:
 
 
 def main() -> dict[str, dict[str, float]]:
+    """Prints the table of the measurements and returns the figures."""
     figures = measure()
     print("one decision of the default policy that picks a work: median / p99, µs")
     print(f"{'models':>8}" + "".join(f"{f'{waiting} waiting':>18}" for waiting in WAITING))

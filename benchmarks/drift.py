@@ -1,4 +1,6 @@
-"""Drift in numbers: false alarms against the stated rate, delays, what a repair regains. JSON; `--quick` for a look."""
+"""Measures drift adaptation: false alarms against the stated rate, delays, accuracy regained.
+JSON; `--quick` for a look.
+"""
 
 import json
 import sys
@@ -19,7 +21,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def false_alarms(hours: float, sites: int, stated: float, reference_s: float) -> dict[str, float]:
-    """Alarms without drift, 4 streams, defaults; each site has its own reference of `reference_s` seconds."""
+    """Counts alarms without drift, 4 streams, defaults; each site has its own reference of `reference_s` seconds."""
     settings = DriftSettings(false_alarms_per_day=stated)
     found = [
         len(alarms(guarded(settings, world(reference_s, i)), settings, hours * 3600, 100 + i)) for i in range(sites)
@@ -35,7 +37,9 @@ def false_alarms(hours: float, sites: int, stated: float, reference_s: float) ->
 
 
 def delays(sites: int, reference_s: float, limit_s: float = 90) -> dict[str, dict[str, Any]]:
-    """Seconds from the drift to the alarm; the window is empty at the start, as after a change of variant."""
+    """Returns the seconds from the drift to the alarm; the window is empty at the start, as
+    after a change of variant.
+    """
     settings, table = DriftSettings(), {}
     for name, options in KINDS.items():
         seen = []
@@ -50,7 +54,7 @@ def delays(sites: int, reference_s: float, limit_s: float = 90) -> dict[str, dic
 
 
 def repairs(seeds: int) -> list[dict[str, Any]]:
-    """Drift at 30 s, report at 90 s: alarm, promotion, accuracies; and what a harmless drift costs."""
+    """Returns alarm, promotion and accuracies for a drift at 30 s of a run of 90 s, one row per seed."""
     rows = []
     for seed in range(seeds):
         drive = Drive(
@@ -69,7 +73,7 @@ def repairs(seeds: int) -> list[dict[str, Any]]:
 
 
 def harmless(seeds: int) -> dict[str, int]:
-    """Trainings and promotions under a drift that does no harm."""
+    """Counts alarms, responses and promotions under a drift that does no harm."""
     told = {"alarms": 0, "responses": 0, "promotions": 0}
     for seed in range(seeds):
         drive = Drive(
@@ -81,6 +85,7 @@ def harmless(seeds: int) -> dict[str, int]:
 
 
 def main(quick: bool) -> dict[str, Any]:
+    """Returns all figures."""
     hours, sites, seeds = (0.25, 2, 3) if quick else (2.0, 12, 10)
     return {
         "false_alarms": [false_alarms(hours, sites, 1.0, reference_s) for reference_s in (60, 300)],

@@ -1,4 +1,6 @@
-"""Alarms without and with drift on synthetic correlated answers: how often a guard is wrong, how soon right."""
+"""Counts alarms without and with drift on synthetic correlated answers: how often a monitor is
+wrong, how soon right.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +20,11 @@ CLASSES = 5
 
 @dataclass
 class Answers:
-    """Softmax outputs of one stream: `crops` objects in sight, each for `stay_s` seconds on average, with a class and
-    an ease of its own; what a frame adds is the smaller part. `shift` takes from the margin of the true class."""
+    """Generates softmax outputs of one stream.
+
+    `crops` objects are in sight, each for `stay_s` seconds on average, with a class and a difficulty of its own; the
+    noise of a single frame is the smaller part. `shift` is taken from the margin of the largest class.
+    """
 
     rng: np.random.Generator
     crops: int = 2
@@ -32,6 +37,7 @@ class Answers:
         self._leaves = np.zeros(self.crops)
 
     def frame(self, at_s: float) -> Array:
+        """Returns the outputs of a frame, [crops, CLASSES]."""
         for i in np.flatnonzero(self._leaves <= at_s):
             kind = self.rng.choice(CLASSES, p=self.mix)
             self._objects[i] = self.rng.normal(0, 1.0, CLASSES)
@@ -43,7 +49,7 @@ class Answers:
 
 
 def world(seconds: float, seed: int, streams: int = 4, stride_s: float = 0.4) -> ReferenceWorld:
-    """What an undrifted day leaves behind: the reference of a guard."""
+    """Returns what an undrifted day leaves behind: the reference of a monitor."""
     rows = []
     for stream in range(streams):
         answers = Answers(np.random.default_rng([seed, stream]))
@@ -54,6 +60,7 @@ def world(seconds: float, seed: int, streams: int = 4, stride_s: float = 0.4) ->
 
 
 def guarded(settings: DriftSettings, reference: ReferenceWorld, streams: int = 4, seed: int = 0) -> DriftMonitor:
+    """Returns a monitor calibrated on the reference."""
     watch = DriftMonitor(settings.window, settings.pooled_window, int(settings.block_s * S))
     channels = (Channel("stream", settings.window), Channel("pooled", settings.pooled_window, streams))
     tests = settings.tests()
@@ -76,7 +83,9 @@ def alarms(
     make: Callable[[np.random.Generator, int], Answers] = lambda rng, stream: Answers(rng),
     stop_at_first: bool = False,
 ) -> list[Alarm]:
-    """Alarms of a watch that sees fresh answers; after one it is deaf for the refractory time, as the adaptation is."""
+    """Returns the alarms of a monitor that sees new answers; after one it is inactive for the
+    refractory time, as in adaptation.
+    """
     sources = [make(np.random.default_rng([seed, 1, stream]), stream) for stream in range(streams)]
     found: list[Alarm] = []
     tested_s = deaf_s = 0.0

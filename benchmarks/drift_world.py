@@ -1,4 +1,6 @@
-"""A small world with cameras, tracks and drifts, a CNN that knows it, a driver for `AdaptationController`."""
+"""Simulates a small world with cameras, tracks and drifts, a CNN fitted to it, and a driver for
+`AdaptationController`.
+"""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,21 +39,24 @@ Condition = Callable[[Array, np.random.Generator], Array]  # float [h, w, 3], 0.
 
 
 def day(image: Array, rng: np.random.Generator) -> Array:
+    """Returns the image unchanged."""
     return image
 
 
 def night(image: Array, rng: np.random.Generator) -> Array:
-    """Dark, low in contrast, bluish, noisy: costs this model about half of its accuracy."""
+    """Returns the image dark, low in contrast, bluish and noisy, which costs this model about half of its accuracy."""
     return image * [0.45, 0.5, 0.65] + 0.03 + rng.normal(0, 0.02, image.shape)
 
 
 def clear(image: Array, rng: np.random.Generator) -> Array:
-    """Less noise, more contrast: the answers change a good deal, their accuracy does not suffer."""
+    """Returns the image with less noise and more contrast: the answers change a good deal, their
+    accuracy does not suffer.
+    """
     return np.asarray(cv2.GaussianBlur(image, (3, 3), 0.8) * 1.3 - 0.15)
 
 
 def draw(kind: int, phase: float, size: float, rng: np.random.Generator, condition: Condition) -> Array:
-    """One crop, uint8 [SIZE, SIZE, 3]: a grating whose direction and frequency tell its class."""
+    """Draws one crop, uint8 [SIZE, SIZE, 3]: a grating whose direction and frequency tell its class."""
     y, x = np.mgrid[:SIZE, :SIZE] / SIZE - 0.5
     angle = np.pi * kind / CLASSES + rng.normal(0, 0.06)
     wave = np.sin(2 * np.pi * size * (x * np.cos(angle) + y * np.sin(angle)) + phase)
@@ -62,7 +67,9 @@ def draw(kind: int, phase: float, size: float, rng: np.random.Generator, conditi
 
 @dataclass
 class Camera:
-    """Objects come, stay for some seconds, and go: neighbouring frames show the same ones."""
+    """Simulates a camera: objects come, stay for some seconds, and go, so that neighbouring
+    frames show the same ones.
+    """
 
     rng: np.random.Generator
     mix: Array
@@ -71,6 +78,7 @@ class Camera:
     objects: list[tuple[int, float, float, float]] = field(default_factory=list)  # kind, phase, size, leaves at (s)
 
     def frame(self, at_s: float, condition: Condition) -> list[tuple[Array, int]]:
+        """Returns the crops of a frame with their classes."""
         self.objects = [o for o in self.objects if o[3] > at_s]
         while len(self.objects) < self.crops:
             kind = int(self.rng.choice(CLASSES, p=self.mix))
@@ -99,7 +107,7 @@ def forward(clock: Callable[[], int] = lambda: 0) -> BackboneRunner:
 
 
 def result(slices: Iterator[None]) -> Any:
-    """Run slices to their end."""
+    """Runs slices to their end and returns their result."""
     while True:
         try:
             next(slices)
@@ -108,7 +116,9 @@ def result(slices: Iterator[None]) -> Any:
 
 
 def backbone(seed: int = 0, widths: tuple[int, ...] = (16, 40)) -> bytes:
-    """Random 3x3 convolutions, each with batch norm, ReLU and stride 2; mean over a 2x2 window at the end."""
+    """Returns a graph of random 3x3 convolutions, each with batch norm, ReLU and stride 2; mean
+    over a 2x2 window at the end.
+    """
     rng = np.random.default_rng(seed)
     nodes, tensors, source, depth = [], [], "image", 3
     for i, width in enumerate(widths):
@@ -138,7 +148,9 @@ def backbone(seed: int = 0, widths: tuple[int, ...] = (16, 40)) -> bytes:
 
 @cache
 def trained() -> tuple[DeployedModel, Reference]:
-    """The model, fitted to the day by the code that repairs it, and its reference (other objects and cameras)."""
+    """Returns the model, fitted to the day by the code that repairs it, and its reference (other
+    objects and cameras).
+    """
     images, labels, _, _ = scene(8, seconds=80, seed=100, every_s=0.4, stay_s=0.8)
     probe = probed(backbone())
     graph = folded(backbone(), result(Realign(n0=0).measure(probe, images[:400], forward())))
@@ -155,7 +167,7 @@ def trained() -> tuple[DeployedModel, Reference]:
 def scene(
     count: int, seconds: float, seed: int, every_s: float, condition: Condition = day, **options: Any
 ) -> tuple[Array, Array, Array, Array]:
-    """(images, labels, stream, block) of all cameras, rows of a stream in time order."""
+    """Returns (images, labels, stream, block) of all cameras, rows of a stream in time order."""
     rows = []
     for stream, camera in enumerate(cameras(count, seed, **options).values()):
         for at_s in np.arange(0, seconds, every_s):
@@ -168,7 +180,9 @@ def scene(
 
 
 class Drive:
-    """Carries out an adaptation's orders in virtual time: cameras, a teacher, jobs, a pretended repository."""
+    """Carries out an adaptation's commands in virtual time, with cameras, a teacher, jobs and a
+    simulated repository.
+    """
 
     def __init__(
         self,
@@ -206,11 +220,13 @@ class Drive:
         return self.clock_ns
 
     def run(self, seconds: float, begin_s: float = 0.0, fps: float = 5.0) -> "Drive":
+        """Runs the ticks of `seconds` from `begin_s` on."""
         for tick in range(round(begin_s * fps), round((begin_s + seconds) * fps)):
             self.tick(tick / fps)
         return self
 
     def tick(self, at_s: float) -> None:
+        """Runs frames, labels, jobs and commands of one moment."""
         self._frames(at_s)
         self._answer(at_s)
         for job in self.jobs:

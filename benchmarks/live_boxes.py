@@ -1,6 +1,4 @@
-"""Boxes that are put before frames in real and in virtual time: four models on a lane that only waits, and the
-junction's on this machine's CPU.
-"""
+"""Builds boxes to run in real and in virtual time: four models on a simulated lane, and the junction's on this CPU."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,8 +32,8 @@ LABELS = [f"class {number}" for number in range(10)]
 
 @dataclass(frozen=True)
 class Box:
-    """`path`: its edge.yaml. `rates`: frames a second of each stream at load 1.0. `cameras`: among whom a stream's
-    frames are dealt out.
+    """Describes a box to run. `path`: its edge.yaml. `rates`: frames a second of each stream at load 1.0. `cameras`:
+    how many cameras share the frames of a stream.
     """
 
     name: str
@@ -46,7 +44,9 @@ class Box:
     dry_run: DryRun
 
     def tried_again(self) -> "Box":
-        """Machines that do other things as well are not the same from minute to minute."""
+        """Returns the box with a new dry run: a machine that does other things as well changes
+        from minute to minute.
+        """
         return replace(self, dry_run=dry_run(self.config, self.shots, REHEARSAL_S, network=False))
 
     @property
@@ -54,7 +54,7 @@ class Box:
         return load(self.path)
 
     def arrivals(self, kind: str, load: float, seed: int, seconds: float) -> list[Arrival]:
-        """In order of time; the model is the app."""
+        """Returns frames in order of time; the config of a stream names its app."""
         rates = {stream: load * rate for stream, rate in self.rates.items()}
         times = streams(process(kind), self.name, rates, seed, round(seconds * SECOND_NS))
         return by_time(self._dealt(times))
@@ -70,7 +70,7 @@ class Box:
 
 
 def simulated(folder: Path, system: str) -> Box:
-    """The four models of `edge4`, everything `STRETCH` times as long."""
+    """Returns the four models of `edge4`, everything `STRETCH` times as long."""
     profiles = {model: stretched(profile) for model, profile in EDGE4.items()}
     tables = {ported(folder, model, profile): table_of(profile) for model, profile in profiles.items()}
     single = "edge.answers.single:Single"
@@ -95,7 +95,7 @@ def table_of(profile: Profile) -> dict[int, float]:
 
 
 def ported(folder: Path, model: str, profile: Profile) -> str:
-    """Returns the digest of its graph: a tiny classifier, measured on a device that takes its time."""
+    """Ports a tiny classifier, measured on a simulated device of this profile, and returns the digest of its graph."""
     repository, device = Repository(folder / "repository"), Simulated(ms_by_batch={**table_of(profile)})
     path = mobile_net(folder / f"{model}.onnx", 16, 2 + [*EDGE4].index(model), 1)
     if repository.serving(model) is None:
@@ -108,7 +108,7 @@ def ported(folder: Path, model: str, profile: Profile) -> str:
 
 
 def cpu(folder: Path, system: str) -> Box:
-    """The junction's models, as `python -m examples.junction.port` stored them; nothing watches for drift."""
+    """Returns the junction's models, as `python -m examples.junction.port` stored them; nothing watches for drift."""
     table = yaml.safe_load((JUNCTION / "edge.yaml").read_text())
     table |= {"models": str(JUNCTION / "repository"), "system": system, "drift": None}
     table["streams"] = {"*": {"apps": ["junction"], "waiting_max": 4}}

@@ -1,5 +1,6 @@
-"""Live equals virtual: the same frames before the daemon's own parts in real time, and before the same box in virtual
-time. `python -m benchmarks.live_virtual simulated`, or `cpu`; frames come from within, so that no network is measured.
+"""Compares live and virtual time: the same frames to the daemon's own parts, and to the same box in virtual time.
+
+Run `python -m benchmarks.live_virtual simulated`, or `cpu`; frames come from within, so that no network is measured.
 """
 
 import argparse
@@ -40,7 +41,7 @@ POINTS_MAX, P99_MAX = 2.0, 0.10  # aims: points of attainment; share of the p99
 
 @dataclass
 class Player(recorded_daemon.NoLabels):
-    """Brings each frame at its time, whatever becomes of the ones before, and waits for all answers."""
+    """Sends each frame at its time, whatever becomes of the ones before, and waits for all answers."""
 
     arrivals: Sequence[Arrival]
     shots: Sequence[bytes]
@@ -69,7 +70,7 @@ class Player(recorded_daemon.NoLabels):
 
 @dataclass(frozen=True)
 class Got:
-    """Of one run. `p50_ms`, `p99_ms`: of what was answered."""
+    """Holds the result of one run. `p50_ms`, `p99_ms`: of answered frames."""
 
     attainment: float
     p50_ms: float
@@ -84,7 +85,7 @@ class Got:
 
 
 def live(box: Box, arrivals: Sequence[Arrival]) -> tuple[Got, Recording, Time]:
-    """What was had, what the works took, and what telling an answer took in the median."""
+    """Runs in real time; returns the result, the recording, and the median time to deliver an answer."""
     player = Player(arrivals, box.shots)
     recorded = recorded_daemon.serve(box.config, player)
     assert not player.lost, f"frames that never became requests: {player.lost[:3]}"
@@ -97,8 +98,8 @@ def live(box: Box, arrivals: Sequence[Arrival]) -> tuple[Got, Recording, Time]:
 
 @dataclass
 class AsThen(RecordedDurations):
-    """A run takes what the recorded one took that ended nearest in time: what else the machine did then, it does
-    again. Observer, to know the time.
+    """Gives a run the duration of the recorded run that ended nearest in time, so that the machine's other load repeats
+    itself. It is an observer in order to know the time.
     """
 
     ended_ns: Mapping[tuple[str, int, str], Sequence[Time]] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class AsThen(RecordedDurations):
         return ()
 
     def draw_ns(self, stage: Stage, batch: int, lane: str, random: Random) -> int:
+        """Returns the duration of the recorded run that ended nearest to now."""
         key = (stage.graph, batch, lane)
         if key not in self.ended_ns:
             return super().draw_ns(stage, batch, lane, random)
@@ -119,6 +121,7 @@ class AsThen(RecordedDurations):
 
 
 def virtual(box: Box, scenario: Scenario, telling_ns: Time) -> Got:
+    """Runs in virtual time."""
     system = system_of(box.config)
     observers = (scenario.profile,) if isinstance(scenario.profile, AsThen) else ()
     made = replace(scenario, answers=system.make_answers(scenario.answers))
@@ -133,7 +136,9 @@ def virtual(box: Box, scenario: Scenario, telling_ns: Time) -> Got:
 
 @dataclass(frozen=True)
 class Run:
-    """`explained`: in virtual time with what this run's works took; `predicted`: with what a rehearsal's took."""
+    """Holds both results. `explained`: in virtual time with what this run's works took;
+    `predicted`: with what a dry run's took.
+    """
 
     live: Got
     explained: Got
@@ -142,6 +147,7 @@ class Run:
 
 
 def run(box: Box, kind: str, load: float, seed: int, seconds: float) -> Run:
+    """Runs live, then virtually with the durations of that run and with those of the dry run."""
     config = box.config
     arrivals = box.arrivals(kind, load, seed, seconds)
     got, recording, telling_ns = live(box, arrivals)
@@ -156,7 +162,7 @@ def run(box: Box, kind: str, load: float, seed: int, seconds: float) -> Run:
 
 
 def measure(kind: str, system: str, seconds: float, seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Of each arrival process and load: runs by seed."""
+    """Returns the runs by seed for each arrival process and load."""
     make = {"simulated": live_boxes.simulated, "cpu": live_boxes.cpu}[kind]
     with TemporaryDirectory() as folder:
         box = make(Path(folder), system)
@@ -171,7 +177,7 @@ def measure(kind: str, system: str, seconds: float, seeds: int, say: Callable[[s
 
 
 def lines(figures: Mapping[str, Any]) -> Iterator[str]:
-    """Markdown. Attainments are means over the seeds, latencies and their differences medians."""
+    """Yields the table in Markdown. Attainments are means over the seeds, latencies and their differences medians."""
     yield "| arrivals | load | frames | live: in time | p99 ms | explained: points | p99 | predicted: points | p99 |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for row in figures["found"]:
@@ -187,17 +193,18 @@ def lines(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def differences(runs: Sequence[Mapping[str, Any]], kind: str) -> tuple[float, float]:
-    """Virtual less live: points of attainment, and the p99 as a share."""
+    """Returns virtual less live: points of attainment, and the p99 as a share."""
     points = 100 * fmean(each[kind]["attainment"] - each["live"]["attainment"] for each in runs)
     return points, median(each[kind]["p99_ms"] / each["live"]["p99_ms"] - 1 for each in runs)
 
 
 def mark(value: float, most: float) -> str:
-    """What is farther off than it should be."""
+    """Returns a mark for a difference larger than it should be."""
     return "" if abs(value) <= most else " !"
 
 
 def main() -> None:
+    """Measures one box, writes JSON and prints the table."""
     from benchmarks.__main__ import RESULTS
     from benchmarks.rig import machine
 

@@ -1,4 +1,4 @@
-"""Memory of the daemon under twice the load that it can serve: RSS at the end against RSS after one minute."""
+"""Measures the daemon's memory under twice the load that it can serve: RSS at the end against RSS after one minute."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,9 @@ ANYWHERE = Placement("nothing pinned", None, None, None)
 
 
 def measure(minutes: float, nice: int = 5, model: str = "small") -> dict[str, Any]:
-    """Takes `minutes` plus some seconds. `nice`: of camera and daemon, which keep a core busy all the time."""
+    """Measures for `minutes` and returns the figures. `nice`: of camera and daemon, which keep a
+    core busy all the time.
+    """
     os.nice(max(0, nice - os.nice(0)))  # what is started inherits it
     with TemporaryDirectory() as name:
         path = mobile_net(Path(name) / f"{model}.onnx", *MODELS[model])
@@ -57,7 +59,7 @@ def mib(size: float) -> float:
 
 
 def lines(table: dict[str, Any]) -> list[str]:
-    """As a Markdown table."""
+    """Returns a Markdown table."""
     return [
         "| minutes | arrived / answered | RSS after 1 min, MiB | at the end | growth | aim |",
         "|---:|---:|---:|---:|---:|---|",

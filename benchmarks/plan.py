@@ -1,4 +1,5 @@
-"""What `leeway plan` says of this box, beside what its daemon then does: Mosquitto, cameras over MQTT and all.
+"""Compares what `leeway plan` predicts for this box with what its daemon then does, with
+Mosquitto and cameras over MQTT.
 
 The cameras send pictures that were drawn before, from a process of their own on the same machine.
 """
@@ -39,7 +40,9 @@ END_S = 0.5  # for the last answers
 
 
 def cameras_process(pipe: Connection, port: int, shots: Sequence[bytes]) -> None:
-    """Asked (cameras, seed, seconds): publishes so many cameras' frames; frames, ms that the latest was late, CPU s."""
+    """Publishes frames on request (cameras, seed, seconds); answers with frames, largest
+    lateness in ms, and CPU seconds.
+    """
     import paho.mqtt.client as paho
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
@@ -67,14 +70,14 @@ def cameras_process(pipe: Connection, port: int, shots: Sequence[bytes]) -> None
 
 
 def books(parts: Any) -> dict[str, Any]:
-    """Frames in, answered in time, and dropped by camera and reason; lanes' time; CPU seconds by thread."""
+    """Returns frames in, answered in time, and dropped by camera and reason; lanes' time; CPU seconds by thread."""
     metrics = parts.metrics
     counted = {name: (count.arrived, count.met, dict(count.dropped)) for name, count in [*metrics.streams.items()]}
     return {"cameras": counted, "spent_ns": dict(metrics.spent_ns), "cpu_s": thread_seconds(), "at_ns": monotonic_ns()}
 
 
 def served(table: Mapping[str, Any], cameras: Asked, count: int, seed: int, seconds: float) -> dict[str, Any]:
-    """The daemon before so many cameras."""
+    """Returns what the daemon does for so many cameras."""
     daemon = Asked(daemon_process, table)
     try:
         cameras(count, seed + 1_000, WARM_S)
@@ -93,7 +96,7 @@ def served(table: Mapping[str, Any], cameras: Asked, count: int, seed: int, seco
 
 
 def summed(before: Mapping[str, Any], after: Mapping[str, Any], latencies_ms: Sequence[float]) -> dict[str, Any]:
-    """What happened between two looks at the books."""
+    """Returns what happened between two results of `books`."""
     shares, arrived, met, dropped = {}, 0, 0, Counter[str]()
     for name, (now_in, now_met, now_dropped) in after["cameras"].items():
         was_in, was_met, was_dropped = before["cameras"].get(name, (0, 0, {}))
@@ -116,7 +119,9 @@ def summed(before: Mapping[str, Any], after: Mapping[str, Any], latencies_ms: Se
 def measure(
     numbers: Sequence[int], seconds: float, repeats: int, drift: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """`numbers`: of cameras; none: what the first plan says holds, and `BEYOND` times as many."""
+    """Returns predictions beside measurements. `numbers`: of cameras; none: what the first plan says holds, and
+    `BEYOND` times as many.
+    """
     shots = pictures("junction")
     with TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -139,7 +144,7 @@ def measure(
 
 
 def written(folder: Path, port: int, drift: bool) -> Path:
-    """The junction's edge.yaml, at this broker."""
+    """Writes the junction's edge.yaml for this broker."""
     table = yaml.safe_load((JUNCTION / "edge.yaml").read_text())
     table |= {"models": str(JUNCTION / "repository"), "mqtt": {"port": port, "node": NODE}}
     if not drift:
@@ -150,7 +155,7 @@ def written(folder: Path, port: int, drift: bool) -> Path:
 
 
 def lines(figures: Mapping[str, Any]) -> Iterator[str]:
-    """Markdown; predicted / measured."""
+    """Yields the table in Markdown; predicted / measured."""
     yield "| repeat | plan: hold | cameras | in time | worst camera | p50 ms | p99 ms | daemon's CPUs |"
     yield "|---:|---:|---:|---:|---:|---:|---:|---:|"
     for row in figures["rows"]:
@@ -164,6 +169,7 @@ def lines(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
+    """Writes the measurements as JSON and prints the table."""
     from benchmarks.__main__ import RESULTS
     from benchmarks.rig import machine
 

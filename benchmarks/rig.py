@@ -1,4 +1,6 @@
-"""What they stand on: a broker, a camera process, a bare loop, a daemon that can be asked, small models."""
+"""Provides what the benchmarks share: a broker, a camera process, a bare loop, a daemon that
+answers questions, small models.
+"""
 
 import multiprocessing as mp
 import os
@@ -31,7 +33,9 @@ LABELS = [f"class {i}" for i in range(10)]
 
 
 def mobile_net(path: Path, side: int, width: int, blocks: int) -> Path:
-    """A network of depthwise-separable convolutions (as in MobileNet), random weights: `side` x `side` in, 10 out."""
+    """Writes a network of depthwise-separable convolutions (as in MobileNet) with random
+    weights: `side` x `side` in, 10 out.
+    """
     rng = np.random.default_rng(0)
     nodes: list[Any] = []
     tensors: list[Any] = []
@@ -68,7 +72,7 @@ def mobile_net(path: Path, side: int, width: int, blocks: int) -> Path:
 
 
 def jpegs(count: int = 32) -> list[bytes]:
-    """Frames with edges and noise, so that they weigh what a camera's do (some 15 kB)."""
+    """Returns frames with edges and noise, so that they are as large as a camera's (some 15 kB)."""
     rng = np.random.default_rng(1)
     frames = []
     for _ in range(count):
@@ -84,7 +88,7 @@ def jpegs(count: int = 32) -> list[bytes]:
 
 
 class Asked:
-    """A process that does what it is asked over a pipe, one word and one answer at a time."""
+    """Runs a process that answers requests over a pipe, one at a time."""
 
     def __init__(self, main: Any, *args: Any, cores: set[int] | None = None):
         self.pipe, theirs = SPAWN.Pipe()
@@ -111,7 +115,7 @@ def _begin(cores: set[int] | None, main: Any, pipe: Connection, *args: Any) -> N
 
 
 def words(pipe: Connection) -> Iterator[tuple[Any, ...]]:
-    """What is asked, until the other side hangs up."""
+    """Yields the requests until the other side closes the pipe."""
     pipe.send("ready")
     try:
         while True:
@@ -122,7 +126,7 @@ def words(pipe: Connection) -> Iterator[tuple[Any, ...]]:
 
 @contextmanager
 def mosquitto(folder: Path, core: int | None) -> Iterator[int]:
-    """The port of a real broker on loopback."""
+    """Runs a real broker on loopback and yields its port."""
     executable = shutil.which("mosquitto", path=PATH)
     assert executable is not None, "these benchmarks need mosquitto: apt-get install mosquitto"
     with socket.socket() as probe:
@@ -145,7 +149,9 @@ def mosquitto(folder: Path, core: int | None) -> Iterator[int]:
 
 
 def camera_process(pipe: Connection, port: int) -> None:
-    """Publishes frames of `CAMERAS` cameras in turn. Asked (frames per second of all together, node): 0 pauses."""
+    """Publishes frames of `CAMERAS` cameras in turn. A request sets (frames per second of all
+    together, node); 0 pauses.
+    """
     import paho.mqtt.client as paho
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
@@ -179,7 +185,9 @@ def camera_process(pipe: Connection, port: int) -> None:
 
 
 def bare_process(pipe: Connection, model: Path, input_table: Mapping[str, Any]) -> None:
-    """Decode, prepare, `session.run`, nothing else. Asked for seconds: seconds per frame, wall and CPU, of each."""
+    """Runs decode, prepare and `session.run`, nothing else. A request states seconds; answered by seconds per frame,
+    wall and CPU, of each.
+    """
     import onnxruntime as ort
 
     from porting.images import decode, prepare
@@ -202,7 +210,9 @@ def bare_process(pipe: Connection, model: Path, input_table: Mapping[str, Any]) 
 
 
 class Probe:
-    """Last listener of the live world: when the result had been handed to MQTT, and what the work of it was."""
+    """Listens last to the live world and records when a result had been handed to MQTT, and what
+    the work for it was.
+    """
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, int, int, int, int]] = []  # ns: until told, until handed over, decode, infer; when
@@ -213,6 +223,7 @@ class Probe:
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
     def replied(self, opened: Any, reply: Any, now: int) -> None:
+        """Records one answered frame while it is on."""
         if self.on and opened.frame is not None and reply.outcome == "ok":
             at, begun = time.monotonic_ns(), opened.request.arrived_ns
             infer_ns = sum(job.infer_ns for job in opened.jobs.values())
@@ -220,10 +231,10 @@ class Probe:
 
 
 def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str, set[int]] | None = None) -> None:
-    """The daemon as `leeway run` makes it. Threads whose name begins with a key of `pins` go to those cores.
+    """Runs the daemon as `leeway run` does. Threads whose name begins with a key of `pins` go to those cores.
 
-    Asked: ("count",) answered frames, seconds, CPU seconds by thread, resident bytes; ("latencies", on) the probe's
-    rows since the last time; ("call", function, *args) anything, on the asking thread.
+    Requests: ("count",) answered frames, arrived frames, seconds, CPU seconds by thread, resident bytes; ("latencies",
+    on) the probe's rows since the last time; ("call", function, *args) anything, on the asking thread.
     """
     from edge.config import Config
     from edge.daemon import WiredDaemon, serve
@@ -234,7 +245,7 @@ def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str
         threading.Thread(target=answer, args=(parts, probe), daemon=True).start()
 
     def answer(parts: WiredDaemon, probe: Probe) -> None:
-        assert parts.source.wait_connected(20)  # it opens its door once the models are loaded
+        assert parts.source.wait_connected(20)  # it connects once the models are loaded
         for thread in threading.enumerate():
             for prefix, cores in (pins or {}).items():
                 if thread.name.startswith(prefix) and thread.native_id is not None:
@@ -255,7 +266,7 @@ def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str
 
 
 def thread_seconds() -> dict[str, float]:
-    """CPU time of this process's Python threads so far, by name."""
+    """Returns the CPU time of this process's Python threads so far, by name."""
     return {
         thread.name: time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
         for thread in threading.enumerate()
@@ -264,7 +275,7 @@ def thread_seconds() -> dict[str, float]:
 
 
 def resident() -> int:
-    """RSS, bytes."""
+    """Returns the resident set size in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -273,7 +284,7 @@ def resident() -> int:
 
 @dataclass(frozen=True)
 class Placement:
-    """Who runs where. None: wherever the system puts it."""
+    """Says on which core each part runs. None: wherever the system puts it."""
 
     name: str
     lane: int | None  # core of the lane's thread, and of the bare loop
@@ -283,6 +294,8 @@ class Placement:
 
 @dataclass
 class Rig:
+    """Holds the processes of one measurement."""
+
     bare: Asked
     camera: Asked
     daemon: Asked
@@ -290,7 +303,7 @@ class Rig:
 
 @contextmanager
 def rig(folder: Path, model: Path, placement: Placement, **more: Any) -> Iterator[Rig]:
-    """Broker, camera, daemon with this model as its only one, and the bare loop: all running, no frame on its way."""
+    """Runs broker, camera, a daemon with this model as its only one, and the bare loop; no frame is sent yet."""
     table, input_table = ported(folder, model)
     with ExitStack() as stack:
         port = stack.enter_context(mosquitto(folder, placement.outside))
@@ -310,7 +323,7 @@ def rig(folder: Path, model: Path, placement: Placement, **more: Any) -> Iterato
 
 
 def ported(folder: Path, model: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Config table of a daemon that serves this model, and how its input is made."""
+    """Ports the model; returns the config table of a daemon that serves it, and the spec of its input."""
     from dataclasses import asdict
 
     from devices.cpu import Cpu
@@ -332,7 +345,7 @@ def ported(folder: Path, model: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what this ran."""
+    """Returns where and with what this ran."""
     import platform
     from datetime import UTC, datetime
 
@@ -355,8 +368,10 @@ def machine() -> dict[str, Any]:
 
 
 def priority() -> str:
-    """What these processes are given before others that want the same cores: their nice value and their autogroup's,
-    the group that the kernel makes of one terminal's processes (`sched(7)`)."""
+    """Returns the priority of these processes over others that want the same cores: nice value and autogroup.
+
+    The kernel makes a group of one terminal's processes (`sched(7)`).
+    """
     group = Path("/proc/self/autogroup")
     said = group.read_text().split("nice")[-1].strip() if group.exists() else "0"
     return f"nice {os.nice(0)}, of the kernel's autogroup {said}"

@@ -1,4 +1,4 @@
-"""The page docs/measurements/schedulers.md, from what `leeway bench schedulers --json FILE` wrote."""
+"""Writes the page docs/measurements/schedulers.md from what `leeway bench schedulers --json FILE` wrote."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def share(row: Row) -> str:
-    """Attainment, and that of the model served worst, in percent."""
+    """Returns the attainment, and that of the model served worst, in percent."""
     return f"{100 * row['attainment']:.1f} ({100 * row['attainment_min']:.1f})"
 
 
@@ -26,6 +26,7 @@ def seeds_of(table: dict[str, Any]) -> int:
 
 
 def page(table: dict[str, Any], command: str) -> str:
+    """Returns the page in Markdown."""
     groups: dict[tuple[str, float], dict[str, Row]] = defaultdict(dict)
     for row in table["rows"]:
         groups[row["arrivals"], row["load"]][row["system"]] = row

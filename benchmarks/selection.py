@@ -1,4 +1,5 @@
-"""Which variant, or how many at once: accuracy and device time before and after a drift. A table; `--quick` for a look.
+"""Compares choosing one variant with combining several: accuracy and device time before and
+after a drift. A table; `--quick` for a look.
 
 One model in four variants on one simulated lane, requests at random, feedback on every third of them a second later.
 Halfway the world changes, and the best variant becomes the worst.
@@ -44,7 +45,7 @@ ANSWERS: Mapping[str, Callable[[], AnswerRule]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """One half of a run."""
+    """Holds the results of one half of a run."""
 
     right: float  # of the answers
     good: float  # right and in time, of all requests
@@ -53,6 +54,7 @@ class Part:
 
 
 def measured(answer: AnswerRule, rate: float, alike: float, half_s: float, seed: int) -> tuple[Part, Part]:
+    """Runs one rule and returns its results before and after the drift."""
     times_ns = process("poisson").times(stream_rng("selection", "photo", seed), rate, round(2 * half_s * SECOND_NS))
     requests = requests_of([Arrival(time_ns, "gate", "photo", SLO_NS) for time_ns in times_ns.tolist()])
     drift_ns = round(half_s * SECOND_NS)
@@ -82,6 +84,7 @@ def averaged(parts: Sequence[Part]) -> Part:
 
 
 def lines(rate: float, alike: float, half_s: float, seeds: int) -> list[str]:
+    """Returns the table in Markdown."""
     shown = [f"{rate:g} requests/s, mistakes alike by {alike:g}, {half_s:g} s before and after, {seeds} seeds"]
     shown += ["", "| answer | right | good | members | busy | right after | good after | members | busy |"]
     shown += ["|---|---:|---:|---:|---:|---:|---:|---:|---:|"]

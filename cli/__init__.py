@@ -1,1 +1,1 @@
-"""The command `leeway`: one thin file per verb. What it prints is for people; `--json` is for programs."""
+"""Implements the command `leeway`, one thin file per verb. Output is for people; `--json` is for programs."""

@@ -1,4 +1,4 @@
-"""`leeway broker`: the demo's own MQTT broker, for trying things out where no Mosquitto is installed."""
+"""Implements `leeway broker`, the demo's own MQTT broker, for trying things out where no Mosquitto is installed."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""`leeway camera`: publish pictures over MQTT as a camera would."""
+"""Implements `leeway camera`, which publishes pictures over MQTT as a camera would."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`leeway config`: check an edge.yaml without starting anything, or print its schema for an editor."""
+"""Checks an edge.yaml without starting anything, or prints its schema for an editor."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def find_classes(path: Path, config: Any) -> None:
 
 
 def build_plug_ins(path: Path, config: Any) -> None:
-    """Options are checked by making the parts that need no hardware; models by asking the repository, if it is there.
+    """Checks options by building the parts that need no hardware, and models by asking the repository, if it exists.
 
     Raises `UserError` for the first option or model that is wrong.
     """
@@ -87,7 +87,7 @@ def build_plug_ins(path: Path, config: Any) -> None:
 
 
 def summary(config: Any) -> dict[str, Any]:
-    """What a reader wants confirmed: the parts by name, and the plug-ins in use."""
+    """Returns what a reader wants confirmed: the parts by name, and the plug-ins in use."""
     return {
         "node": config.mqtt.node,
         "models": config.models,
@@ -102,7 +102,7 @@ def summary(config: Any) -> dict[str, Any]:
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, object]]:
-    """One line for each key; mappings become one line for each of their entries."""
+    """Returns one line for each key; a mapping becomes one line for each of its entries."""
     lines: list[tuple[str, object]] = []
     for key, value in found.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""`leeway demo`: the whole of it on one screen."""
+"""Implements `leeway demo`, which shows the whole system on one screen."""
 
 from datetime import datetime
 from pathlib import Path
@@ -73,7 +73,7 @@ def demo(
         cameras=cameras,
         fps=fps,
     )
-    Schedule.parse(settings.schedule())  # a slip is told before anything starts
+    Schedule.parse(settings.schedule())  # so that a mistake is reported before anything starts
     said = Console(stderr=as_json, highlight=False, soft_wrap=True)
     view = LiveView(duration)
     shown = viewer(view, said, quiet=as_json)
@@ -91,7 +91,9 @@ def scene_of(
     label_delay_s: float,
     label_errors: float,
 ) -> Any:
-    """The junction, or a person's own pictures."""
+    """Returns the junction, or a scene of the user's own pictures. Raises `UserError` when only
+    one of `images` and `model` is given.
+    """
     from cli.demonstration.images import Images
     from cli.demonstration.junction import Junction
     from porting.errors import UserError

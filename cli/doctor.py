@@ -1,4 +1,4 @@
-"""`leeway doctor`: what this machine has, what it lacks, and what to type to get it."""
+"""Implements `leeway doctor`, which shows what this machine has, what it lacks, and what to type to get it."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ COLUMNS_MIN = 80
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """What this machine has, what it lacks, and how to get it.
+    """Show what this machine has, what it lacks, and how to get it.
 
     A [red]✗[/red] stops Leeway here and makes the exit code 1. A [yellow]·[/yellow] is something it can do without.
 
@@ -44,6 +44,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def row(finding: "DoctorFinding") -> tuple["Text", str, str, str]:
+    """Returns the cells of a finding."""
     from rich.text import Text
 
     mark, style = ("✓", "green") if finding.state == "ok" else ("✗", "red") if finding.needed else ("·", "yellow")
@@ -51,6 +52,7 @@ def row(finding: "DoctorFinding") -> tuple["Text", str, str, str]:
 
 
 def python() -> "DoctorFinding":
+    """Reports whether this Python is recent enough."""
     from devices.probe import DoctorFinding
 
     fits = sys.version_info >= PYTHON_MIN
@@ -60,7 +62,9 @@ def python() -> "DoctorFinding":
 
 
 def disk(folder: Path) -> "DoctorFinding":
-    """Room where the command was typed: repositories and run folders are made there unless told otherwise."""
+    """Reports the free space where the command was typed: repositories and run folders are made
+    there unless told otherwise.
+    """
     from devices.probe import DoctorFinding
 
     free_gb = shutil.disk_usage(folder).free / 1e9
@@ -71,6 +75,7 @@ def disk(folder: Path) -> "DoctorFinding":
 
 
 def terminal() -> "DoctorFinding":
+    """Reports whether output goes to a terminal that is wide enough for the live view."""
     from devices.probe import DoctorFinding
 
     if not sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""The command `leeway`: imports the one verb that was called, and answers a user's slip with one line."""
+"""Runs the command `leeway`: imports the one verb that was called, and reports a user's mistake in one line."""
 
 import sys
 from importlib import import_module
@@ -59,6 +59,7 @@ class Verbs(TyperGroup):
         self.commands = {name: TyperCommand(name, help=said) for name, said in VERBS.items()}
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the verbs in the order of the table."""
         return list(VERBS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -67,7 +68,7 @@ class Verbs(TyperGroup):
 
 
 def imported(verb: str) -> Any:
-    """The command of `cli/<verb>.py`."""
+    """Returns the command of `cli/<verb>.py`."""
     module = import_module(f"cli.{verb}")
     app = getattr(module, "app", None)
     if not isinstance(app, typer.Typer):
@@ -80,6 +81,7 @@ app = typer.Typer(cls=Verbs, help=HELP, no_args_is_help=True, rich_markup_mode="
 
 
 def print_version(wanted: bool) -> None:
+    """Prints the version and exits, if wanted."""
     if not wanted:
         return
     try:
@@ -95,16 +97,16 @@ def leeway(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Typer shows HELP; the verbs do the work."""
+    """Show HELP by Typer; the verbs do the work."""
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 found wanting, 2 a slip, 3 a gate said no, 130 interrupted."""
+    """Runs one command and exits: 0 done, 1 found wanting, 2 a user's mistake, 3 refused by a gate, 130 interrupted."""
     try:
         app(args, prog_name="leeway")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # `leeway models list | head`: the reader has seen enough
+    except BrokenPipeError:  # `leeway models list | head`: the reader has closed the pipe
         sys.stderr.close()
         sys.exit(PIPE_CLOSED)
     except Exception as error:
@@ -112,7 +114,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def slip(error: Exception) -> int:
-    """The exit code of a user's slip, after saying it. Anything else is a bug of ours and goes on as it came."""
+    """Reports a user's mistake and returns its exit code. Any other error is a bug and is raised again."""
     from porting.errors import GateFailed, UserError
 
     if isinstance(error, ModuleNotFoundError) and error.name in OPTIONAL:

@@ -1,4 +1,4 @@
-"""`leeway models`: look at the repository, and say what serves."""
+"""Lists and checks the models of the repository, and sets what serves."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ HERE = Path("repository")
 
 
 def opened(folder: Path) -> "Repository":
-    """Raises `UserError` where there is none: a mistyped path is not an empty repository."""
+    """Opens a repository. Raises `UserError` where there is none: a mistyped path is not an empty repository."""
     from porting.errors import UserError
     from porting.repository.repository import Repository
 
@@ -30,7 +30,7 @@ def opened(folder: Path) -> "Repository":
 
 @app.command("list")
 def list_models(repository: Folder = HERE, as_json: AsJson = False) -> None:
-    """Every model, what serves, and how good and how big it is.
+    """List every model, what serves, and how accurate and how large it is.
 
     [bold]Example[/bold]
 
@@ -43,6 +43,7 @@ def list_models(repository: Folder = HERE, as_json: AsJson = False) -> None:
 
 
 def summary(store: "Repository", model: str) -> dict[str, Any]:
+    """Returns the row of one model: what serves since when, its accuracy, size and output."""
     pointer = store.pointer(model)
     variants = store.variants(model)
     row: dict[str, Any] = {"model": model, "serving": None, "since": None, "variants": variants}
@@ -55,6 +56,7 @@ def summary(store: "Repository", model: str) -> dict[str, Any]:
 
 
 def listed(row: dict[str, Any]) -> tuple[object, ...]:
+    """Returns the cells of a model's row."""
     output, size = row.get("output"), row.get("bytes")
     return (
         row["model"],
@@ -79,7 +81,7 @@ def show(
     repository: Folder = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """One variant in full: stages, what they take on each measured device, how it was made; and the model's history.
+    """Show one variant in full: stages, what they take on each measured device, how it was made, the history.
 
     [bold]Examples[/bold]
 
@@ -106,6 +108,7 @@ def show(
 
 
 def newest(store: "Repository", model: str) -> str:
+    """Returns the variant stored last. Raises `UserError` when the model has none."""
     from porting.errors import UserError
 
     names = store.variants(model)
@@ -115,6 +118,7 @@ def newest(store: "Repository", model: str) -> str:
 
 
 def drawn(found: dict[str, Any]) -> list[Any]:
+    """Returns the parts of `show`: facts, stages, profiles, history."""
     variant, output = found["variant"], found["variant"].output
     serves = "serves now" if found["serving"] == variant.name else f"stored; {found['serving'] or 'nothing'} serves"
     facts: list[tuple[str, object]] = [("variant", f"{variant.model} / {variant.name}: {serves}")]
@@ -133,6 +137,7 @@ def drawn(found: dict[str, Any]) -> list[Any]:
 
 
 def stages_table(stages: Any) -> Any:
+    """Returns the table of a variant's stages."""
     columns = ("stage", "digest", "graph", "head", "input", ">KiB", "batches")
     rows = [
         (
@@ -150,6 +155,7 @@ def stages_table(stages: Any) -> Any:
 
 
 def profiles_table(found: dict[str, Any]) -> Any:
+    """Returns the table of a variant's measured times, by device, stage and batch."""
     order = {stage.graph: at for at, stage in enumerate(found["stages"])}
     rows = [
         (
@@ -244,7 +250,7 @@ def rollback(
     repository: Folder = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Back to what served before. Done again, it goes back one more.
+    """Go back to what served before. Repeated, it goes back one more.
 
     [bold]Example[/bold]
 

@@ -1,4 +1,4 @@
-"""How every verb prints: a table for people or JSON for programs; one line on stderr when something is wrong."""
+"""Prints what every verb returns: a table for people or JSON for programs, and one line on stderr for an error."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout inste
 
 
 def emit(value: Any, shown: "RenderableType", as_json: bool) -> None:
-    """Print `value` as JSON, or `shown` for people. Dataclasses, paths, tuples and NumPy numbers are understood."""
+    """Prints `value` as JSON, or `shown` for people. JSON takes dataclasses, paths, sets, tuples and NumPy values."""
     if as_json:
         print(json.dumps(value, default=plain, indent=2, ensure_ascii=False))
     else:
@@ -25,7 +25,7 @@ def emit(value: Any, shown: "RenderableType", as_json: bool) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> "Table":
-    """A plain table; a column named with a leading `>` is aligned to the right. Cells are words, not markup."""
+    """Returns a plain table; a column named with a leading `>` is aligned to the right. Cells are text, not markup."""
     from rich.table import Table
     from rich.text import Text
 
@@ -38,19 +38,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
 
 
 def console() -> "Console":
-    """Stdout through Rich: colours on a terminal, none into a pipe or where `NO_COLOR` is set (Rich looks itself)."""
+    """Returns a Rich console on stdout: colours on a terminal, none into a pipe or where
+    `NO_COLOR` is set (Rich checks that).
+    """
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def complain(message: object) -> None:
-    """One line on stderr, whatever line breaks the message brought along."""
+    """Prints one line on stderr; line breaks in the message become spaces."""
     print(f"leeway: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def plain(value: Any) -> Any:
-    """What JSON does not know, as something it does."""
+    """Returns a JSON value for a value that JSON does not know. Raises `TypeError` where there is none."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, Path):

@@ -1,4 +1,4 @@
-"""`leeway plan`: can this box cope, before the cameras are bought?"""
+"""Implements `leeway plan`, which predicts how many cameras a box can serve before they are bought."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from cli.output import AsJson, emit
 
 RANGE = "1..64"
-WANTING = 1  # exit code
+WANTING = 1  # exit code when the cameras asked for do not hold their SLOs
 
 
 def plan(
@@ -45,11 +45,11 @@ def plan(
     save: Annotated[Path | None, typer.Option(help="Keep what this box took, to plan for it elsewhere.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Can the box cope? How many cameras hold their SLOs, who would miss first, and what would help.
+    """Predict how many cameras hold their SLOs, which would miss first, and what would help.
 
     The daemon serves pictures on this machine for some seconds, without a broker. With what its runs took, cameras are
     put before the box in virtual time, under the very policy that the config names. Where the config watches for drift,
-    a repair is taken to go on all the time. Exit code 1: so many do not hold.
+    a repair is assumed to go on all the time. Exit code 1: that many do not hold.
 
     [bold]Examples[/bold]
 

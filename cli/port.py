@@ -1,4 +1,4 @@
-"""`leeway port`: an ONNX file becomes a model of the repository, measured on this machine."""
+"""Implements `leeway port`, which turns an ONNX file into a model of the repository, measured on this machine."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -104,7 +104,7 @@ def port(
 
 
 class Steps:
-    """A progress bar on stderr for the step under way; nothing where nobody looks."""
+    """Shows a progress bar on stderr for the current step, if `shown` and stderr is a terminal."""
 
     def __init__(self, shown: bool):
         from rich.console import Console
@@ -127,7 +127,7 @@ class Steps:
 
 
 def input_options(size: str, color: str, layout: str, scale: str, mean: str, std: str) -> dict[str, Any]:
-    """What was said of the model's input, as fields of `InputSpec`; None where nothing was."""
+    """Returns what was given about the model's input, as fields of `InputSpec`; None where nothing was given."""
     return {
         **size_of(size),
         "color": chosen("--color", color, ("rgb", "bgr", "gray")),
@@ -145,7 +145,7 @@ def read(path: Path | None, labels: tuple[str, ...] | None, limit: int) -> "Samp
 
 
 def device_of(name: str, threads: int) -> "Device":
-    """A device by its short name or its import path. Raises `UserError`."""
+    """Returns a device by its short name or its import path. Raises `UserError`."""
     from pkgutil import resolve_name
 
     from devices.interface import DeviceError
@@ -162,7 +162,7 @@ def device_of(name: str, threads: int) -> "Device":
 
 
 def pass_of(name: str) -> Any:
-    """`porting.graph.no_ops:NoOps` -> an instance of it."""
+    """Returns an instance of the pass at an import path such as `porting.graph.no_ops:NoOps`. Raises `UserError`."""
     from pkgutil import resolve_name
 
     from porting.errors import UserError
@@ -174,7 +174,9 @@ def pass_of(name: str) -> Any:
 
 
 def labels_of(text: str) -> tuple[str, ...] | None:
-    """`a,b,c`, or a file with one label a line. None: nothing was given. Raises `UserError`."""
+    """Returns the labels in `a,b,c`, or in a file with one label per line; None: nothing was
+    given. Raises `UserError`.
+    """
     from porting.errors import UserError
 
     if not text:
@@ -192,7 +194,7 @@ def labels_of(text: str) -> tuple[str, ...] | None:
 
 
 def size_of(text: str) -> dict[str, int]:
-    """`224x160` -> width 224, height 160. Raises `UserError`."""
+    """Returns `224x160` as width 224 and height 160; empty when nothing was given. Raises `UserError`."""
     from porting.errors import UserError
 
     if not text:
@@ -204,7 +206,7 @@ def size_of(text: str) -> dict[str, int]:
 
 
 def numbers(option: str, text: str) -> tuple[float, ...] | None:
-    """`0.5,1/255` -> numbers; None: nothing was given. Raises `UserError`."""
+    """Returns the numbers in `0.5,1/255`; None: nothing was given. Raises `UserError` for other than one or three."""
     from porting.errors import UserError
 
     if not text:
@@ -219,13 +221,15 @@ def numbers(option: str, text: str) -> tuple[float, ...] | None:
 
 
 def number(option: str, text: str) -> float | None:
-    """`1/255` -> 0.0039…; None: nothing was given. Raises `UserError`."""
+    """Returns `1/255` as 0.0039…; None: nothing was given. Raises `UserError`."""
     found = numbers(option, text)
     return None if found is None else found[0]
 
 
 def chosen(option: str, value: str, choices: tuple[str, ...]) -> str | None:
-    """The choice as it is spelled in `choices`, whatever the case. None: nothing was given. Raises `UserError`."""
+    """Returns the choice as it is spelled in `choices`, whatever the case; None: nothing was
+    given. Raises `UserError`.
+    """
     from porting.errors import UserError
 
     if not value:

@@ -1,4 +1,4 @@
-"""`leeway run`: the daemon."""
+"""Implements `leeway run`, the daemon."""
 
 import logging
 from pathlib import Path
@@ -42,7 +42,7 @@ def run(
 
 
 def books(last: dict[str, Any]) -> Any:
-    """One row per camera; the last row is the box."""
+    """Returns a table with one row per camera; the last row is the whole box."""
     columns = ["camera", ">in", ">answered", ">dropped", ">in time", ">p99 ms", "why dropped"]
     rows = [stream_row(name, stream, stream["p99_ms"]) for name, stream in last["streams"].items()]
     whole = {**last["frames"], "attainment": last["slo"]["attainment"]}
@@ -50,6 +50,7 @@ def books(last: dict[str, Any]) -> Any:
 
 
 def stream_row(name: str, stream: dict[str, Any], p99_ms: float | None) -> list[object]:
+    """Returns the cells of one camera's row."""
     dropped, attainment = stream["dropped"], stream["attainment"]
     return [
         name,

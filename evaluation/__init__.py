@@ -1,1 +1,1 @@
-"""Comparisons, bounds, capacity: all that is measured about a box and never runs on it."""
+"""Compares schedulers, computes bounds and finds capacities: measures a box offline and never runs on it."""

@@ -1,8 +1,8 @@
-"""Who is right, in virtual time: a pure function of a seed, a request and a member; and who tells the plug-ins of it.
+"""Simulates which answers are right, as a pure function of a seed, a request and a member, and the feedback about them.
 
-A member is right when its skill outweighs the request: a frame that is difficult is so for all of them, so mistakes
-come together, as they do with real models. Gaussian copula: the share of right answers is the stated accuracy whatever
-the correlation.
+A member is right when its skill exceeds the request's difficulty. A difficult frame is difficult for all members, so
+that mistakes come together, as they do with real models. By a Gaussian copula the share of right answers equals the
+stated accuracy whatever the correlation.
 """
 
 from collections import deque
@@ -21,10 +21,16 @@ NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class Truth:
-    """`accuracies`: from when on (ns, ascending, from 0) -> "model/variant" -> share of right answers, 0..1; a second
-    entry is a drift. `alike`: correlation of the members' mistakes, 0..1. `trap`: share of mistakes that fall on the
-    one label that this frame looks like; the others are spread. `skew`: how much a member's skill differs from label
-    to label, in standard deviations.
+    """Defines the true labels and how often each member is right.
+
+    Args:
+        seed: of all draws.
+        accuracies: from when on (ns, ascending, from 0) -> "model/variant" -> share of right answers, 0..1; a second
+            entry is a drift.
+        labels: the possible labels.
+        alike: correlation of the members' mistakes, 0..1.
+        trap: share of mistakes that fall on the one label that this frame resembles; the others are spread.
+        skew: how much a member's skill differs between labels, in standard deviations.
     """
 
     seed: int
@@ -35,11 +41,11 @@ class Truth:
     skew: float = 0.0
 
     def label(self, request: Request) -> str:
-        """What is to be seen there."""
+        """Returns the true label of a request."""
         return self.labels[int(hash_uniform(self.seed, "label", request.id) * len(self.labels))]
 
     def vote(self, request: Request, member: str) -> Vote:
-        """What this member says, and how sure it is: the surer, the further it is from changing its mind."""
+        """Returns this member's label and confidence; it grows with the distance between skill and difficulty."""
         label = self.label(request)
         margin = self._skill(request, member, label) - self._difficulty(request, member)
         return Vote(member, label if margin > 0 else self._mistake(request, member, label), NORMAL.cdf(abs(margin)))
@@ -55,7 +61,7 @@ class Truth:
         return wrong[int(drawn * len(wrong))]
 
     def accuracy(self, request: Request, member: str) -> float:
-        """When the request came."""
+        """Returns the member's accuracy at the time that the request arrived; 0.5 when none is stated."""
         found = 0.5
         for begin_ns, accuracies in self.accuracies:
             if begin_ns <= request.arrived_ns:
@@ -63,7 +69,7 @@ class Truth:
         return found
 
     def _skill(self, request: Request, member: str, label: str) -> float:
-        """In standard deviations of difficulty; its mean over labels fits the member's accuracy."""
+        """Returns the skill in standard deviations of difficulty; its mean over labels fits the member's accuracy."""
         skill = quantile(self.accuracy(request, member)) * sqrt(1 + self.skew**2)
         return skill + self.skew * quantile(hash_uniform(self.seed, "skill", member, label)) if self.skew else skill
 
@@ -74,13 +80,13 @@ class Truth:
 
 
 def quantile(share: float) -> float:
-    """Of the standard normal distribution; ends are cut off."""
+    """Returns a quantile of the standard normal distribution; shares are clipped to 1e-9..1 - 1e-9."""
     return NORMAL.inv_cdf(min(max(share, 1e-9), 1 - 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One answer, and whether it was right."""
+    """Holds one answer and whether it was right."""
 
     request: Request
     replied_ns: Time
@@ -90,14 +96,15 @@ class Mark:
 
     @property
     def good(self) -> bool:
-        """Right and in time."""
+        """Returns whether the answer was right and in time."""
         return self.right and (self.request.deadline_ns is None or self.replied_ns <= self.request.deadline_ns)
 
 
 @dataclass
 class Examiner:
-    """Observer. Combines answers as the daemon would, keeps a `Mark` of each, and posts `Feedback` about a share
-    `labelled` of them, `delay_ms` later. Answers of cascades are left alone.
+    """Observes a run: combines answers as the daemon would, keeps a `Mark` of each, and posts delayed feedback.
+
+    `Feedback` is posted about a share `labelled` of the answers, `delay_ms` later. Answers of cascades are ignored.
     """
 
     truth: Truth
@@ -112,6 +119,7 @@ class Examiner:
         self.waiting: deque[tuple[Time, Feedback]] = deque()
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Follows requests and runs, yields the combined answer of each reply, and then the feedback that is due."""
         if isinstance(moment.event, Arrived):
             self.requests[moment.event.request.id] = moment.event.request
         for action in moment.actions:
@@ -151,7 +159,7 @@ class Examiner:
 
 
 def name_of(state: State, model: str, chain: tuple[str, ...]) -> str:
-    """Of the variant that walks this chain; empty where it was taken out of service."""
+    """Returns the name of the variant with this chain; empty where it was taken out of service."""
     known = state.models[model]
     variants = [*([known.serving] if known.serving else []), *known.variants.values()]
     return next((variant.name for variant in variants if variant.stages == chain), "")

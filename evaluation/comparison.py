@@ -1,4 +1,6 @@
-"""Every system on every scenario, in a process for each core: the same requests and the same bound for all."""
+"""Runs every system on every scenario, in one process per core; all systems get the same
+requests and the same bound.
+"""
 
 import hashlib
 import pickle
@@ -29,7 +31,9 @@ from porting.variant import Variant
 
 @dataclass(frozen=True)
 class ScenarioBounds:
-    """What no system can exceed: good requests, and the sum of their answers' accuracies where variants have one."""
+    """Holds what no system can exceed: good requests, and the sum of their answers' accuracies
+    where variants have one.
+    """
 
     good: float
     accuracy: float | None
@@ -37,7 +41,7 @@ class ScenarioBounds:
 
 @dataclass(frozen=True)
 class ComparisonJob:
-    """One system on one scenario. `near`: with a close-up."""
+    """Describes one system on one scenario. `near`: with a drilldown."""
 
     index: int  # of the scenario
     scenario: bytes  # pickled once for all systems
@@ -53,10 +57,17 @@ def outcomes(
     workers: int | None = None,
     near: Iterable[int] = (),
 ) -> Iterator[RunOutcome]:
-    """All of them, as they end. `near`: indices of the scenarios to have a close look at.
+    """Yields the outcome of every system on every scenario, as they end.
 
     A run that fails, by a rule of the core or by any error of a system's own code, is an outcome with `trouble`; the
     others go on.
+
+    Args:
+        scenarios: what to play.
+        systems: what to play it with.
+        estimator: for all systems; None: each system's own.
+        workers: processes; None: one per core; 1: no other process.
+        near: indices of the scenarios to look at in detail.
     """
     close = set(near)
     jobs = [
@@ -78,36 +89,42 @@ def outcomes(
 
 @contextmanager
 def pool(workers: int) -> Iterator[Executor]:
-    """Fresh ones: a fork would inherit the threads of whoever draws the progress. They leave Ctrl-C to us."""
+    """Yields a pool of spawned processes that ignore Ctrl-C: a fork would inherit the threads
+    that draw the progress.
+    """
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=signal, initargs=(SIGINT, SIG_IGN)) as made:
         yield made
 
 
 @lru_cache(maxsize=2)
 def unpacked(scenario: bytes) -> Scenario:
+    """Returns the unpickled scenario; the last two are cached."""
     made: Scenario = pickle.loads(scenario)
     return made
 
 
 @lru_cache(maxsize=2)
 def bounds_of(packed: bytes) -> ScenarioBounds:
-    """Once in each process that meets the scenario: cheaper than to wait for it."""
+    """Returns the bounds of a scenario, computed once in each process: cheaper than waiting for another one."""
     scenario = unpacked(packed)
     accurate = any(variant.accuracy is not None for variant in variants(scenario))
     return ScenarioBounds(goodput_bound(scenario), weighted_bound(scenario) if accurate else None)
 
 
 def outcome(job: ComparisonJob) -> RunOutcome:
+    """Runs one job and returns its outcome, errors included."""
     facts = dict(unpacked(job.scenario).facts)
     try:
         scores, right, near = scored(job)
-    except Exception as error:  # whoever wrote the policy may have raised it: no reason to lose what others did
+    except Exception as error:  # a policy may raise anything, which must not lose the results of the others
         return RunOutcome(job.system.name, job.index, facts, trouble=f"{type(error).__name__}: {error}")
     return RunOutcome(job.system.name, job.index, facts, scores, right, drilldown=near)
 
 
 def scored(job: ComparisonJob) -> tuple[Scores, float | None, Drilldown | None]:
-    """`right`: share of the offered requests that were answered in time and rightly, where answers can be wrong."""
+    """Runs one job and returns its scores, the share of offered requests answered correctly and in time (None where
+    answers cannot be wrong), and the details where they are wanted.
+    """
     scenario, system = unpacked(job.scenario), job.system
     models = [served.variant.model for served in scenario.served]
     scenario = replace(scenario, answers=system.make_answers(scenario.answers, models))
@@ -125,7 +142,7 @@ def scored(job: ComparisonJob) -> tuple[Scores, float | None, Drilldown | None]:
 
 
 def examiner_of(scenario: Scenario) -> Examiner | None:
-    """Who knows which answers are right, where variants say how often they are, and tells some of it."""
+    """Returns the examiner for a scenario whose variants state accuracies; else None."""
     known = {f"{each.model}/{each.name}": each.accuracy for each in variants(scenario) if each.accuracy is not None}
     if not known or any(isinstance(answer, Cascade) for answer in scenario.answers.values()):
         return None  # whether a cascade is right depends on boxes, of which nothing is known here
@@ -133,12 +150,15 @@ def examiner_of(scenario: Scenario) -> Examiner | None:
 
 
 def variants(scenario: Scenario) -> Iterator[Variant]:
+    """Yields every variant of the scenario."""
     for served in scenario.served:
         yield from (served.variant, *served.others)
 
 
 def digest(scenario: Scenario) -> str:
-    """SHA-256 over what every system is asked, to tell whether two comparisons are of the same requests."""
+    """Returns the SHA-256 of what every system is asked, which tells whether two comparisons are
+    of the same requests.
+    """
     asked = ((r.app, r.stream, r.arrived_ns, r.deadline_ns, r.priority) for r in scenario.requests)
     lines = "\n".join(" ".join(map(str, request)) for request in asked)
     return hashlib.sha256(lines.encode()).hexdigest()

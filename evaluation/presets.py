@@ -1,4 +1,4 @@
-"""Boxes with work to compare schedulers on, made from a name, a load and a seed: the same for every policy."""
+"""Makes boxes with work to compare schedulers on, from a name, a load and a seed: the same for every policy."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,12 +21,12 @@ from porting.variant import Stage, Variant
 SECOND_NS = 1_000_000_000
 MB = 1_000_000
 BATCH_MAX = 32
-MARGIN = 1.06  # durations are planned to be that many times the profile, as schedulers that must not be late plan them
+MARGIN = 1.06  # multiplies profiled durations when a load is planned, as schedulers that must not be late do
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A model that takes `ms_per_item * batch + ms_per_batch`; `share` of all requests ask for it."""
+    """Describes a model that takes `ms_per_item * batch + ms_per_batch`; `share` of all requests ask for it."""
 
     ms_per_item: float
     ms_per_batch: float
@@ -38,7 +38,7 @@ class Profile:
         return round(self.slo_ms * MS)
 
 
-# Of the order that published profiles of small GPUs have; deadlines of vision, and of a short text model.
+# Durations of the order of published profiles of small GPUs; deadlines of vision, and of a short text model.
 EDGE4: Mapping[str, Profile] = {
     "mob": Profile(0.6, 2.4, 50, 0.45),
     "res": Profile(1.6, 4, 80, 0.30),
@@ -46,7 +46,7 @@ EDGE4: Mapping[str, Profile] = {
     "bert": Profile(2.5, 5, 100, 0.15),
 }
 
-# How many times as long as the medium variant, and how often right. Accuracies are of the order of families that are
+# Duration relative to the medium variant, and accuracy. Accuracies are of the order of families that are
 # offered in three sizes: narrow to wide MobileNets, ResNet-18 to 152, YOLO n to m (mAP), small to base BERTs.
 SIZES: Mapping[str, float] = {"small": 0.5, "medium": 1.0, "large": 1.8}
 ACCURACIES: Mapping[str, Mapping[str, float]] = {
@@ -75,44 +75,50 @@ FAR_PRICES: Mapping[str, float] = {"cloud0": 1.0, "cloud1": 1.0}  # for a second
 def preset(
     name: str, load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN
 ) -> Scenario:
-    """The scenario of this name. Raises `UserError`, also for arrivals that nobody knows."""
+    """Returns the scenario of a name. Raises `UserError` for an unknown name or arrival process."""
     if name not in PRESETS:
         raise UserError(f"no preset is called {name!r}; there is {', '.join(PRESETS)}")
     return PRESETS[name](load, arrivals, seed, duration_s, margin)
 
 
 def edge4(load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN) -> Scenario:
-    """Four models on one lane, one stream each. `load` 1.0 is what a lane sustains of this mix (`capacity_rps`)."""
+    """Returns four models on one lane, one stream each. `load` 1.0 is what a lane sustains of
+    this mix (`capacity_rps`).
+    """
     return made("edge4", EDGE4, served_of(EDGE4), load, arrivals, seed, duration_s, margin)
 
 
 def two_lanes(load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN) -> Scenario:
-    """The same on two lanes, and twice the requests."""
+    """Returns `edge4` on two lanes with twice the requests."""
     scenario = made("two_lanes", EDGE4, served_of(EDGE4), load, arrivals, seed, duration_s, margin, lanes=2)
     return replace(scenario, lanes=tuple(LaneUp(f"sim{lane}", "simulated", 1 << 40) for lane in range(2)))
 
 
 def edge4_variants(load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN) -> Scenario:
-    """Three variants of each model, all of them loaded; the medium one serves, and `load` is counted by it."""
+    """Returns `edge4` with three variants of each model, all loaded; the medium one serves, and
+    `load` is counted by it.
+    """
     return made("edge4_variants", EDGE4, variants_of(EDGE4), load, arrivals, seed, duration_s, margin)
 
 
 def ensemble4(load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN) -> Scenario:
-    """One model whose four variants answer together or each alone; "medium" serves, and `load` is counted by it."""
+    """Returns one model whose four variants answer together or alone; "medium" serves, and `load` is counted by it."""
     profiles = {"photo": Profile(*MEMBERS["medium"][:2], 100, 1.0)}
     return made("ensemble4", profiles, (ensemble_of("photo"),), load, arrivals, seed, duration_s, margin)
 
 
 def edge4_memory(load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN) -> Scenario:
-    """The same on a lane that holds two or three of the four models; `load` does not count the time of loading."""
+    """Returns `edge4` on a lane that holds two or three of the four models; `load` does not
+    count the time of loading.
+    """
     served = served_of(EDGE4, MEMORY)
     scenario = made("edge4_memory", EDGE4, served, load, arrivals, seed, duration_s, margin)
     return replace(scenario, lanes=(LaneUp("sim0", "simulated", MEMORY_LIMIT),))
 
 
 def edge4_remote(load: float, arrivals: str, seed: int, duration_s: float = 20.0, margin: float = MARGIN) -> Scenario:
-    """The same beside a box as quick as this one, `FAR_MS` away: two calls may be on their way to it. `load` counts
-    this box alone.
+    """Returns `edge4` beside a remote box as fast as this one, `FAR_MS` away, with two calls in flight at most. `load`
+    counts this box alone.
     """
     scenario = made("edge4_remote", EDGE4, served_of(EDGE4), load, arrivals, seed, duration_s, margin)
     far = tuple(LaneUp(name, "remote", 1 << 40) for name in FAR_MS)
@@ -144,7 +150,9 @@ def made(
     margin: float,
     lanes: int = 1,
 ) -> Scenario:
-    """Requests of one stream for each model. Kin of a preset are given the same arrivals, as far as rates are alike."""
+    """Returns a scenario with one stream of requests for each model. Related presets get the same arrivals, as far as
+    their rates are equal.
+    """
     if not profiles or load <= 0 or duration_s <= 0:
         raise UserError(f"{name}: {len(profiles)} models, load {load:g}, {duration_s:g} s: nothing to do")
     rate = load * lanes * capacity_rps(profiles, served, margin)
@@ -162,26 +170,28 @@ def made(
 def capacity_rps(
     profiles: Mapping[str, Profile] = EDGE4, served: Iterable[Served] | None = None, margin: float = MARGIN
 ) -> float:
-    """Requests a second of this mix that one lane sustains with batches that fit twice into their deadline."""
+    """Returns requests per second of this mix that one lane sustains with batches that take at
+    most half their deadline.
+    """
     costs = {each.variant.model: cost_of(each) for each in served or served_of(profiles)}
     items_ns = [p.share * costs[model].item_ns(p.slo_ns, "half", margin) for model, p in profiles.items()]
     return SECOND_NS * sum(p.share for p in profiles.values()) / sum(items_ns)
 
 
 def served_of(profiles: Mapping[str, Profile], memory: Mapping[str, int] | None = None) -> tuple[Served, ...]:
-    """A model of one stage for each profile; `memory`: bytes of each."""
+    """Returns a model of one stage for each profile; `memory`: bytes of each."""
     served = [affine(model, p.ms_per_item, p.ms_per_batch, BATCH_MAX) for model, p in profiles.items()]
     return tuple(with_memory(each, memory[each.variant.model]) if memory else each for each in served)
 
 
 def with_memory(served: Served, bytes_: int) -> Served:
-    """The same model of one stage, of this size."""
+    """Returns the same model of one stage with this size in bytes."""
     (stage,) = served.stages
     return replace(served, stages=(replace(stage, blobs={stage.graph: bytes_}),))
 
 
 def variants_of(profiles: Mapping[str, Profile]) -> tuple[Served, ...]:
-    """Each model in `SIZES`; the medium one serves."""
+    """Returns each model in all `SIZES`; the medium one serves."""
     return tuple(
         family(model, {
             size: (times * p.ms_per_item, times * p.ms_per_batch, ACCURACIES[model][size])
@@ -192,12 +202,12 @@ def variants_of(profiles: Mapping[str, Profile]) -> tuple[Served, ...]:
 
 
 def ensemble_of(model: str) -> Served:
-    """`MEMBERS` as variants of one model."""
+    """Returns `MEMBERS` as variants of one model."""
     return family(model, MEMBERS)
 
 
 def family(model: str, members: Mapping[str, tuple[float, float, float]]) -> Served:
-    """Variants by name: ms per item, ms per batch, accuracy. "medium" serves; they share no stage."""
+    """Returns variants by name (ms per item, ms per batch, accuracy). "medium" serves; they share no stage."""
     stages: dict[str, Stage] = {}
     for name, (ms_per_item, ms_per_batch, _) in members.items():
         (stages[name],) = affine(f"{model}-{name}", ms_per_item, ms_per_batch, BATCH_MAX).stages
@@ -210,10 +220,11 @@ def family(model: str, members: Mapping[str, tuple[float, float, float]]) -> Ser
 
 
 def disb(path: Path, load: float, seed: int = 0, slo_ms: float | None = None, margin: float = MARGIN) -> Scenario:
-    """A DISB workload on an edge box (`evaluation.arrivals.disb_trace.MODELS`), as many cars as make this load.
+    """Returns a DISB workload on an edge box (`evaluation.arrivals.disb_trace.MODELS`), in as
+    many copies as make this load.
 
-    Its clients in closed loops are left out. The file does not say when answers are due: `slo_ms`, or within a stream's
-    period. Raises `UserError`.
+    Its clients in closed loops are left out. The file states no deadlines: they are `slo_ms`, or a stream's period.
+    Raises `UserError`.
     """
     served = served_of({model: Profile(*profile, 0, 0) for model, profile in DISB.items()})
     workload = read(path, slo_ms=slo_ms, seed=seed, limits=limits_of(served))
@@ -226,10 +237,22 @@ def traced(
     path: Path, box: Scenario, load: float | None = None, seed: int = 0, slo_ms: float | None = None,
     margin: float = MARGIN, how: How = "compress",
 ) -> Scenario:  # fmt: skip
-    """The arrivals of a file on the box of another scenario, for its models and apps.
+    """Returns the arrivals of a file on the box of another scenario, for its models and apps.
 
-    A file that names no models (Azure, intervals) is dealt out in the shares that the scenario's own requests have,
-    with their deadlines. `load`: None: as it is; else `how`: see `load_scaling.scaled`. Raises `UserError`.
+    A file without models (Azure, intervals) is split in the shares that the scenario's own requests have, with their
+    deadlines.
+
+    Args:
+        path: the file.
+        box: lanes, models and apps.
+        load: to scale to; None: as it is.
+        seed: of splitting and scaling.
+        slo_ms: deadline where the file states none.
+        margin: multiplies durations when the load is computed.
+        how: how to scale, see `load_scaling.scaled`.
+
+    Raises:
+        UserError: the file cannot be used.
     """
     limits = limits_of(box.served, box.answers)
     workload = read(path, model="", slo_ms=slo_ms, seed=seed, limits=limits)
@@ -244,7 +267,7 @@ def loaded(
     box: Scenario, arrivals: Sequence[Arrival], load: float | None, seed: int, margin: float, how: How,
     notes: tuple[str, ...],
 ) -> Scenario:  # fmt: skip
-    """The box with these arrivals, scaled to the load."""
+    """Returns the box with these arrivals, scaled to the load."""
     asks = load_of(arrivals, box.served, margin=margin, items=items_of(box.answers, box.detections)) / len(box.lanes)
     if load is not None:
         if not asks:

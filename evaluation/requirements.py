@@ -1,4 +1,4 @@
-"""What a system needs and a scenario has: a comparison that makes no sense is refused in one line."""
+"""Checks that a scenario has what a system needs; a comparison that makes no sense is refused in one line."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -23,7 +23,7 @@ STOPPABLE = {"simulated", "cpu"}  # kinds of device whose runs `Stop` ends
 
 
 def offered(scenario: Scenario) -> frozenset[str]:
-    """Which of `NEEDS` it has."""
+    """Returns which of `NEEDS` the scenario has."""
     variants = [1 + len(served.others) for served in scenario.served]
     memory = sum({blob: size for stage in stages(scenario) for blob, size in stage.blobs.items()}.values())
     has = {
@@ -39,12 +39,12 @@ def offered(scenario: Scenario) -> frozenset[str]:
 
 
 def missing(system: System, scenario: Scenario) -> frozenset[str]:
-    """What it needs and does not find; empty: it may run."""
+    """Returns what the system needs and the scenario lacks; empty: it may run."""
     return system.needs() - offered(scenario)
 
 
 def refusal(names: Sequence[str], needs: Iterable[str], scenario: Scenario) -> str:
-    """Why systems that miss these needs have no business with this scenario, in one line."""
+    """Returns the reason why systems with these unmet needs cannot be compared on this scenario, in one line."""
     wanted = sorted(needs)
     lacks = " and ".join(LACKS[need] for need in wanted)
     verb = "needs" if len(names) == 1 else "need"
@@ -52,7 +52,7 @@ def refusal(names: Sequence[str], needs: Iterable[str], scenario: Scenario) -> s
 
 
 def ignored(system: System, scenario: Scenario) -> tuple[str, ...]:
-    """What of the system plays no part in this scenario."""
+    """Returns a note for each part of the system that has no effect in this scenario."""
     notes = []
     kept = sorted(app for app, answer in scenario.answers.items() if not isinstance(answer, Single))
     if system.answer is not None and kept:
@@ -61,5 +61,6 @@ def ignored(system: System, scenario: Scenario) -> tuple[str, ...]:
 
 
 def stages(scenario: Scenario) -> Iterator[Stage]:
+    """Yields every stage of the scenario's models."""
     for served in scenario.served:
         yield from served.stages

@@ -1,4 +1,4 @@
-"""What every policy is given alike: a box, its models, and one list of requests that nobody changes."""
+"""Defines what every policy is given alike: a box, its models, and one fixed list of requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +18,10 @@ MS = 1_000_000
 
 @dataclass(frozen=True)
 class Scenario:
-    """`slowdown`: standard deviation of the half-normal share by which a run takes longer than profiled; never less,
-    so that bounds computed from the profile hold. `profile`: durations by lane, else the stages' own. `waiting_max`:
+    """Describes a box and its work.
+
+    `slowdown`: standard deviation of the half-normal share by which a run takes longer than profiled; never less, so
+    that bounds computed from the profile hold. `profile`: durations by lane, else the stages' own. `waiting_max`:
     stream -> frames that may wait, as in `edge.yaml`; a stream that is not named here keeps all of them.
     """
 
@@ -40,8 +42,8 @@ class Scenario:
 def play(
     scenario: Scenario, policy: Policy, estimator: Estimator, observers: tuple[Observer, ...] = ()
 ) -> SimulatedWorld:
-    """The scenario in virtual time under a complete policy. What came of it is in the world's `replies`, and in what
-    the observers saw.
+    """Plays the scenario in virtual time under a complete policy; the outcome is in the world's
+    `replies` and in what the observers saw.
     """
     world = SimulatedWorld(
         scenario.seed, scenario.requests, scenario.lanes, scenario.served, scenario.detections,
@@ -52,7 +54,9 @@ def play(
 
 
 def affine(model: str, ms_per_item: float, ms_per_batch: float, batch_max: int = 32) -> Served:
-    """A model of one stage that takes `ms_per_item * batch + ms_per_batch`, for every batch up to `batch_max`."""
+    """Returns a model of one stage that takes `ms_per_item * batch + ms_per_batch`, for every
+    batch up to `batch_max`.
+    """
     batches = tuple(range(1, batch_max + 1))
     durations_ns = {batch: round((ms_per_item * batch + ms_per_batch) * MS) for batch in batches}
     stage = Stage("onnx", model, batches=batches, blobs={model: 1000}, durations_ns=durations_ns)

@@ -1,4 +1,4 @@
-"""Cameras at a junction without pictures: models as stages with durations, arrivals by seed."""
+"""Simulates cameras at a junction without pictures: models as stages with durations, arrivals by seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,18 +37,19 @@ ALL_FAULTS = Faults(
 def stage(
     graph: str, ms: float, bytes_: int = 1000, head: str | None = None, batches: Sequence[int] = BATCHES
 ) -> Stage:
-    """A stage that takes `ms` alone and 40 % more for every further task of its batch."""
+    """Returns a stage that takes `ms` alone and 40 % more for every further task of its batch."""
     durations_ns = {batch: round(ms * MS * (0.6 + 0.4 * batch)) for batch in BATCHES}
     blobs = {graph: bytes_} | ({head: bytes_ // 10} if head else {})
     return Stage("onnx", graph, head, None, BATCHES, blobs, durations_ns)
 
 
 def served(model: str, *stages: Stage, name: str = "fp32") -> Served:
+    """Returns a model whose variant is the chain of these stages."""
     return Served(Variant(model, name, tuple(stage.digest for stage in stages)), stages)
 
 
 def models() -> list[Served]:
-    """A detector, two classifiers of backbone and head, a teacher, and a training job made of steps."""
+    """Returns a detector, two classifiers of backbone and head, a teacher, and a training job made of steps."""
     return [
         served("detector", stage("detector", 4)),
         served("vehicles", stage("vehicles", 1.5), stage("vehicles-head", 0.2, 50, head="vehicles-0")),
@@ -59,7 +60,7 @@ def models() -> list[Served]:
 
 
 def promotions() -> list[Served]:
-    """Retrained heads, and once a new backbone."""
+    """Returns retrained heads, and finally a new backbone."""
     backbone = stage("vehicles", 1.5)
     heads = [stage("vehicles-head", 0.2, 50, head=f"vehicles-{number}") for number in (1, 2, 3)]
     renewed = served("vehicles", stage("vehicles-new", 1.4), heads[2], name="renewed")
@@ -69,8 +70,9 @@ def promotions() -> list[Served]:
 def cameras(
     seed: int, requests: int, streams: int = 4, fps: float = 10.0, slo_ms: float = 100.0, background: float = 0.1
 ) -> Iterator[Request]:
-    """Frames of all cameras in order of time, each camera at its own phase and with 10 % jitter; the share `background`
-    of as many requests again asks for the teacher or for training.
+    """Yields frames of all cameras in order of time, each camera with its own phase and 10 % jitter.
+
+    After a frame, with probability `background`, a request without a deadline follows for the teacher or for training.
     """
     random = Random(seed)
     period_ns = round(1e9 / fps)
@@ -92,7 +94,7 @@ def cameras(
 
 @dataclass(frozen=True)
 class Simulation:
-    """What came of it."""
+    """Holds the outcome of a simulation."""
 
     requests: list[Request]
     replies: list[Reply]
@@ -112,7 +114,7 @@ def simulate(
     fps: float = 10.0,
     observers: Sequence[Observer] = (),
 ) -> Simulation:
-    """The junction in virtual time under `complete(EarliestDeadlineFirst())`, or another complete policy."""
+    """Simulates the junction in virtual time under `complete(EarliestDeadlineFirst())`, or another complete policy."""
     ups = [LaneUp(f"sim{number}", "simulated", memory_bytes) for number in range(lanes)]
     world = SimulatedWorld(
         seed, cameras(seed, requests, fps=fps), ups, models(), DETECTIONS, faults, promotions(), profile=Table()

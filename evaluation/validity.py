@@ -1,4 +1,4 @@
-"""A scenario with which nothing could be measured is refused, and a doubtful one remarked upon, in one line each."""
+"""Refuses a scenario with which nothing could be measured, and remarks upon a doubtful one, in one line each."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -31,7 +31,7 @@ def check(scenario: Scenario) -> None:
 
 
 def shortest_slo_ns(scenario: Scenario) -> dict[str, Time]:
-    """By app, of the requests with a deadline and in the order of their first one."""
+    """Returns the shortest SLO of each app in ns, of the requests with a deadline, in the order of their first one."""
     found: dict[str, Time] = {}
     for request in scenario.requests:
         if request.deadline_ns is not None:
@@ -40,7 +40,9 @@ def shortest_slo_ns(scenario: Scenario) -> dict[str, Time]:
 
 
 def fastest_ns(scenario: Scenario, app: str) -> Time:
-    """Of the model that a request of this app begins with, over its variants and the lanes. Raises `UserError`."""
+    """Returns the fastest run of the model that a request of this app begins with, in ns, over its variants and the
+    lanes. Raises `UserError`.
+    """
     answer = scenario.answers.get(app) or Single(app)
     first = answer.models()[0]
     times = [sum(alone_ns(scenario, stage) for stage in chain) for model, chain in chains(scenario) if model == first]
@@ -51,7 +53,7 @@ def fastest_ns(scenario: Scenario, app: str) -> Time:
 
 
 def chains(scenario: Scenario) -> Iterator[tuple[str, list[Stage]]]:
-    """Every variant that may serve: its model, and its stages."""
+    """Yields model and stages of every variant that may serve."""
     for served in scenario.served:
         by_digest = {stage.digest: stage for stage in served.stages}
         for variant in (served.variant, *served.others):
@@ -59,12 +61,13 @@ def chains(scenario: Scenario) -> Iterator[tuple[str, list[Stage]]]:
 
 
 def alone_ns(scenario: Scenario, stage: Stage) -> Time:
+    """Returns the duration of the smallest batch on the fastest lane, in ns."""
     profile = scenario.profile or Table()
     return min(profile.duration_ns(stage, min(stage.batches), lane.lane) for lane in scenario.lanes)
 
 
 def doubts(scenario: Scenario) -> tuple[str, ...]:
-    """One line for each profile that is not monotone: a larger batch is said to take less time."""
+    """Returns one line for each profile that is not monotone, i.e. in which a larger batch takes less time."""
     return tuple(
         f"{served.variant.model}: its profile falls from {low_ns / MS:.3g} ms at batch {low} to {high_ns / MS:.3g} ms"
         f" at batch {high}; levelled up, measure it again if that matters"

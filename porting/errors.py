@@ -1,23 +1,32 @@
-"""What a user is told in one line. A bug asserts, weather is an event, a slip of the user's ends here."""
+"""Defines the errors that end a command with one line for the user.
+
+A bug raises an assertion and a fault of the world is a counted event; only a mistake of the user ends here.
+"""
 
 from devices.interface import DeviceError
 
 
 class UserError(Exception):
-    """One line: what is wrong, where, what to do. The command prints it to stderr and exits with 2."""
+    """Tells the user in one line what is wrong, where, and what to do. The command prints it to
+    stderr and exits with 2.
+    """
 
 
 class GateFailed(UserError):
-    """The port worked, but a gate (accuracy, speed) says no; nothing new serves. The command exits with 3."""
+    """Tells that the port worked but a gate (accuracy, speed) refused it; nothing new serves.
+    The command exits with 3.
+    """
 
 
 class BadImage(UserError):
-    """A picture that cannot be decoded. In the daemon: a counted drop; on the command line: a slip."""
+    """Tells that a picture cannot be decoded. The daemon counts it as a drop; on the command
+    line it is a user's mistake.
+    """
 
 
 class CorruptBlob(UserError, DeviceError):
-    """A blob whose content does not fit its name any more. Names the file."""
+    """Tells that a blob's content no longer matches its name. Names the file."""
 
 
 class RepositoryFull(UserError):
-    """The disk took no more. Nothing is half-written; what served goes on serving."""
+    """Tells that the disk is full. No file is half-written, and what served goes on serving."""

@@ -1,4 +1,4 @@
-"""Bytes to pictures, pictures to input tensors. One function prepares, for porting, serving and drift alike."""
+"""Decodes image files, resizes pictures and prepares input tensors; porting, serving and drift all use `prepare`."""
 
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def decode(payload: bytes, *, bytes_max: int = BYTES_MAX, pixels_max: int = PIXELS_MAX) -> Image:
-    """A JPEG or PNG file's bytes -> RGB uint8 [h, w, 3].
+    """Decodes the bytes of a JPEG or PNG file to RGB uint8 [h, w, 3].
 
     Raises:
-        BadImage: empty, too big, truncated, or no JPEG or PNG at all. The size is checked before any pixel is decoded.
+        BadImage: empty, too big, truncated, or neither JPEG nor PNG. The size is checked before any pixel is decoded.
     """
     if len(payload) > bytes_max:
         raise BadImage(f"image of {len(payload)} bytes: more than the {bytes_max} allowed")
@@ -71,7 +71,7 @@ def _one_line(error: Exception) -> str:
 
 
 def read_image(path: Path) -> Image:
-    """The picture in a file. Raises `BadImage` naming the file."""
+    """Returns the picture in a file as RGB uint8 [h, w, 3]. Raises `BadImage` naming the file."""
     try:
         return decode(path.read_bytes())
     except (OSError, BadImage) as error:
@@ -79,7 +79,9 @@ def read_image(path: Path) -> Image:
 
 
 def resize(image: Image, width: int, height: int) -> Image:
-    """To width x height pixels: area average when shrinking (no aliasing), linear when growing; aspect is not kept."""
+    """Resizes to width x height pixels: area average when shrinking (no aliasing), linear when
+    growing. The aspect ratio is not kept.
+    """
     h, w = image.shape[:2]
     if (w, h) == (width, height):
         return image
@@ -88,10 +90,11 @@ def resize(image: Image, width: int, height: int) -> Image:
 
 
 def prepare(image: Image, spec: InputSpec) -> NDArray[Any]:
-    """RGB uint8 [h, w, 3] of any size -> one input without its batch dimension.
+    """Turns an RGB uint8 [h, w, 3] picture of any size into one input tensor without its batch dimension.
 
-    Resized, colours in the order of the spec, `(x * scale - mean) / std` per channel (x in 0..255), as spec.dtype in
-    [C, height, width] or [height, width, C], C-contiguous. For integer dtypes the picture goes in as it is.
+    The picture is resized, its colours are put in the order of the spec, and each channel becomes `(x * scale - mean) /
+    std` with x in 0..255. The result is C-contiguous, of type `spec.dtype` and shape [C, height, width] or [height,
+    width, C]. For integer types the pixels are not scaled.
     """
     pixels = _colored(resize(image, spec.width, spec.height), spec.color)
     if np.dtype(spec.dtype).kind in "ui":

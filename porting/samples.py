@@ -1,7 +1,8 @@
-"""Labelled pictures from a zip or a folder: class folders with JPEG or PNG files, names in the order of time.
+"""Reads labelled pictures from a zip or a folder with one folder per class; file names give the order of time.
 
-A file named `stream-<k>__<frame>…` belongs to stream k; without it all pictures are one stream. Pictures that follow
-each other in a stream are alike, so each carries its block of neighbours: statistics draw blocks, not pictures.
+A file named `stream-<k>__<frame>…` belongs to stream k; without such names all pictures are one stream. Pictures that
+follow each other in a stream are alike, so each carries the number of its block of neighbours: statistics draw blocks,
+not pictures.
 """
 
 import re
@@ -24,7 +25,9 @@ Read = Callable[[str], bytes]
 
 
 class Samples(NamedTuple):
-    """Pictures with their truth; row i of each belongs together. A stream's rows are in the order of time."""
+    """Holds pictures with their true labels; row i of each field belongs together. A stream's
+    rows are in the order of time.
+    """
 
     images: Sequence[Image]  # RGB uint8 [h, w, 3]; sizes may differ
     labels: NDArray[np.int64]  # [n] index into the model's labels
@@ -33,12 +36,14 @@ class Samples(NamedTuple):
     names: tuple[str, ...] | None = None  # what the labels index; None: the model's labels
 
     def take(self, rows: NDArray[np.int64]) -> "Samples":
-        """Some rows, in the order given."""
+        """Returns the given rows, in the order given."""
         stream = None if self.stream is None else self.stream[rows]
         return Samples([self.images[i] for i in rows], self.labels[rows], self.block[rows], stream, self.names)
 
     def relabelled(self, names: tuple[str, ...]) -> "Samples":
-        """With labels that index `names` instead. Raises `UserError` when a class of the samples is not among them."""
+        """Returns the samples with labels that index `names`. Raises `UserError` when a class of
+        the samples is not among them.
+        """
         if self.names is None or self.names == names:
             return self
         if unknown := sorted(set(self.names) - set(names)):
@@ -47,7 +52,7 @@ class Samples(NamedTuple):
         return self._replace(labels=index[self.labels], names=names)
 
     def thinned(self, limit: int) -> "Samples":
-        """At most so many rows, evenly spread over the whole."""
+        """Returns at most `limit` rows, evenly spread over all."""
         count = len(self.labels)
         return self if count <= limit else self.take(np.linspace(0, count - 1, limit).round().astype(np.int64))
 
@@ -55,16 +60,16 @@ class Samples(NamedTuple):
 def read_samples(
     path: Path, labels: Sequence[str] | None = None, *, limit: int = 2000, size: tuple[int, int] | None = None
 ) -> tuple[Samples, tuple[str, ...]]:
-    """Read a zip or folder of class folders; returns the samples and the labels.
+    """Reads a zip or folder of class folders; returns the samples and the labels.
 
     Args:
         path: the zip or the folder.
-        labels: the model's, in its order; None: the folders' names in alphabetical order.
-        limit: pictures read at most, evenly spread over each class.
-        size: width, height that every picture is resized to; None: as they are.
+        labels: the model's labels in its order; None: the folders' names in alphabetical order.
+        limit: the largest number of pictures read, evenly spread over each class.
+        size: width, height in pixels that every picture is resized to; None: as they are.
 
     Raises:
-        UserError: no such file, no class folders, a folder that is no label, a picture that cannot be decoded.
+        UserError: no such file, no class folders, a folder that is not a label, or a picture that cannot be decoded.
     """
     with _opened(path) as (names, read):
         rows = sorted((_key(name), name) for name in names if is_picture(name))
@@ -82,7 +87,9 @@ def read_samples(
 
 
 def blocks_of(stream: NDArray[Any], length: int = BLOCK) -> NDArray[np.int64]:
-    """Number the blocks: `length` consecutive rows of one stream each. Rows of a stream lie together."""
+    """Numbers the blocks of `length` consecutive rows of one stream; returns int64 [n]. The rows
+    of a stream must be adjacent.
+    """
     blocks = np.zeros(len(stream), np.int64)
     number = within = 0
     for row in range(1, len(stream)):
@@ -94,7 +101,7 @@ def blocks_of(stream: NDArray[Any], length: int = BLOCK) -> NDArray[np.int64]:
 
 
 def _key(name: str) -> tuple[int, int, str, str]:
-    """Stream, frame, file name, class: pictures of all classes mix in the order of time."""
+    """Returns stream, frame, file name and class as sort key: pictures of all classes mix in the order of time."""
     file = PurePosixPath(name)
     found = _STREAM.match(file.name)
     stream, frame = (int(found[1]), int(found[2] or 0)) if found else (0, 0)
@@ -102,7 +109,7 @@ def _key(name: str) -> tuple[int, int, str, str]:
 
 
 def _spread(rows: list[Any], limit: int) -> list[Any]:
-    """Evenly over each class, so that a rare one is not lost."""
+    """Thins each class evenly, so that a rare one is not lost."""
     if len(rows) <= limit:
         return rows
     by_class: dict[str, list[Any]] = {}
@@ -128,11 +135,13 @@ def _image(path: Path, name: str, read: Read, size: tuple[int, int] | None) -> I
 
 
 def is_picture(name: str) -> bool:
+    """Returns whether a path names a JPEG or PNG file inside a folder; macOS's resource forks do not count."""
     file = PurePosixPath(name)
     return file.suffix.lower() in SUFFIXES and len(file.parts) >= 2 and "__MACOSX" not in file.parts
 
 
 def class_of(name: str) -> str:
+    """Returns the name of the folder that a file is in, which is its class."""
     return PurePosixPath(name).parent.name
 
 

@@ -1,1 +1,1 @@
-"""The demo: a broker, cameras, a daemon, a drift, a repair, and a record of all of it."""
+"""Runs the demo: a broker, cameras, a daemon, a drift, a repair, and a record of all of it."""

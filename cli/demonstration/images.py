@@ -1,4 +1,6 @@
-"""The demo on anybody's pictures: class folders become camera streams, a schedule of conditions makes them drift."""
+"""Runs the demo on the user's own pictures: class folders become camera streams, a schedule of
+conditions makes them drift.
+"""
 
 import zipfile
 import zlib
@@ -22,13 +24,15 @@ from porting.samples import class_of, is_picture
 PORTED_SHARE = 5  # one picture in five is for porting (accuracy, drift reference, replay); the cameras show the others
 TRUTHS_MAX = 20_000
 SLO_MS = 150
-# Pictures of a folder do not resemble their neighbours as a film's do: more of them count, and a world is known sooner.
+# Neighbouring pictures of a folder are less alike than frames of a film: more are sampled, and a world is known sooner.
 STILLS = {"stride_ms": 200, "world_min": 200, "block_s": 1}
 
 
 @contextmanager
 def members(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-    """Names of the pictures in class folders, ascending, and how to read one. Raises `UserError`."""
+    """Yields the names of the pictures in class folders, ascending, and a function that reads
+    one. Raises `UserError`.
+    """
     if path.is_dir():
         names = [str(found.relative_to(path)) for found in path.rglob("*") if found.is_file()]
         yield sorted(filter(is_picture, names)), lambda name: (path / name).read_bytes()
@@ -41,14 +45,16 @@ def members(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
 
 
 def for_porting(name: str) -> bool:
-    """By the name alone, so that cameras and porting agree without talking."""
+    """Returns whether a picture is for porting; by its name alone, so that cameras and porting
+    agree without talking.
+    """
     return zlib.crc32(name.encode()) % PORTED_SHARE == 0
 
 
 class ImageStream:
-    """Generator for `leeway camera`: pictures in seeded random order, each under the condition of its time.
+    """Generates frames for `leeway camera`: pictures in seeded random order, each under the condition of its time.
 
-    `frame(i)` gives (RGB uint8, truth objects, condition). `schedule`: by seconds, e.g. `day@0,night@30`.
+    `schedule`: conditions by seconds, e.g. `day@0,night@30`.
     """
 
     def __init__(self, camera: int, fps: float, path: str, schedule: str, seed: int = 7):
@@ -64,11 +70,12 @@ class ImageStream:
             raise UserError(f"{path}: no pictures to show")
 
     def frame(self, index: int) -> tuple[NDArray[np.uint8], list[dict[str, str]], str]:
+        """Returns (RGB uint8 [h, w, 3], truth objects, condition) of a frame."""
         payload, label = self.pictures[index % len(self.pictures)]
         try:
             pixels = decode(payload)
         except BadImage:
-            pixels = np.zeros((32, 32, 3), np.uint8)  # a broken file is shown as what it is: nothing
+            pixels = np.zeros((32, 32, 3), np.uint8)  # a broken file is shown as a black picture
         now_s = index / self.fps
         drifted = self.schedule.apply(pixels, now_s, np.random.default_rng([*self.key, index]))
         return drifted, [{"kind": "image", "label": label}], self.schedule.at(now_s)
@@ -79,7 +86,7 @@ SHOWN_MAX = 4_000  # of one camera, kept as JPEG bytes
 
 @dataclass(slots=True)
 class Images:
-    """Scene of the show."""
+    """Provides the demo with the user's pictures, classifier and optional teacher."""
 
     drift: ClassVar[str] = "night"
     images: Path
@@ -95,6 +102,7 @@ class Images:
     random: Random = field(default_factory=lambda: Random(7))
 
     def port(self, settings: Settings, progress: Callable[[str], None]) -> None:
+        """Ports the classifier and the teacher. Raises `UserError` for a missing file or a gate that refuses."""
         from devices.cpu import Cpu
         from porting.pipeline import port
         from porting.repository.repository import Repository
@@ -123,6 +131,7 @@ class Images:
         return path
 
     def config(self, settings: Settings) -> dict[str, Any]:
+        """Returns the daemon's `edge.yaml`."""
         drift = {"models": [self.name], **({"teacher": "teacher"} if self.teacher else {})}
         return {
             "models": "repository",
@@ -133,11 +142,13 @@ class Images:
         }
 
     def cameras(self, settings: Settings) -> list[str]:
+        """Returns the arguments of `leeway camera`."""
         options = {"path": self.images.resolve(), "schedule": settings.schedule()}
         words = (word for key, value in options.items() for word in ("-o", f"{key}={value}"))
         return ["cli.demonstration.images:ImageStream", *words, "--seed", str(settings.seed)]
 
     def about(self, settings: Settings) -> dict[str, Any]:
+        """Returns the lines of demo.json that the report needs."""
         told = f"the folders' names, {self.label_delay_s:g} s late, {self.label_errors:.0%} wrong on purpose"
         return {
             "classify": {self.name: self.name},
@@ -146,9 +157,10 @@ class Images:
             "images": str(self.images.name),
         }
 
-    # ---- labels by the folder's names: late, and now and then wrong, as people are
+    # ---- labels by the folder's names: late, and sometimes wrong, as people are
 
     def heard(self, kind: str, table: dict[str, Any], recorder: MessageRecorder) -> None:
+        """Remembers the truth of frames, and queues the answers to questions for labels when there is no teacher."""
         if kind == "truth":
             self.truths[table["camera"], table["seq"]] = table["objects"][0]["label"]
             while len(self.truths) > TRUTHS_MAX:
@@ -165,6 +177,7 @@ class Images:
         self.due.append((monotonic() + self.label_delay_s, str(question["id"]), label))
 
     def tick(self, recorder: MessageRecorder) -> None:
+        """Sends the answers that are due."""
         now = monotonic()
         while self.due and self.due[0][0] <= now:
             _, name, label = self.due.pop(0)

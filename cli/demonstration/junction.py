@@ -1,4 +1,6 @@
-"""The drawn junction: a detector, two classifiers of what it finds, a teacher; ported to this machine first."""
+"""Runs the demo on the drawn junction: a detector, two classifiers of its detections, a teacher;
+all ported to this machine first.
+"""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -11,7 +13,7 @@ from cli.demonstration.show import Settings
 
 
 class Junction:
-    """Scene of the show."""
+    """Provides the demo with the drawn junction."""
 
     drift = "night*0.75"
 

@@ -1,4 +1,4 @@
-"""What a demo shows while it runs. State is fed with the box's own messages; drawing is a pure function of it."""
+"""Shows a demo while it runs. The state is fed with the box's own messages; drawing is a pure function of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,9 @@ Message = Mapping[str, Any]
 
 @dataclass(slots=True)
 class LiveView:
-    """Fed from the network's thread, drawn from another: every message replaces a value, none is changed in place."""
+    """Holds the state of the view, fed by the network thread and drawn by another: a message replaces values and
+    changes none in place.
+    """
 
     duration_s: float
     slo_ms: float | None = None
@@ -32,7 +34,7 @@ class LiveView:
     elapsed_s: float = 0.0  # when the screen was last drawn; dates the journal
 
     def message(self, kind: str, table: Message) -> None:
-        """Any message of the box; kinds that are not shown are let pass."""
+        """Takes in a message of the box; kinds that are not shown are ignored."""
         match kind:
             case "stats":
                 self.stats(table)
@@ -48,6 +50,7 @@ class LiveView:
         self.journal = (*self.journal, self._line_of(table))[-JOURNAL_MAX:]
 
     def result(self, table: Message) -> None:
+        """Counts an answer, and learns the SLO from the first one that states it."""
         slo = _table(table, "slo")
         self.answered += 1
         self.late += slo.get("met") is False
@@ -55,7 +58,7 @@ class LiveView:
             self.slo_ms = _number(slo.get("deadline_ms"))
 
     def render(self, elapsed_s: float) -> RenderableType:
-        """The whole screen at `elapsed_s` seconds after the start."""
+        """Returns the whole screen at `elapsed_s` seconds after the start."""
         journal = Text("\n".join(self.journal) or "nothing happened yet", no_wrap=True, overflow="ellipsis")
         parts: list[RenderableType] = [
             self._head(elapsed_s),
@@ -67,7 +70,7 @@ class LiveView:
         return Group(*parts, Rule("journal", style="dim"), journal)
 
     def line(self, elapsed_s: float) -> str:
-        """The same in one line, for a log."""
+        """Returns the state in one line, for a log."""
         frames, share = _table(self.seen, "frames"), _table(self.seen, "time_share_recent", "time_share")
         spent = (_number(share.get("training")) or 0.0) + (_number(share.get("labelling")) or 0.0)
         variants = ", ".join(f"{n} {m.get('variant', '?')} {m.get('state', '')}".rstrip() for n, m in self._models())
@@ -104,6 +107,7 @@ class LiveView:
 
 
 def streams_table(view: LiveView) -> Table:
+    """Returns the table of the cameras."""
     table = Table(box=SIMPLE_HEAD, expand=True, show_edge=False, padding=(0, 1))
     for name in ("stream", "fps", "in", "answered", "dropped", "p99"):
         table.add_column(name, justify="left" if name in ("stream", "dropped") else "right", no_wrap=True)
@@ -124,6 +128,7 @@ def streams_table(view: LiveView) -> Table:
 
 
 def models_table(view: LiveView) -> Table:
+    """Returns the table of the models."""
     table = Table(box=SIMPLE_HEAD, expand=True, show_edge=False, padding=(0, 1))
     for name in ("model", "variant", "estimate", "drift", "so far"):
         table.add_column(name, justify="right" if name == "estimate" else "left", no_wrap=True)
@@ -140,7 +145,7 @@ def models_table(view: LiveView) -> Table:
 
 
 def time_bar(shares: Message, width: int = 60) -> Text:
-    """One character is 1/`width` of the device's time; under it, every activity that took any."""
+    """Returns a bar of `width` characters for the device's time, and under it every activity that took any."""
     bar, words, drawn = Text("device   "), Text("\n        "), 0
     for name, style in SHARES.items():
         share = min(1.0, max(0.0, _number(shares.get(name)) or 0.0))
@@ -158,13 +163,13 @@ def queue_words(queues: Message) -> str:
 
 
 def event_words(model: Message) -> str:
-    """`2 alarms, 1 audit`."""
+    """Returns a model's events as words, e.g. `2 alarms, 1 audit`."""
     some = [(int(_number(model.get(what)) or 0), what) for what in ("alarms", "audits", "promotions", "rollbacks")]
     return ", ".join(f"{n} {what if n > 1 else what[:-1]}" for n, what in some if n)
 
 
 def drop_words(dropped: object) -> str:
-    """`12 late, 3 superseded`, the largest reason first."""
+    """Returns drops as words, e.g. `12 late, 3 superseded`, the largest reason first."""
     if isinstance(dropped, Mapping):
         some = sorted(((int(n), str(r)) for r, n in dropped.items() if _number(n)), key=lambda it: (-it[0], it[1]))
         return ", ".join(f"{n} {reason}" for n, reason in some) or "0"
@@ -176,7 +181,7 @@ def _dropped(dropped: object) -> str:
 
 
 def _table(message: Message, *keys: str) -> Message:
-    """The first of the keys that holds a table."""
+    """Returns the table under the first of the keys that holds one; empty when none does."""
     return next((value for key in keys if isinstance(value := message.get(key), Mapping)), {})
 
 
@@ -199,11 +204,11 @@ def _short(value: object, most: int = 40) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-# ---- who draws it --------------------------------------------------------------------------------------------------
+# ---- drawing -------------------------------------------------------------------------------------------------------
 
 
 def viewer(view: LiveView, console: Console, quiet: bool = False) -> "Screen | Lines":
-    """A terminal gets the live view; a pipe, a log or `quiet` a line every few seconds."""
+    """Returns a live view for a terminal; for a pipe, a log or `quiet`, one that prints a line every few seconds."""
     return Lines(view, console) if quiet or not console.is_terminal else Screen(view, console)
 
 
@@ -227,7 +232,7 @@ class Screen:
 
 
 class Lines:
-    """The view of those who have no screen."""
+    """Prints the view as lines, for output that is not a terminal."""
 
     def __init__(self, view: LiveView, console: Console):
         self.view, self.message, self.console = view, view.message, console

@@ -1,4 +1,6 @@
-"""The demo's parts run as they would on a box: each a process of its own, started by the same command people type."""
+"""Runs the demo's parts as on a real box: each is a process of its own, started by the command
+that a user would type.
+"""
 
 import signal
 import subprocess
@@ -8,11 +10,11 @@ from types import TracebackType
 
 from porting.errors import UserError
 
-STOP_S = 15.0  # a daemon that drains and says its last words needs a second or two
+STOP_S = 15.0  # a daemon that drains and publishes its last statistics needs a second or two
 
 
 class Child:
-    """`leeway …` in a process of its own, its words in a log file."""
+    """Runs `leeway …` in a process of its own, with its output in a log file."""
 
     def __init__(self, name: str, arguments: list[str], log: Path):
         self.name, self.log = name, log
@@ -30,23 +32,24 @@ class Child:
         return self.process.poll() is None
 
     def must_run(self) -> None:
-        """Raises `UserError` with its last words when it ended by itself."""
+        """Raises `UserError` with the last line of its log when the process ended by itself."""
         if not self.running():
             raise UserError(f"the {self.name} ended by itself (exit {self.process.returncode}): {self.last_words()}")
 
     def last_words(self) -> str:
+        """Returns the last line of the log."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else f"it said nothing; see {self.log}"
 
     def wait(self, seconds: float) -> int | None:
-        """Exit status, or None when it still runs after that time."""
+        """Waits for the end; returns the exit status, or None when it still runs after that time."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def stop(self) -> int:
-        """Ask politely, wait, then insist."""
+        """Sends SIGTERM, waits, then kills; returns the exit status."""
         if self.running():
             self.process.send_signal(signal.SIGTERM)
         if self.wait(STOP_S) is None:

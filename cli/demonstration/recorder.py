@@ -1,4 +1,4 @@
-"""Writes down what goes over the broker: results, truth, events, statistics, now and then a frame."""
+"""Records what goes over the broker: results, truth, events, statistics, and a frame every few seconds."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ Listener = Callable[[str, dict[str, Any]], None]  # kind of message, its table
 
 
 class MessageRecorder:
-    """Subscribes to all that a box says and appends each message as one line to a file of its kind."""
+    """Subscribes to all messages of a box and appends each as one line to a file of its kind."""
 
     def __init__(self, folder: Path, topics: Topics, port: int, listener: Listener):
         self.folder, self.topics, self.port, self.listener = folder, topics, port, listener

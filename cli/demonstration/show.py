@@ -1,4 +1,4 @@
-"""One demo from beginning to end: start every part, watch, let it drift, stop every part, write the report."""
+"""Runs one demo from beginning to end: starts every part, watches, lets the scene drift, and stops every part."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ LOOK_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the person asked for."""
+    """Holds what the user asked for."""
 
     folder: Path  # of this run
     duration_s: float
@@ -39,43 +39,47 @@ class Settings:
         return self.duration_s * self.drift_at
 
     def schedule(self) -> str:
-        """Conditions with the second that each begins at: `day@0,night@30,fog@60`."""
+        """Returns conditions with the second that each begins at: `day@0,night@30,fog@60`."""
         drifts = [word.strip() for word in self.drift.split(",") if word.strip()]
         each_s = (self.duration_s - self.drift_s) / max(1, len(drifts))
         return ",".join(["day@0", *(f"{word}@{self.drift_s + at * each_s:.2f}" for at, word in enumerate(drifts))])
 
 
 class DemoScene(Protocol):
-    """What differs from one demo to the other."""
+    """Provides what differs from one demo to another."""
 
     drift: str  # conditions to drift to, where the person names none
 
     def port(self, settings: Settings, progress: Callable[[str], None]) -> None:
-        """Fill `<folder>/repository`."""
+        """Fills `<folder>/repository`."""
 
     def config(self, settings: Settings) -> dict[str, Any]:
-        """`edge.yaml` of the daemon; broker and repository are filled in by the show."""
+        """Returns the daemon's `edge.yaml`; the show fills in broker and repository."""
 
     def cameras(self, settings: Settings) -> list[str]:
-        """Arguments of `leeway camera` after host and port."""
+        """Returns arguments of `leeway camera` after host and port."""
 
     def about(self, settings: Settings) -> dict[str, Any]:
-        """Lines of demo.json that the report wants: what classifies what, labels, notes."""
+        """Returns lines of demo.json that the report needs: what classifies what, labels, notes."""
 
     def heard(self, kind: str, table: dict[str, Any], recorder: MessageRecorder) -> None:
-        """Every message of the box, on the network thread."""
+        """Takes in every message of the box, on the network thread."""
 
     def tick(self, recorder: MessageRecorder) -> None:
-        """Now and then: a scene may answer questions for labels."""
+        """Gets called several times a second; a scene may answer questions for labels."""
 
 
 class Viewer(AbstractContextManager[Any], Protocol):
+    """Shows the demo while it runs."""
+
     def message(self, kind: str, table: dict[str, Any]) -> None: ...
     def refresh(self, elapsed_s: float) -> None: ...
 
 
 @dataclass(slots=True)
 class Show:
+    """Runs one demo of a scene."""
+
     scene: DemoScene
     settings: Settings
     viewer: Viewer
@@ -87,7 +91,9 @@ class Show:
     drift_time: float | None = None
 
     def run(self) -> Path:
-        """Returns the run's folder, ready for the report. Raises `UserError` where a part could not be started."""
+        """Runs the demo and returns its folder, ready for the report. Raises `UserError` where a
+        part could not be started.
+        """
         folder = self.settings.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +185,7 @@ class Show:
         (settings.folder / "demo.json").write_text(json.dumps(about, indent=2))
 
     def _set_the_clock(self) -> None:
-        """The cameras' own frames say when the run began and when the scene drifted, better than our plan does."""
+        """Corrects the times in demo.json by the cameras' own frames: when the run began and when the scene drifted."""
         path = self.settings.folder / "demo.json"
         about = json.loads(path.read_text())
         if self.first_frame_time is not None:
@@ -202,7 +208,7 @@ class Show:
         self.scene.heard(kind, table, self.recorder)
 
     def _stop(self) -> None:
-        """The watching ends early; every part is stopped in order, and the report is written all the same."""
+        """Ends the watching early; every part is stopped in order, and the report is written all the same."""
         self.stopped = True
 
 

@@ -1,1 +1,1 @@
-"""What every page and every picture shares: colours, canvas, HTML."""
+"""Shares between all pages and pictures: colours, canvas, HTML."""

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib's settings, two widths, and SVG whose colours follow the page."""
+"""Sets up all pictures alike: matplotlib's settings, two widths, and SVG whose colours follow the page."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +11,7 @@ WIDE_IN, NARROW_IN = 9.2, 4.1  # a laptop's column and a phone's
 STYLE = {
     "font.size": 10,
     "font.family": "sans-serif",
-    "svg.fonttype": "none",  # words stay words: small files, and the page's own fonts
+    "svg.fonttype": "none",  # text stays text: small files, and the page's own fonts
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": LIGHT["grid"],
@@ -33,7 +33,7 @@ STYLE = {
 
 
 def styled(**more: Any) -> Any:
-    """A context in which figures are drawn. Raises `UserError` where matplotlib is missing."""
+    """Returns a context in which figures are drawn. Raises `UserError` where matplotlib is missing."""
     try:
         from matplotlib import rc_context
     except ImportError:
@@ -43,7 +43,9 @@ def styled(**more: Any) -> Any:
 
 
 def svg(draw: Callable[[], Any], salt: str) -> str:
-    """The figure that `draw` makes, inline, its colours CSS variables; equal figures give equal bytes."""
+    """Returns the figure that `draw` makes as inline SVG with CSS variables for colours; equal
+    figures give equal bytes.
+    """
     with styled(**{"svg.hashsalt": salt}):
         out = io.StringIO()
         draw().savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

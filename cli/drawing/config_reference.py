@@ -1,4 +1,4 @@
-"""The keys of edge.yaml as a page in Markdown, made from their JSON schema: docs/configuration.md."""
+"""Makes docs/configuration.md, the keys of edge.yaml as a page in Markdown, from their JSON schema."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ TITLES = {"PlugIn": "A part by import path", "StreamSettings": "streams", "AppSe
 
 
 def page(schema: Schema) -> str:
-    """The whole page: the file itself, then one section for each kind of table in it."""
+    """Returns the whole page: the file itself, then one section for each kind of table in it."""
     sections = [INTRODUCTION, "## The file\n", *table(schema)]
     for name, table_schema in schema["$defs"].items():
         if "properties" in table_schema:
@@ -27,7 +27,7 @@ def page(schema: Schema) -> str:
 
 
 def title(name: str) -> str:
-    """Sections are called as the key that holds them."""
+    """Returns the title of a section, which is the key that holds the table."""
     return TITLES.get(name, name.removesuffix("Settings").lower())
 
 
@@ -37,6 +37,7 @@ def described(schema: Schema) -> list[str]:
 
 
 def table(schema: Schema) -> Iterator[str]:
+    """Yields the rows of a table's keys."""
     yield "| key | is | if left out | meaning |"
     yield "|---|---|---|---|"
     for key, value in schema["properties"].items():
@@ -45,7 +46,7 @@ def table(schema: Schema) -> Iterator[str]:
 
 
 def written(default: Any) -> str:
-    """A default as it would stand in the file, one list or table per cell."""
+    """Returns a default as it would stand in the file, one list or table per cell."""
     if default is None:
         return ""
     if isinstance(default, dict) and "use" in default:
@@ -56,7 +57,7 @@ def written(default: Any) -> str:
 
 
 def kind(value: Schema) -> str:
-    """The type in words: names of tables link to their section."""
+    """Returns the type in words; names of tables link to their section."""
     if "$ref" in value:
         name = title(value["$ref"].rsplit("/", 1)[1])
         return f"[{name}](#{name.lower().replace(' ', '-')})"
@@ -72,6 +73,7 @@ def kind(value: Schema) -> str:
 
 
 def limited(value: Schema) -> str:
+    """Returns a plain type in words, with its limits."""
     words = {"string": "text", "boolean": "`true` or `false`", "integer": "whole number", "object": "table"}
     type_: str = value.get("type", "anything")
     name = "path" if value.get("format") == "path" else words.get(type_, type_)

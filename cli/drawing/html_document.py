@@ -1,4 +1,4 @@
-"""What pages are made of: one file that asks nobody for anything, light or dark; tiles, tables, pictures."""
+"""Builds a page as one self-contained file, light or dark, from tiles, tables and pictures."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -9,6 +9,7 @@ from cli.drawing.tile import Tile
 
 
 def document(title: str, body: str) -> str:
+    """Returns the whole page."""
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -20,6 +21,7 @@ def document(title: str, body: str) -> str:
 
 
 def tiled(shown: Iterable[Tile]) -> str:
+    """Returns the tiles in a row."""
     marks = {"good": ' <span class="mark">✓</span>', "bad": ' <span class="mark">✗</span>', "plain": ""}
     cells = "".join(
         f'<div class="tile {t.verdict}"><div class="name">{escape(t.name)}</div>'
@@ -35,12 +37,14 @@ def notes(said: Sequence[str]) -> str:
 
 
 def illustrated(title: str, hint: str, wide: str, narrow: str) -> str:
-    """A picture under its title, drawn for laptops and for phones."""
+    """Returns a picture under its title, drawn for laptops and for phones."""
     return f'<h2>{title}</h2><p class="hint">{hint}</p><div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kinds: Sequence[str]) -> str:
-    """Cells are HTML already. A column's kind is its class: `n`umbers, a `name`, `words` that may wrap."""
+    """Returns a table of cells that are HTML already. A column's kind is its class: `n`umbers, a
+    `name`, `words` that may wrap.
+    """
     top = "".join(f'<th class="{kind}">{name}</th>' for kind, name in zip(kinds, head, strict=True))
     body = "".join(
         "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"

@@ -1,4 +1,6 @@
-"""The report's colours, by role, and how a picture drawn in the light ones becomes a part of a page of either kind."""
+"""Defines the report's colours by role, and turns a picture drawn in the light ones into part of
+a page of either kind.
+"""
 
 LIGHT = {
     "ink": "#1c2733",
@@ -39,14 +41,14 @@ DARK = {
 
 
 def themed(svg: str) -> str:
-    """The same picture with every colour of the palette as `var(--role)`."""
+    """Returns the picture with every colour of the palette as `var(--role)`."""
     for role, value in LIGHT.items():
         svg = svg.replace(value, f"var(--{role})")
     return svg
 
 
 def inline(document: str) -> str:
-    """Without prologue, and scaled by the page: only the view box says how big it is."""
+    """Returns an SVG document without its prologue, scaled by the page: only the view box gives its size."""
     body = document[document.index("<svg") :]
     head, rest = body.split(">", 1)
     kept = [part for part in head.split('"') if part]

@@ -1,4 +1,4 @@
-"""A number with its name, and how numbers are written."""
+"""Holds a number with its name, and formats numbers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +8,8 @@ Tone = Literal["good", "bad", "plain"]
 
 @dataclass(frozen=True, slots=True)
 class Tile:
+    """Holds a number with its name, detail and verdict, as text."""
+
     name: str
     value: str
     detail: str

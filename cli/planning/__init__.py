@@ -1,1 +1,1 @@
-"""What `leeway plan` is made of: what was asked, the box tried and put before cameras, and how it is told."""
+"""Implements `leeway plan`: checks the options, measures the box, simulates cameras, and prints the result."""

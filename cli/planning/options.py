@@ -1,4 +1,4 @@
-"""What was typed, checked before anything takes its time."""
+"""Checks what was typed before anything takes time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ RANGE = "1..64"  # where no number is given
 
 @dataclass(frozen=True)
 class Wanted:
-    """Numbers of cameras. One number: `least` and `most` are the same."""
+    """Holds the range of camera numbers to look at. For a single number `least` and `most` are equal."""
 
     least: int
     most: int
@@ -23,7 +23,9 @@ class Wanted:
 
 
 def wanted_of(words: str, asked: CapacityQuestion) -> Wanted:
-    """Raises `UserError`."""
+    """Returns the numbers of cameras that `words` asks for. Raises `UserError` for what is no
+    range, or does not fit the config.
+    """
     low, dots, high = words.partition("..")
     try:
         least, most = int(low), int(high if dots else low)
@@ -43,7 +45,7 @@ def wanted_of(words: str, asked: CapacityQuestion) -> Wanted:
 
 
 def check_save(save: Path | None, device: str) -> None:
-    """Before anything takes its time. Raises `UserError`."""
+    """Raises `UserError` when `--save` cannot work."""
     if save is None:
         return
     if device != "this":
@@ -53,7 +55,7 @@ def check_save(save: Path | None, device: str) -> None:
 
 
 def check_system(asked: CapacityQuestion) -> None:
-    """Raises `UserError` where a system was chosen for which there is nothing to do."""
+    """Raises `UserError` when a chosen system needs something that the box does not have."""
     if asked.system is not None:
         scenario = scenario_of(asked, max(1, asked.named), 0)
         if needs := missing(asked.system, scenario):

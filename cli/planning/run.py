@@ -1,4 +1,4 @@
-"""Trying the box, and looking ahead."""
+"""Measures the box and searches how many cameras it can serve."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,16 +13,16 @@ from evaluation.capacity.headroom import NEAR, Change, changes, headroom, most
 from evaluation.capacity.search import CapacityQuestion, Coping, cope
 from porting.errors import UserError
 
-PICTURES = 60  # that a rehearsal takes in turn
+PICTURES = 60  # that a dry run uses in turn
 VIEWS = 4  # cameras whose pictures they are
-FARTHER = 8  # times as many as asked for are looked at, where it was one number
-BEYOND = 1.3  # times what holds: how it would be then
+FARTHER = 8  # where one number was asked for, up to this many times as many are tried
+BEYOND = 1.3  # times the number that holds; a row shows how it would be then
 Tell = Callable[[str, float | None], None]  # what is being done, and its share where that is known
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`best`: the largest number that holds; 0: none of those that were looked at."""
+    """Holds what was found. `best`: the largest number that holds; 0: none of those that were tried."""
 
     best: int
     holds: bool  # what was asked for
@@ -36,7 +36,9 @@ class SearchResult:
 
 
 def known(asked: CapacityQuestion, device: str, source: str, seconds: float, tell: Tell) -> CapacityQuestion:
-    """With what is known of the device. Raises `UserError`."""
+    """Returns the question with what is known of the device: a dry run made here, one from a
+    file, or its profiles. Raises `UserError`.
+    """
     if device.endswith(".json"):
         return replace(asked, dry_run=load(Path(device)))
     if device != "this":
@@ -47,7 +49,7 @@ def known(asked: CapacityQuestion, device: str, source: str, seconds: float, tel
 
 
 def pictures(source: str) -> list[bytes]:
-    """JPEG of some cameras' first frames. Raises `UserError`."""
+    """Returns some cameras' first frames as JPEG. Raises `UserError`."""
     found: list[bytes] = []
     for number in range(VIEWS):
         view = opened(source, loop=True, camera=number, cameras=VIEWS, fps=5.0, options={})
@@ -62,7 +64,7 @@ def pictures(source: str) -> list[bytes]:
 
 
 def look(asked: CapacityQuestion, wanted: Wanted, holds: float, helping: bool, tell: Tell) -> SearchResult:
-    """Raises `UserError`."""
+    """Searches the most cameras, the headroom and helpful changes. Raises `UserError`."""
 
     def say(words: str) -> None:
         tell(f"looking ahead: {words}", None)
@@ -79,14 +81,16 @@ def look(asked: CapacityQuestion, wanted: Wanted, holds: float, helping: bool, t
 
 
 def bounds(asked: CapacityQuestion, wanted: Wanted) -> tuple[int, int]:
-    """Numbers to search in: of one number it is also said how far it is from the most."""
+    """Returns the numbers to search in; for a single number the range extends further, to say
+    how far it is from the most.
+    """
     if not wanted.one or not asked.others:
         return wanted.least, wanted.most
     return max(1, asked.named), FARTHER * wanted.most
 
 
 def told(best: int, least: int, greatest: int, wanted: Wanted) -> set[int]:
-    """Numbers that get a line: what was asked for, the most that hold, and how it is beyond."""
+    """Returns the numbers that get a row: what was asked for, the most that hold, and some beyond."""
     asked = {wanted.least} if wanted.one or best < least else set[int]()
     if best < least:
         return asked
@@ -101,7 +105,7 @@ def what_would_help(
     holds: float,
     say: Callable[[str], None],
 ) -> list[Change]:
-    """The most helpful first."""
+    """Returns the changes that were tried, the most helpful first."""
     ours, policy = system("leeway"), (asked.system or asked.config).policy
     others = [] if policy.use == ours.policy.use else [ours]
     near = rows[best].load if best in rows else NEAR

@@ -1,4 +1,4 @@
-"""What was found out, for people and for programs."""
+"""Formats what was found, for people and for programs."""
 
 import sys
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ PROFILES = "not tried: profiles know the graphs alone, not decoding and what els
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Tell]:
-    """A line on stderr that says what is being done, and what share of it is done where that is known."""
+    """Shows a line on stderr with what is being done, and the share of it where that is known."""
     columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
     off = quiet or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=off) as bars:
@@ -30,7 +30,7 @@ def progress(quiet: bool) -> Iterator[Tell]:
 
 
 def said(found: SearchResult, wanted: Wanted, asked: CapacityQuestion, holds: float) -> dict[str, Any]:
-    """For programs."""
+    """Returns the result for programs."""
     return {
         "cameras": found.best or None,
         "asked": [wanted.least, wanted.most],
@@ -50,7 +50,7 @@ def briefly(dry_run: DryRun) -> dict[str, Any]:
 
 
 def shown(found: SearchResult, wanted: Wanted, asked: CapacityQuestion, holds: float) -> Any:
-
+    """Returns the result for people."""
     columns = [">cameras", ">load", ">in time", ">worst", ">p50 ms", ">p99 ms", ">busy", "first miss"]
     parts: list[Any] = [table(columns, map(row, found.rows)), "", *lines(found, wanted, asked, holds)]
     parts.append(PROFILES if asked.dry_run is None else tried(asked.dry_run))
@@ -69,6 +69,7 @@ def row(each: Coping) -> list[object]:
 
 
 def lines(found: SearchResult, wanted: Wanted, asked: CapacityQuestion, holds: float) -> Iterator[str]:
+    """Yields the sentences under the table."""
     rate, share = f"{asked.fps:g} frames a second", f"{holds:.0%} of each camera's frames in time"
     if found.holds:
         number = wanted.least if wanted.one else found.best
@@ -85,6 +86,7 @@ def lines(found: SearchResult, wanted: Wanted, asked: CapacityQuestion, holds: f
 
 
 def headroom_line(found: SearchResult, fps: float) -> str:
+    """Returns the sentence about headroom."""
     times, who = found.headroom, plural(found.headroom_of)
     if times is None:
         return f"headroom: none; {who} do not hold at a twentieth of the rate either"

@@ -1,4 +1,6 @@
-"""Sample frames side by side as one picture, for pages that cannot hold the report's own: before, drifted, after."""
+"""Draws sample frames side by side as one picture, for pages that cannot hold the report's own:
+before, drifted, after.
+"""
 
 from typing import Any
 
@@ -18,7 +20,7 @@ ROWS = 2
 
 
 def frame_grid(scene: PictureData, width_in: float) -> Any:
-    """One column per phase, at most two frames each; boxes as the daemon answered, coloured by the truth."""
+    """Draws one column per phase, at most two frames each; boxes as the daemon answered, coloured by the truth."""
     kept = samples(scene.run, summarize(scene.run, scene.score))
     labelled = set(classifiers(scene.run.settings))
     figure, axes = plt.subplots(ROWS, len(PHASES), figsize=(width_in, width_in * 0.5), squeeze=False)
@@ -40,6 +42,7 @@ def draw(axes: Any, sample: FrameSample, labelled: set[str]) -> None:
 
 
 def mark(axes: Any, pair: Pair, what: str) -> None:
+    """Draws one box with its label; nothing for an object without a box."""
     place = box_of(pair.said or pair.true or {})
     if place is None:
         return

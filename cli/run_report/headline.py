@@ -1,4 +1,4 @@
-"""The report in one sentence and a few tiles: what was lost, what came back, and whether the promises held."""
+"""Sums the report up in one sentence and a few tiles: what was lost, what was regained, and whether SLOs held."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,13 @@ Report = Mapping[str, Any]
 
 
 def hit(report: Report) -> str | None:
-    """The model that lost most by the drift; None where none lost anything worth the name."""
+    """Returns the model that lost most by the drift; None where none lost at least `LOSS_MIN`."""
     lost = {name: m["lost"] for name, m in report["models"].items() if (m["lost"] or 0) >= LOSS_MIN}
     return max(lost, key=lambda name: (lost[name], name)) if lost else None
 
 
 def headline(report: Report) -> str:
-    """Says only what the numbers say; a run without frames says that."""
+    """Returns the sentence. It states only what the numbers show; a run without frames says that."""
     frames, slo = report["frames"], report["slo"]
     if not frames["answered"]:
         return "No frame was answered: there is nothing to judge."
@@ -43,13 +43,13 @@ def headline(report: Report) -> str:
 
 
 def _cause(report: Report) -> str:
-    """What the scene turned into, as the truth names it."""
+    """Returns what the scene turned into, as the truth names it."""
     conditions = report["drift"]["conditions"]
     return " and ".join(conditions) if 0 < len(conditions) <= 2 else "the drift"
 
 
 def tiles(report: Report) -> list[Tile]:
-    """SLO first, then each model that can be judged, then the frames and the time."""
+    """Returns the tiles: SLO first, then each model that can be judged, then the frames and the time."""
     return [*_promises(report), *(_model(name, report) for name in _judged(report)), *_counts(report)]
 
 

@@ -1,4 +1,4 @@
-"""report.html: one file that asks nobody for anything, light or dark, on a laptop or a phone."""
+"""Builds report.html: one self-contained file, light or dark, for laptops and phones."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ GENERATOR_NOTE = "Made by <code>leeway demo</code> from this run's own messages;
 
 
 def page(scene: PictureData, report: Json) -> str:
-    """The whole document. Raises `UserError` where the pictures' library is missing."""
+    """Returns the whole document. Raises `UserError` where matplotlib is missing."""
     parts = [
         f"<h1>Leeway · {'frozen run' if report['frozen'] else 'adapting run'} · {report['duration_s'] or 0:g} s"
         f" · seed {escape(str(report['seed']))}</h1>",

@@ -1,4 +1,4 @@
-"""The pictures of a demo run, by matplotlib: SVG for the page, PNG for a README."""
+"""Draws the pictures of a demo run with matplotlib: SVG for the page, PNG for a README."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,9 @@ MARKS = {"alarm": "v", "audit": "D", "promotion": "^", "rollback": "X"}
 
 @dataclass(frozen=True, slots=True)
 class PictureData:
-    """All that a picture may show. `beside`: the same run without adaptation, drawn as a second line where given."""
+    """Holds all that a picture may show. `beside`: the same run without adaptation, drawn as a
+    second line where given.
+    """
 
     run: RunFolder
     score: Score
@@ -33,7 +35,7 @@ README = ("accuracy", "latency", "frames")
 
 
 def accuracy_over_time(scene: PictureData, width_in: float) -> Any:
-    """One row per model: the curve with its band, the drift's shade, the journal's marks, each phase's mean."""
+    """Draws one row per model: the curve with its band, the drift's shade, the journal's marks, each phase's mean."""
     names = [name for name in models(scene.run.settings) if any(t.model == name for t in scene.score.tallies)]
     figure, rows = _figure(max(1, len(names)), width_in, height_in=1.9)
     if not names:
@@ -100,7 +102,7 @@ def _phase_means(axes: Any, scene: PictureData, name: str, low: float) -> None:
 
 
 def _label(axes: Any, x: float, mean: AccuracyEstimate, low: float) -> None:
-    """Under the curve, where there is room, else above it."""
+    """Writes a phase's mean under the curve where there is room, else above it."""
     value = mean.value or 0.0
     under = value - low > 0.3 * (1 - low)
     axes.annotate(
@@ -131,7 +133,7 @@ def _legend_of_marks(figure: Any, scene: PictureData, names: Sequence[str]) -> N
 
 
 def latency_over_time(scene: PictureData, width_in: float) -> Any:
-    """p50 and p99 per bin against the SLO, a dot for each frame that was late, a mark where frames were dropped."""
+    """Draws p50 and p99 per bin against the SLO, a dot for each late frame, and a mark where frames were dropped."""
     run = scene.run
     figure, (axes,) = _figure(1, width_in, height_in=2.9)
     found = series.answers(run)
@@ -160,7 +162,7 @@ def latency_over_time(scene: PictureData, width_in: float) -> Any:
             lw=1.2,
             label="dropped",
         )
-    if run.slo_ms is not None:  # named in the legend: words on the line would hide who just missed it
+    if run.slo_ms is not None:  # named in the legend: words on the line would hide frames that just missed it
         axes.axhline(run.slo_ms, color=LIGHT["rollback"], lw=1.2, label=f"SLO {run.slo_ms:g} ms")
     axes.set_ylim(0, top)
     axes.set_ylabel("ms")
@@ -170,7 +172,7 @@ def latency_over_time(scene: PictureData, width_in: float) -> Any:
 
 
 def time_of_device(scene: PictureData, width_in: float) -> Any:
-    """What the device did, second by second, stacked to its whole time."""
+    """Draws what the device did, second by second, stacked to its whole time."""
     figure, (axes,) = _figure(1, width_in, height_in=2.7)
     parts = series.slices(scene.run)
     if not parts:
@@ -232,12 +234,12 @@ def _nothing(figure: Any, axes: Any, why: str) -> Any:
 
 
 def svg(name: str, scene: PictureData, width_in: float) -> str:
-    """One picture as an inline SVG."""
+    """Returns one picture as inline SVG."""
     return canvas.svg(lambda: PICTURES[name](scene, width_in), f"{name}-{width_in}")
 
 
 def write_images(scene: PictureData, folder: Path, drawn: Mapping[str, Draw]) -> list[Path]:
-    """PNGs on white for a README, 9.2 in wide at 110 dpi, each under its name."""
+    """Writes PNGs on white for a README, 9.2 in wide at 110 dpi, each under its name; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in README:

@@ -1,4 +1,4 @@
-"""Sample frames for the report: the pictures that were kept, with what the models said of them drawn over."""
+"""Chooses sample frames for the report and draws the models' answers over them."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,8 @@ FONT = 10
 
 @dataclass(frozen=True, slots=True)
 class FrameSample:
+    """Holds one frame of a phase with its matched objects."""
+
     phase: str
     camera: str
     seq: int
@@ -29,7 +31,9 @@ class FrameSample:
 
 
 def samples(run: RunFolder, report: Json) -> list[FrameSample]:
-    """Up to `EACH` of each phase of the model that was hit hardest, the fullest ones first, cameras in turn."""
+    """Returns up to `EACH` frames of each phase of the model that lost most: those with most
+    objects first, cameras in turn.
+    """
     model = hit(report) or next(iter(report["models"]), "")
     parts = model_spans(run, model)
     truths = {key_of(message): message for message in run.truth}
@@ -48,14 +52,14 @@ def samples(run: RunFolder, report: Json) -> list[FrameSample]:
 def _worth(
     keys: Sequence[tuple[str, int]], truths: Mapping[tuple[str, int], Message], middle: float
 ) -> dict[tuple[str, int], tuple[float, float]]:
-    """Full pictures first, then those from the middle of the phase."""
+    """Returns the sort key of each frame: most objects first, then closest to the middle of the phase."""
     return {key: (len(objects_of(truths[key])), -abs((time_of(truths[key]) or 0.0) - middle)) for key in keys}
 
 
 def choose(
     keys: Sequence[tuple[str, int]], worth: Mapping[tuple[str, int], tuple[float, float]]
 ) -> list[tuple[str, int]]:
-    """The best of each camera, then the next best of each, until there are enough."""
+    """Returns the best frame of each camera, then the next best of each, until there are enough."""
     by_camera: dict[str, list[tuple[str, int]]] = {}
     for key in sorted(keys, key=lambda key: (-worth[key][0], -worth[key][1], key)):
         by_camera.setdefault(key[0], []).append(key)
@@ -75,7 +79,7 @@ def _sample(run: RunFolder, phase: str, result: Message, truth: Message) -> Fram
 
 
 def jpeg_size(jpeg: bytes) -> tuple[int, int] | None:
-    """Width and height from the frame header; None for what is no whole JPEG."""
+    """Returns width and height from the frame header; None for anything but a whole JPEG."""
     at = 2
     while jpeg[:2] == b"\xff\xd8" and at + 9 <= len(jpeg) and jpeg[at] == 0xFF:
         if 0xC0 <= jpeg[at + 1] <= 0xCF and jpeg[at + 1] not in (0xC4, 0xC8, 0xCC):
@@ -85,7 +89,7 @@ def jpeg_size(jpeg: bytes) -> tuple[int, int] | None:
 
 
 def drawn(sample: FrameSample, settings: Message) -> str:
-    """One picture as an SVG figure: right, wrong, missed and false boxes differ in colour and in stroke."""
+    """Returns one frame as an SVG figure: right, wrong, missed and false boxes differ in colour and in stroke."""
     labelled = set(classifiers(settings))
     data = base64.b64encode(sample.jpeg).decode()
     boxes = "".join(_box(pair, labelled, sample) for pair in sample.pairs)
@@ -103,7 +107,7 @@ def _place(pair: Pair) -> Sequence[float] | None:
 
 
 def verdict(pair: Pair, labelled: set[str]) -> str:
-    """right, wrong (label), missed (nothing said), false (nothing there)."""
+    """Returns "right", "wrong" (label), "missed" (no answer) or "false" (no object)."""
     if pair.said is None:
         return "missed"
     if pair.true is None:

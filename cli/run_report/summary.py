@@ -1,4 +1,6 @@
-"""report.json: a run folder in numbers, each with what it was counted from. Pure; the definitions are in `phases`."""
+"""Builds report.json: a run folder in numbers, each with what it was counted from. Pure; the
+definitions are in `phases`.
+"""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -27,7 +29,7 @@ Json = dict[str, Any]
 
 
 def summarize(run: RunFolder, score: Score) -> Json:
-    """The whole of report.json. What a run does not tell is null, never a guess."""
+    """Returns the whole of report.json. What a run does not tell is null, never a guess."""
     found = series.answers(run)
     names = list(dict.fromkeys([*models(run.settings), *_models_of_stats(run)]))
     report: Json = {
@@ -61,7 +63,7 @@ def _who_labelled(run: RunFolder) -> list[str]:
 
 
 def conditions(run: RunFolder) -> list[str]:
-    """What the truth calls the scene after the drift, in order of appearance."""
+    """Returns what the truth calls the scene after the drift, in order of appearance."""
     if run.drift_s is None:
         return []
     after = run.start + run.drift_s
@@ -74,6 +76,7 @@ def model_spans(run: RunFolder, model: str) -> Spans:
 
 
 def model_summary(run: RunFolder, score: Score, model: str) -> Json:
+    """Returns the accuracies, events and delays of one model."""
     tallies = [tally for tally in score.tallies if tally.model == model]
     parts = model_spans(run, model)
     phases = measure(tallies, parts)
@@ -106,7 +109,9 @@ def _recall_precision(phases: Mapping[str, Sequence[Any]]) -> tuple[Json, Json]:
 
 
 def _delays(run: RunFolder, model: str) -> Json:
-    """Seconds from the drift to the first alarm and to the first promotion; alarms before the drift were false."""
+    """Returns the seconds from the drift to the first alarm and to the first promotion; alarms
+    before the drift were false.
+    """
     drift = run.drift_s
     alarms, promotions = times_of(run, model, "alarm"), times_of(run, model, "promotion")
     if drift is None:
@@ -119,7 +124,9 @@ def _delays(run: RunFolder, model: str) -> Json:
 
 
 def _count(run: RunFolder, model: str, plural: str, kind: str) -> int:
-    """The journal and the daemon's counters should agree; where a message was lost the larger one is right."""
+    """Counts events of a model. The journal and the daemon's counters should agree; where a
+    message was lost the larger one is right.
+    """
     told: int = sum(e.get("model") == model and kind_of(e) == kind for e in run.events)
     state = _last(run).get("models")
     said = state.get(model, {}).get(plural) if isinstance(state, Mapping) else None
@@ -134,7 +141,7 @@ def _counts(phase: AccuracyEstimate) -> Json:
 
 
 def _frames(run: RunFolder, score: Score, found: Sequence[series.AnswerPoint]) -> Json:
-    """`in` = `answered` + `dropped_total`, and `dropped` adds up to `dropped_total`."""
+    """Returns the counts of frames: `in` = `answered` + `dropped_total`, and `dropped` adds up to `dropped_total`."""
     received = score.frames + score.without_truth
     said = _last(run).get("frames")
     said = said if isinstance(said, Mapping) else {}
@@ -233,7 +240,7 @@ def _versions(run: RunFolder) -> Json:
 
 
 def journal(run: RunFolder) -> list[tuple[float, str, str, Json]]:
-    """Seconds from the start, kind, model and evidence of each event, in order of time."""
+    """Returns seconds from the start, kind, model and evidence of each event, in order of time."""
     known = {"kind", "event", "type", "model", "time", "at", "topic", "node"}
     lines = []
     for event in run.events:

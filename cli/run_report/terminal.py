@@ -1,4 +1,4 @@
-"""The report in short, for a terminal: what was promised, what each model lost and regained, where the time went."""
+"""Prints the report in short on a terminal: SLOs, what each model lost and regained, where the time went."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ EVENTS = ("alarms", "audits", "promotions", "rollbacks")
 
 
 def report_table(report: Mapping[str, Any]) -> RenderableType:
-    """The tables of one run."""
+    """Returns the tables of one run."""
     parts: list[RenderableType] = [Text(report["headline"], style="bold"), Text(), _promises(report), _models(report)]
     return Group(*parts, *_events(report), *_notes(report))
 
@@ -58,7 +58,7 @@ def _models(report: Mapping[str, Any]) -> Table:
 
 
 def _events(report: Mapping[str, Any]) -> list[Text]:
-    """One line for each model that had any: `vehicles: 2 alarms, 1 audit`."""
+    """Returns one line for each model that had any events: `vehicles: 2 alarms, 1 audit`."""
     lines = {name: counted(m) for name, m in report["models"].items()}
     return [Text(f"{name}: {words}") for name, words in lines.items() if words]
 
@@ -77,9 +77,9 @@ def _notes(report: Mapping[str, Any]) -> list[Text]:
 
 
 def compare(run_a: Run, run_b: Run) -> Table:
-    """Two runs side by side, the frozen one to the right where one is. Folders, or what their report.json holds.
+    """Returns two runs side by side, the frozen one to the right where one is. A run is a folder or its report.json.
 
-    Raises `UserError` for what is no run folder.
+    Raises `UserError` for a folder without a run.
     """
     a, b = sorted((_report(run_a), _report(run_b)), key=lambda report: bool(report["frozen"]))
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
@@ -93,7 +93,7 @@ def compare(run_a: Run, run_b: Run) -> Table:
 
 
 def comparison(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Rows of words: what, in the first report, in the second."""
+    """Returns rows of words: the figure, its value in the first report, and in the second."""
     rows = [
         ("answered in time", *(percent(r["slo"]["attainment"], 2) for r in (a, b))),
         ("latency p99", *(millis(r["latency_ms"]["p99"]) for r in (a, b))),

@@ -1,4 +1,4 @@
-"""Makes the report of a run folder: report.json first, then report.html beside it, whole or not at all."""
+"""Writes the report of a run folder: report.json first, then report.html beside it, each atomically."""
 
 import json
 import os
@@ -11,7 +11,9 @@ from porting.errors import UserError
 
 
 def report_of(folder: Path) -> Json:
-    """What report.json of this folder holds, without writing it. Raises `UserError` for what is no run folder."""
+    """Returns what report.json of this folder holds, without writing it. Raises `UserError` for
+    a folder without a run.
+    """
     run = read_run(folder)
     return summarize(run, score(run))
 
@@ -19,7 +21,7 @@ def report_of(folder: Path) -> Json:
 def write_report(folder: Path, beside: Path | None = None) -> Json:
     """Writes `report.json` and `report.html` into the folder; returns the former. `beside`: the same run, frozen.
 
-    Raises `UserError` for what is no run folder, for a full disk, and, after report.json, where matplotlib is missing.
+    Raises `UserError` for a folder without a run, for a full disk, and, after report.json, where matplotlib is missing.
     """
     from cli.run_report.page import page
     from cli.run_report.pictures import PictureData
@@ -32,7 +34,9 @@ def write_report(folder: Path, beside: Path | None = None) -> Json:
 
 
 def write_images(folder: Path, images: Path, beside: Path | None = None) -> list[Path]:
-    """PNGs of a run's accuracy and latency, for a README. Raises `UserError` as above."""
+    """Writes PNGs of a run's accuracy, latency and frames, for a README; returns their paths.
+    Raises `UserError` as above.
+    """
     from cli.run_report import frame_grid, pictures
 
     scene = pictures.PictureData(*_judged(folder), beside=_judged(beside) if beside else None)

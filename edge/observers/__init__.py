@@ -1,1 +1,1 @@
-"""What watches every moment of the scheduler and may post events, but never decides: one file each."""
+"""Watches every moment of the scheduler, one observer per file; an observer may post events but never decides."""

@@ -1,4 +1,4 @@
-"""Feedback from outside: what members said of the last frames is kept until somebody says what was to be seen there."""
+"""Turns labels that arrive later from outside into feedback about the members that answered."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,10 @@ REMEMBERED_MAX = 4_096  # answered frames
 
 
 class DelayedFeedback:
-    """Listener of the live world. Whoever knows better names a result by its `id` (`answered`), and the answers that
-    learn hear of it as `Feedback`: 0 for each member that had said the same, 1 for each that had not.
+    """Listens to the live world and remembers what each member said of the last frames.
+
+    A caller names a result by its `id` (`answered`). Rules that learn then receive `Feedback` with loss 0 for each
+    member that had given the same label, and 1 for each other member.
     """
 
     def __init__(self, post: Callable[[Event], None]):
@@ -24,6 +26,7 @@ class DelayedFeedback:
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
+        """Remembers the members' labels of an answered frame; the oldest is forgotten beyond `REMEMBERED_MAX`."""
         if opened.frame is None or reply.outcome != "ok":
             return
         votes = votes_of([opened.jobs[task] for task in reply.tasks])
@@ -33,7 +36,9 @@ class DelayedFeedback:
                 del self.said[next(iter(self.said))]
 
     def answered(self, result_id: str, label: str | None) -> None:
-        """On the loop thread. A label of None cannot be told; an id that is too old, or another's, is no news."""
+        """Posts the feedback for a result. Runs on the loop thread. A label of None, or an
+        unknown or forgotten id, is ignored.
+        """
         request_id, said = self.said.pop(result_id, (0, {}))
         if said and label is not None:
             self.post(Feedback(request_id, {member: float(vote != label) for member, vote in said.items()}))

@@ -1,4 +1,4 @@
-"""What happened to the models, one line each: to a file, to the broker, and as a retained state per model."""
+"""Reports what happens to the models, one line each: to a file, to the broker, and as a retained state per model."""
 
 import json
 import logging
@@ -13,13 +13,17 @@ WORDS = ("verdict", "accuracy", "response", "variant", "reason")  # of the evide
 
 
 class EventPublisher(Protocol):
+    """Publishes messages below the topic of this box."""
+
     def publish(
         self, topic_suffix: str, payload: bytes | str | Mapping[str, Any], retain: bool = False, qos: int = 0
     ) -> bool: ...
 
 
 class Journal:
-    """Call it with kind, model and evidence. A file that cannot be written is said once and left alone."""
+    """Records an event when called with kind, model and evidence. A file that cannot be written
+    is reported once and then left alone.
+    """
 
     def __init__(self, publisher: EventPublisher, wall: Any, path: Path | None, say: Any):
         self.publisher, self.wall, self.say = publisher, wall, say
@@ -54,13 +58,13 @@ class Journal:
 
 
 def brief(line: Mapping[str, Any]) -> str:
-    """` (verdict harmful, accuracy 0.61)`, or nothing."""
+    """Returns ` (verdict harmful, accuracy 0.61)`, or an empty string when none of `WORDS` has a value."""
     words = [f"{word} {line[word]}" for word in WORDS if line.get(word) not in (None, "")]
     return f" ({', '.join(words)})" if words else ""
 
 
 def plain(value: Any) -> Any:
-    """NumPy numbers and arrays as JSON has them."""
+    """Returns a value with NumPy numbers and arrays turned into what JSON can hold."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

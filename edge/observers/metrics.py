@@ -1,4 +1,4 @@
-"""Counts and times of the running daemon. Every frame that came in ends in exactly one counter."""
+"""Counts frames and times in the running daemon. Every frame that came in ends in exactly one counter."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from edge.core.interfaces import Moment
 from edge.data.job import InFlightRequest
 from edge.runtime.world import OTHERS
 
-LATENCIES_KEPT = 2_000  # per stream; p99 of fewer than some 500 is a rough word
+LATENCIES_KEPT = 2_000  # per stream; the p99 of fewer than some 500 is a rough estimate
 STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together as OTHERS
 
 
 class Latencies:
-    """The last ones, in ns and no order. An array: every second all of them are looked at, while frames wait."""
+    """Keeps the last latencies, in ns and unordered, in an array: all are examined every second while frames wait."""
 
     __slots__ = ("_added", "_ring")
 
@@ -36,7 +36,7 @@ class Latencies:
 
 @dataclass(slots=True)
 class StreamCount:
-    """One camera's books: `arrived == answered + sum(dropped) + waiting` at any moment."""
+    """Counts one camera's frames: `arrived == answered + sum(dropped) + waiting` at any moment."""
 
     arrived: int = 0
     answered: int = 0
@@ -50,7 +50,7 @@ class StreamCount:
 
 
 class Metrics:
-    """Listener of the live world for frames, observer of the loop for time."""
+    """Listens to the live world for frames, and observes the loop for time."""
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class Metrics:
     # ---- frames --------------------------------------------------------------------------------------------------
 
     def stream(self, camera: str) -> StreamCount:
+        """Returns the counts of a camera; unknown ones beyond `STREAMS_MAX` share the entry `OTHERS`."""
         count = self.streams.get(camera)
         if count is None:
             if camera not in self.known and len(self.streams) >= STREAMS_MAX:
@@ -88,11 +89,12 @@ class Metrics:
         count.recent += 1
 
     def dropped(self, camera: str, app: str, reason: str) -> None:
-        """A frame that never became a request."""
+        """Counts a frame that arrived but never became a request."""
         self.arrived(camera)
         self.stream(camera).dropped[reason] += 1
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
+        """Counts the outcome of a request with a deadline, and its latency when it was answered."""
         if opened.request.deadline_ns is None:
             return
         count = self.stream(opened.request.stream)
@@ -108,6 +110,7 @@ class Metrics:
     # ---- time ----------------------------------------------------------------------------------------------------
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
+        """Adds up the time of each work by kind, and counts loads, faults and paid tasks."""
         if self.began_ns is None:
             self.began_ns = self.looked_ns = moment.now
         self.lanes = max(1, len(moment.state.lanes))
@@ -153,7 +156,7 @@ class Metrics:
     # ---- what is published -----------------------------------------------------------------------------------------
 
     def snapshot(self, now: Time) -> dict[str, Any]:
-        """Totals since the start; rates and time split also of the span since the last snapshot."""
+        """Returns totals since the start; rates and time shares also over the span since the last snapshot."""
         began = self.began_ns if self.began_ns is not None else now
         span_s = max(1e-9, (now - self.looked_ns) / 1e9)
         recent = self.spent_ns - self.spent_before
@@ -182,7 +185,7 @@ class Metrics:
         return table
 
     def _bill(self) -> dict[str, Any]:
-        """By lane: tasks, and what they cost."""
+        """Returns by lane the number of tasks and what they cost."""
         return {
             lane: {"tasks": self.paid[lane], "money": self.paid[lane] * price} for lane, price in self.prices.items()
         }
@@ -200,12 +203,14 @@ class Metrics:
 
 
 def slo(met: int, arrived: int) -> dict[str, Any]:
-    """Every frame that came in counts; a drop is a miss."""
+    """Returns requests met and their share of all that arrived (a drop is a miss); the share is
+    None when none arrived.
+    """
     return {"met": met, "attainment": round(met / arrived, 5) if arrived else None}
 
 
 def quantiles_ms(latencies_ns: NDArray[Any]) -> dict[str, float | None]:
-    """By nearest rank: partly sorting costs a tenth of what `np.percentile` does."""
+    """Returns p50 and p99 by nearest rank, in ms; partial sorting costs a tenth of what `np.percentile` does."""
     if not latencies_ns.size:
         return {"p50": None, "p99": None}
     at50, at99 = (ceil(share * latencies_ns.size) - 1 for share in (0.50, 0.99))
@@ -214,7 +219,7 @@ def quantiles_ms(latencies_ns: NDArray[Any]) -> dict[str, float | None]:
 
 
 def shares(spent_ns: Counter[str], whole_ns: int) -> dict[str, float]:
-    """Of the lanes' time: what went where; the rest is idle."""
+    """Returns how the lanes' time was spent, as shares of `whole_ns`; the rest is idle."""
     whole = max(1, whole_ns)
     table = {kind: round(spent_ns[kind] / whole, 5) for kind in ("inference", "training", "labelling")}
     return {**table, "idle": round(max(0.0, 1 - sum(table.values())), 5)}

@@ -11,12 +11,16 @@ from edge.data.votes import combined
 
 
 class ResultPublisher(Protocol):
+    """Publishes results of a camera and an app."""
+
     def publish_result(self, camera: str, app: str, result: dict[str, Any], traceparent: str | None) -> bool: ...
 
 
 class Results:
-    """Listener of the live world. What the members of an ensemble say becomes one word here, and an event: plug-ins
-    that learn see it, and so does whoever replays the run. `answers`: by app.
+    """Listens to the live world and publishes results.
+
+    The votes of an ensemble's members are combined here and posted as an event, so that rules that learn and a replay
+    of the run both see the outcome. `answers` holds the rule of each app.
     """
 
     def __init__(
@@ -31,13 +35,14 @@ class Results:
     def arrived(self, camera: str) -> None: ...
 
     def dropped(self, camera: str, app: str, reason: str) -> None:
-        if app:  # no app: no result will ever say it
+        if app:  # without an app there is no later result that could report the drop
             self._missed(camera, app)
 
     def _missed(self, camera: str, app: str) -> None:
         self.dropped_before[camera, app] = self.dropped_before.get((camera, app), 0) + 1
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
+        """Publishes the result of an answered frame, with the number of drops before it."""
         if opened.frame is None:
             return
         request = opened.request

@@ -1,4 +1,4 @@
-"""Sees a model's serving pointer move, whoever moved it, and tells the core. The folder is the only interface."""
+"""Detects that a model's serving pointer moved and tells the core. The repository folder is the only interface."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ PERIOD_NS = 500_000_000
 
 
 def served(repository: Repository, model: str, device_kind: str, others: Iterable[str] = ()) -> Served:
-    """The variant that serves now and those of these names beside it, with the durations measured on this kind of
+    """Returns the variant that serves now and those named in `others`, with the durations measured on this kind of
     device. Raises `UserError`.
     """
     first = serving(repository, model)
@@ -28,7 +28,7 @@ def served(repository: Repository, model: str, device_kind: str, others: Iterabl
 
 
 def check_serves(variant: Variant, stages: Sequence[Stage], first: Variant) -> None:
-    """Raises `UserError` for a variant that could not stand where `first` stands."""
+    """Raises `UserError` for a variant that could not replace `first`."""
     if variant.output is None or stages[0].input is None:
         raise UserError(
             f"{variant.model}/{variant.name}: takes no pictures or gives no result; only what does can serve frames"
@@ -41,7 +41,7 @@ def check_serves(variant: Variant, stages: Sequence[Stage], first: Variant) -> N
 
 
 def serving(repository: Repository, model: str) -> Variant:
-    """The variant that the pointer names. Raises `UserError` where there is no pointer."""
+    """Returns the variant that the pointer names. Raises `UserError` where there is no pointer."""
     name = repository.serving(model)
     if name is None:
         raise UserError(f"model {model!r} serves nothing; port it: leeway port FILE.onnx --name {model}")
@@ -49,7 +49,7 @@ def serving(repository: Repository, model: str) -> Variant:
 
 
 class ServingWatch:
-    """Observer: looks at each pointer's file every half second; reads it only when it changed."""
+    """Observes the loop and looks at each pointer's file every half second; reads it only when it changed."""
 
     def __init__(
         self,
@@ -63,9 +63,10 @@ class ServingWatch:
         self.others = others or {}  # model -> variants that may serve beside the one that serves
         self.seen: dict[str, int | None] = {model: stamp(repository, model) for model in models}
         self.looked_ns: Time = 0
-        self.told: dict[str, str] = {}  # by model: the trouble that was told last
+        self.told: dict[str, str] = {}  # by model: the trouble that was reported last
 
     def observe(self, moment: Moment) -> list[Event]:
+        """Returns a `Served` event for each pointer that moved, and reports variants that the core gave up."""
         if isinstance(moment.event, LoadFailed | Served):
             self._tell_trouble(moment.state)
         if moment.now - self.looked_ns < PERIOD_NS:
@@ -74,13 +75,14 @@ class ServingWatch:
         return [event for model in self.changed() if (event := self._read(model)) is not None]
 
     def changed(self) -> list[str]:
+        """Returns the models whose pointer was replaced since the last call."""
         now: Mapping[str, int | None] = {model: stamp(self.repository, model) for model in self.seen}
         moved = [model for model, mark in now.items() if mark is not None and mark != self.seen[model]]
         self.seen.update(now)
         return moved
 
     def _tell_trouble(self, state: State) -> None:
-        """A variant that was to serve was given up."""
+        """Reports each variant that was to serve and was given up, once."""
         for name in self.seen:
             trouble = state.models[name].trouble if name in state.models else ""
             if trouble and trouble != self.told.get(name):
@@ -95,7 +97,7 @@ class ServingWatch:
             return None
 
     def _still_there(self, model: str) -> list[str]:
-        """One that was deleted meanwhile does not keep the pointer from moving."""
+        """Returns the wanted variants that exist: a deleted one must not keep the pointer from moving."""
         wanted = self.others.get(model, ())
         there = set(self.repository.variants(model)) if wanted else set()
         for name in wanted:
@@ -105,7 +107,7 @@ class ServingWatch:
 
 
 def stamp(repository: Repository, model: str) -> int | None:
-    """Changes whenever the pointer is replaced; None while there is none."""
+    """Returns a number that changes whenever the pointer is replaced; None while there is none."""
     path: Path = repository.root / model / "serving.json"
     try:
         found = path.stat()

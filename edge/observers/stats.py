@@ -1,4 +1,4 @@
-"""Publishes the state of the box every second, retained: what came in and went out, who is late."""
+"""Publishes the state of the box periodically as a retained message: frames in and out, latencies, lanes, models."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,8 +16,10 @@ Report = Callable[[Mapping[str, Any]], None]
 
 
 class Stats:
-    """Observer. `models` tells of each model's variant and drift; `counters` of the network's own troubles;
-    `cache` of answers that were given again.
+    """Observes the loop and reports statistics every `period_ns`.
+
+    `models` returns each model's variant and drift, `counters` the troubles of the network, and `cache` the counters of
+    the prediction cache.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Stats:
         return ()
 
     def table(self, now: Time, state: State, final: bool = False) -> dict[str, Any]:
+        """Returns the statistics at `now`; `final` marks the last report of a run."""
         counters = dict(self.counters())
         return {
             "time": round(self.wall(), 3),
@@ -55,7 +58,7 @@ class Stats:
 
 
 def with_network_drops(table: dict[str, Any], counters: Mapping[str, int]) -> dict[str, Any]:
-    """Frames that the network thread refused came in as well, and were dropped."""
+    """Returns the table with frames that the network thread refused counted as arrived and dropped."""
     refused = {reason: counters[reason] for reason in NETWORK_DROPS if counters.get(reason)}
     frames = dict(table["frames"])
     frames["in"] += sum(refused.values())
@@ -64,7 +67,7 @@ def with_network_drops(table: dict[str, Any], counters: Mapping[str, int]) -> di
 
 
 def waiting_tasks(state: State) -> dict[str, int]:
-    """By model: tasks that wait, with a deadline or without."""
+    """Returns the number of waiting tasks by model, with a deadline or without."""
     waiting: Counter[str] = Counter()
     for queues in (state.queues, state.background):
         for queue in queues.values():

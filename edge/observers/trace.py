@@ -1,4 +1,4 @@
-"""Every moment as one line of JSON, and the way back: `replay` feeds the events again and compares the actions."""
+"""Writes every moment as one line of JSON; `replay` feeds the events to a fresh core and compares the actions."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ KINDS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in get_args(Eve
 
 
 class Diverged(AssertionError):
-    """The same event led to other actions. Names the line and shows both."""
+    """Tells that the same event led to other actions. Names the line and shows both."""
 
 
 class Trace:
@@ -52,6 +52,7 @@ class Trace:
             raise UserError(f"trace {path}: {error.strerror}") from None
 
     def observe(self, moment: Moment) -> Iterable[Event]:
+        """Writes one moment; a disk that is full ends the trace, not the serving."""
         if not self.file.closed:
             try:
                 self.file.write(line_of(moment) + "\n")
@@ -75,7 +76,7 @@ class Trace:
 
 
 class Digest:
-    """SHA-256 of the lines that `Trace` would write: two runs are the same, or they are not."""
+    """Computes the SHA-256 of the lines that `Trace` would write: equal digests mean equal runs."""
 
     def __init__(self) -> None:
         self.hash = sha256()
@@ -91,9 +92,10 @@ class Digest:
 def replay(
     source: Path | Iterable[str], policy: Policy, answers: Mapping[str, AnswerRule], estimator: Estimator
 ) -> int:
-    """Feed a trace's events to a fresh core of this make. Returns how many moments agreed, byte by byte.
+    """Feeds a trace's events to a fresh core with the given plug-ins; returns how many moments agreed, byte by byte.
 
-    Raises `Diverged` at the first that does not.
+    Raises:
+        Diverged: at the first moment whose actions differ.
     """
     scheduler = Scheduler(State(estimator), policy, answers)
     learning, moments = learners(scheduler), 0
@@ -111,6 +113,7 @@ def replay(
 
 
 def line_of(moment: Moment) -> str:
+    """Returns the line of JSON for a moment, without a line end."""
     event, actions = moment.event, moment.actions
     return encode(
         {
@@ -122,7 +125,9 @@ def line_of(moment: Moment) -> str:
 
 
 def table_of(value: Any) -> Any:
-    """A frozen value as a table of its fields; tasks of a run by their ids, since the core made them itself."""
+    """Returns a frozen value as a table of its fields; the tasks of a run by their ids, since
+    the core made them itself.
+    """
     if type(value) is Run:
         tasks = [task.id for task in value.tasks]
         window = {} if value.latest_ns == NEVER else {"latest_ns": value.latest_ns}
@@ -135,20 +140,20 @@ def table_of(value: Any) -> Any:
     return table
 
 
-# What grew over time leaves its empty fields out: old traces stay readable, and new ones short.
+# Types that gained fields over time omit the empty ones: old traces stay readable, and new ones short.
 BRIEF: Mapping[type, tuple[str, ...]] = {Plan: ("background",), Served: ("variant", "stages")}
 
 encode = json.JSONEncoder(default=table_of, separators=(",", ":"), check_circular=False).encode
 
 
 def moment_of(line: str) -> tuple[Time, Event]:
-    """Time and event of a line."""
+    """Returns the time and the event of a line."""
     table = json.loads(line)
     return table["now"], event_of(*table["event"])
 
 
 def event_of(kind: str, table: dict[str, Any]) -> Event:
-    """An event from its kind and its fields."""
+    """Returns the event of a kind with the given fields."""
     match kind:
         case "Arrived":
             return Arrived(Request(**table["request"]))

@@ -1,4 +1,4 @@
-"""Clipper's prediction cache (NSDI 2017, section 4.2): the same picture again is answered without a lane."""
+"""Implements Clipper's prediction cache (NSDI 2017, section 4.2): a repeated picture is answered without a lane."""
 
 import hashlib
 from collections.abc import Hashable, Mapping
@@ -9,14 +9,14 @@ from edge.core.interfaces import AnswerRule, Combines, Learns, Moment
 from edge.data.job import InFlightRequest, TaskJob
 from edge.data.outcome import TaskOutcome
 
-# What Python takes for them, about: the limit is one of memory, not of payload.
+# Approximate memory that Python takes for each object: the limit is one of memory, not of payload.
 ENTRY_BYTES, JOB_BYTES, FOUND_BYTES = 512, 512, 384
 SWITCHES = Served | Loaded | LoadFailed | LaneUp | LaneDown | Evicted  # events after which another variant may serve
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer: what its tasks brought, without pictures, and which of them make the result."""
+    """Holds an answer: the outcomes of its tasks without pictures, and which of them make up the result."""
 
     jobs: Mapping[int, TaskJob]
     tasks: tuple[int, ...]
@@ -24,11 +24,16 @@ class Kept:
 
 
 class PredictionCache:
-    """Listener and observer of the live world, which asks it before a frame becomes a request of the core.
+    """Listens to and observes the live world, which asks it before a frame becomes a request of the core.
 
-    An answer is kept by app, by the content of the frame, and by the stages of every model that the app may ask: a
-    promotion finds nothing. Least recently used leaves first. Kept is what is whole and came of the variants that
-    serve; apps whose answer learns or takes votes are left alone, since a repetition would teach them the same again.
+    An answer is stored under its app, the content of the frame, and the stages of every model that the app may ask, so
+    that a promotion invalidates it. The least recently used one is evicted first. Only whole answers of the variants
+    that serve are stored. Apps whose rule learns or takes votes are excluded, since a repetition would teach them the
+    same again.
+
+    Args:
+        limit_bytes: approximate memory for answers.
+        answers: the rule of each app.
     """
 
     def __init__(self, limit_bytes: int, answers: Mapping[str, AnswerRule]):
@@ -45,6 +50,7 @@ class PredictionCache:
         self.asked: dict[int, bytes] = {}  # digests for requests that are not answered yet
 
     def observe(self, moment: Moment) -> tuple[()]:
+        """Notes which variants serve, after every event that may change it."""
         if isinstance(moment.event, SWITCHES):
             models = moment.state.models
             self.serving = {name: model.serving.stages for name, model in models.items() if model.serving}
@@ -53,7 +59,7 @@ class PredictionCache:
     # ---- asked by the live world ---------------------------------------------------------------------------------
 
     def recall(self, opened: InFlightRequest) -> Reply | None:
-        """The answer to a frame that was answered before; its jobs are put into `opened`."""
+        """Returns the stored answer to a frame and puts its jobs into `opened`; None when there is none."""
         if opened.frame is None or opened.request.app not in self.models:
             return None
         digest = self._digest(opened.frame.payload)
@@ -75,7 +81,7 @@ class PredictionCache:
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
-        """Keep the answer, if it is one that a repetition may have."""
+        """Stores the answer, if it is one that a repetition may be given."""
         digest = self.asked.pop(opened.request.id, None)
         if digest is None or reply.outcome != "ok" or reply.detail:
             return
@@ -85,6 +91,7 @@ class PredictionCache:
             self._keep(self._key(opened.request.app, digest), kept)
 
     def counters(self) -> dict[str, int]:
+        """Returns hits, misses, the number of stored answers and their bytes."""
         return {"hits": self.hits, "misses": self.misses, "answers": len(self.kept), "bytes": self.bytes}
 
     def _keep(self, key: Hashable, kept: Kept) -> None:
@@ -104,19 +111,24 @@ class PredictionCache:
         return app, digest, tuple(self.serving.get(model) for model in self.models[app])
 
     def _digest(self, payload: bytes) -> bytes:
-        """Of the apps of one camera each asks for the same frame."""
+        """Computes the digest of a payload; the last one is remembered, since each app of a
+        camera asks for the same frame.
+        """
         if self.seen[0] is not payload:
             self.seen = (payload, hashlib.blake2b(payload, digest_size=16).digest())
         return self.seen[1]
 
 
 def bare(job: TaskJob) -> TaskJob:
-    """What a result is made of. No features: a repetition is no new sample for whoever watches for drift."""
+    """Returns the part of a job that a result is made of. Features are left out: a repetition is
+    no new sample for drift.
+    """
     outcome = TaskOutcome(job.outcome.found, [], job.outcome.probs)
     return TaskJob(job.model, job.variant, parent=job.parent, item=job.item, outcome=outcome)
 
 
 def size_of(jobs: Mapping[int, TaskJob]) -> int:
+    """Returns the approximate memory of an answer, in bytes."""
     found = sum(len(job.outcome.found) for job in jobs.values())
     probs = sum(job.outcome.probs.nbytes for job in jobs.values() if job.outcome.probs is not None)
     return ENTRY_BYTES + JOB_BYTES * len(jobs) + FOUND_BYTES * found + probs

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a word to whoever has something to end in order."""
+"""Turns Ctrl-C and SIGTERM into a call that ends a run in order."""
 
 import signal
 import threading
@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """They call `stop` meanwhile. Only the main thread may set handlers; elsewhere somebody else does the stopping."""
+    """Has SIGINT and SIGTERM call `stop` inside the context. Only the main thread may set
+    handlers; in another it does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""A thread for what is too slow for the loop and no lane's business: files on a slow card, pictures to encode."""
+"""Runs work that is too slow for the loop and needs no lane in a thread: files on a slow card, pictures to encode."""
 
 import threading
 from collections import deque
@@ -9,14 +9,13 @@ Told = Callable[[Any], None]
 
 
 class Worker:
-    """Does one thing after the other, off the loop; what came of it is told on the loop. Nothing to do: no thread.
+    """Runs one act after the other off the loop and reports each result on the loop. Without work there is no thread.
 
     Args:
-        tell: from any thread, has something called on the loop thread.
-        enter: puts the calling thread where background work belongs.
+        tell: from any thread, has a function called on the loop thread.
+        enter: gives the calling thread the priority of background work.
 
-    Whoever ends the process ends it in the middle of an act: acts leave nothing half done (files are renamed into
-    their place).
+    The process may end in the middle of an act, so acts must leave nothing half done (files are renamed into place).
     """
 
     def __init__(self, tell: Callable[[Callable[[], None]], None], enter: Callable[[], None] = lambda: None):
@@ -26,7 +25,7 @@ class Worker:
         self._lock = threading.Lock()  # of the two above: held for a moment, never during an act
 
     def do(self, act: Callable[[], Any], told: Told) -> None:
-        """`act` in the thread; then `told` on the loop thread, with what it returned or the exception it raised."""
+        """Runs `act` in the thread, then `told` on the loop thread with what it returned or the exception it raised."""
         with self._lock:
             self._waiting.append((act, told))
             if self._busy:
@@ -52,5 +51,5 @@ class Worker:
 def _outcome(act: Callable[[], Any]) -> Any:
     try:
         return act()
-    except Exception as error:  # whoever asked knows which ones are weather
+    except Exception as error:  # the caller knows which ones are expected faults
         return error

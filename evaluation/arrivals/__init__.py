@@ -1,1 +1,3 @@
-"""When requests come: processes, cameras that see the same thing, trace files, recordings. One file for each kind."""
+"""Generates and reads arrivals: random processes, cameras that see the same motion, trace files,
+recordings. One file for each kind.
+"""

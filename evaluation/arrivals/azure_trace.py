@@ -1,4 +1,6 @@
-"""The Azure LLM inference traces (Azure/AzurePublicDataset, CC-BY): a timestamp of 100 ns a line, and token counts."""
+"""Reads the Azure LLM inference traces (Azure/AzurePublicDataset, CC-BY): per line a timestamp
+of 100 ns resolution and token counts.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -13,7 +15,17 @@ SECOND_NS = 1_000_000_000
 
 
 def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> Iterator[TraceRow]:
-    """One request a line, counted from the first. The file's name is the stream's. Raises `UserError`."""
+    """Yields one request per line, with times counted from the first line.
+
+    Args:
+        path: names the stream (its stem) and the place of an error.
+        lines: the file's lines, with the header.
+        model: the model that every request asks for.
+        slo_ns: their deadline after arrival; None: background work.
+
+    Raises:
+        UserError: a line is malformed or earlier than the first.
+    """
     first_ns: Time | None = None
     for line, text in enumerate(lines[1:], 2):
         if not text.strip():
@@ -27,7 +39,7 @@ def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> I
 
 
 def stamp(text: str, where: str) -> Time:
-    """`2023-11-16 18:17:03.9799600` as ns since 1970. Raises `UserError`."""
+    """Returns a time such as `2023-11-16 18:17:03.9799600` in ns since 1970. Raises `UserError`."""
     seconds, _, fraction = text.strip().partition(".")
     try:
         at_s = int((datetime.fromisoformat(seconds) - datetime(1970, 1, 1)).total_seconds())

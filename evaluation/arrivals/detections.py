@@ -1,4 +1,4 @@
-"""What a frame finds, the same under every policy: by a hash of the frame, or as it was recorded."""
+"""Decides what each frame contains, the same under every policy: by a hash of the frame, or as it was recorded."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,7 +16,9 @@ DETECTIONS_MAX = 1_000  # of one kind in one frame
 
 @dataclass(frozen=True)
 class Averages:
-    """So many of each kind in the mean, by Poisson. `means`: model -> kind -> items in a frame."""
+    """Draws the number of items of each kind in a frame from a Poisson distribution. `means`:
+    model -> kind -> mean items per frame.
+    """
 
     means: Mapping[str, Mapping[str, float]]
     seed: int = 0
@@ -34,7 +36,7 @@ class Averages:
 
 @dataclass(frozen=True)
 class AsRecorded:
-    """`found`: request -> model -> kind -> items."""
+    """Returns the items that were recorded. `found`: request -> model -> kind -> items."""
 
     found: Mapping[int, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
 
@@ -43,7 +45,7 @@ class AsRecorded:
 
 
 def poisson(uniform: float, mean: float) -> int:
-    """The number whose place in a Poisson distribution of this mean is `uniform`; at most FINDS_MAX."""
+    """Returns the quantile at `uniform`, 0..1, of a Poisson distribution with this mean; at most `DETECTIONS_MAX`."""
     number, term = 0, exp(-mean)
     below = term
     while below <= uniform and number < DETECTIONS_MAX:
@@ -54,12 +56,14 @@ def poisson(uniform: float, mean: float) -> int:
 
 
 def items_of(answers: Mapping[str, AnswerRule], detections: Detections) -> dict[str, dict[str, float]]:
-    """How often a request of an app asks for each model, in the mean: what a load is counted by."""
+    """Returns how often a request of each app asks for each model on average, from which loads are computed."""
     return {app: dict(asked(answer, detections)) for app, answer in answers.items()}
 
 
 def asked(answer: AnswerRule, detections: Detections) -> dict[str, float]:
-    """Once for each task that a request begins with; of a cascade, beside it, for what its detector finds."""
+    """Returns how often one request asks for each model on average: once per task that it begins with and, for a
+    cascade, once per expected detection.
+    """
     often: dict[str, float] = defaultdict(float)
     for opening in answer.opened(Request(0, "", "", 0)):
         often[opening.model] += 1
@@ -70,7 +74,7 @@ def asked(answer: AnswerRule, detections: Detections) -> dict[str, float]:
 
 
 def mean_of(detections: Detections, model: str, kind: str, most: int) -> float:
-    """Items of a kind in a frame, as far as it can be said without a run."""
+    """Returns the mean number of items of a kind in a frame, at most `most` of each frame, without running anything."""
     if isinstance(detections, Averages):
         return min(most, detections.means.get(model, {}).get(kind, 0.0))
     if isinstance(detections, AsRecorded):

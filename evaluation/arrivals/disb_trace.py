@@ -1,6 +1,6 @@
-"""DISB's workloads (SJTU-IPADS/disb, Apache-2.0): a JSON file of clients, each with a model and a kind of load.
+"""Reads DISB's workloads (SJTU-IPADS/disb, Apache-2.0): a JSON file of clients, each with a model and a kind of load.
 
-"trace", "periodic", "poisson" become arrivals; "continuous" is a client that waits for its answer.
+"trace", "periodic" and "poisson" become arrivals; "continuous" is a client that waits for its answer.
 """
 
 import json
@@ -34,9 +34,16 @@ Found = tuple[list[TraceRow], tuple[Client, ...], tuple[str, ...]]
 
 
 def rows(path: Path, text: str, slo_ns: Time | None, seed: int) -> Found:
-    """Arrivals of all streams in order of time, clients in a closed loop, notes. Raises `UserError`.
+    """Returns the arrivals of all streams in order of time, the clients in a closed loop, and notes.
 
-    A stream's deadline, where `slo_ns` is None, is its period: the mean gap.
+    Args:
+        path: names the file in errors.
+        text: its content.
+        slo_ns: deadline of every request; None: the period (mean gap) of its stream.
+        seed: of the random loads.
+
+    Raises:
+        UserError: the content is not a DISB workload.
     """
     content = parsed(path, text)
     duration_ns = round(number(content.get("time"), f"{path}: time", "the duration in s") * SECOND_NS)
@@ -58,7 +65,7 @@ def rows(path: Path, text: str, slo_ns: Time | None, seed: int) -> Found:
 
 
 def parsed(path: Path, text: str) -> Mapping[str, Any]:
-    """Raises `UserError`."""
+    """Returns the content as a table with a list `tasks`. Raises `UserError`."""
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -69,7 +76,7 @@ def parsed(path: Path, text: str) -> Mapping[str, Any]:
 
 
 def tasks_of(content: Mapping[str, Any], path: Path) -> Iterator[Mapping[str, Any]]:
-    """Raises `UserError`."""
+    """Yields the tasks. Raises `UserError` for one that is not a table."""
     for at, task in enumerate(content["tasks"]):
         if not isinstance(task, dict):
             raise UserError(f"{path}: tasks[{at}]: expected a table with id, load and client")
@@ -77,7 +84,7 @@ def tasks_of(content: Mapping[str, Any], path: Path) -> Iterator[Mapping[str, An
 
 
 def parts(task: Mapping[str, Any], where: str) -> tuple[str, str, Mapping[str, Any]]:
-    """Stream, model (without the data set that it was trained on) and load. Raises `UserError`."""
+    """Returns the stream, the model (without the data set it was trained on) and the load. Raises `UserError`."""
     load, client = task.get("load"), task.get("client")
     if not isinstance(load, dict) or not isinstance(client, dict) or "id" not in task or "model_name" not in client:
         raise UserError(f"{where}: expected id, load and client.model_name")
@@ -85,7 +92,7 @@ def parts(task: Mapping[str, Any], where: str) -> tuple[str, str, Mapping[str, A
 
 
 def times_of(load: Mapping[str, Any], stream: str, where: str, duration_ns: Time, seed: int) -> tuple[list[Time], Time]:
-    """Arrivals of one stream, and its period. Raises `UserError`."""
+    """Returns the arrivals of one stream and its period, both in ns. Raises `UserError`."""
     kind = str(load.get("type"))
     if kind == "trace":
         return recorded(load.get("trace"), f"{where}.trace")
@@ -98,11 +105,12 @@ def times_of(load: Mapping[str, Any], stream: str, where: str, duration_ns: Time
 
 
 def periodic(rate_per_s: float, duration_ns: Time, rng: np.random.Generator) -> list[Time]:
-    """All streams begin at once, as DISB's clients do."""
+    """Returns evenly spaced times in ns. All streams begin at time 0, as DISB's clients do."""
     return [round(at * SECOND_NS / rate_per_s) for at in range(int(duration_ns / SECOND_NS * rate_per_s))]
 
 
 def poisson(rate_per_s: float, duration_ns: Time, rng: np.random.Generator) -> list[Time]:
+    """Returns Poisson arrivals in ns."""
     times: list[Time] = Poisson().times(rng, rate_per_s, duration_ns).tolist()
     return times
 
@@ -114,7 +122,7 @@ DRAWN: Mapping[str, Callable[[float, Time, np.random.Generator], list[Time]]] = 
 
 
 def recorded(stamps: object, where: str) -> tuple[list[Time], Time]:
-    """Stamps in ms as ns, and the mean gap. Raises `UserError`."""
+    """Returns stamps in ms as ns, and their mean gap in ns. Raises `UserError`."""
     if not isinstance(stamps, list) or len(stamps) < 2:
         raise UserError(f"{where}: expected a list of at least two times in ms")
     times = [round(number(stamp, f"{where}[{at}]", "the time in ms") * MS) for at, stamp in enumerate(stamps)]

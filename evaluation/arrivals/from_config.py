@@ -1,4 +1,4 @@
-"""The box that an `edge.yaml` describes, in virtual time: its models as measured, its apps, and cameras before it."""
+"""Builds a scenario from an `edge.yaml`: its models as measured, its apps, and cameras that send to the box."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +23,16 @@ from porting.errors import UserError
 from porting.repository.repository import Repository
 
 SECOND_NS = 1_000_000_000
-START_NS = SECOND_NS  # the daemon opens its door once its models are loaded
+START_NS = SECOND_NS  # the daemon takes frames once its models are loaded
 THIS = "this"  # the devices that the config names, with what was measured on them
 
 
 @dataclass(frozen=True)
 class Cameras:
-    """What stands before the box. `count`: cameras that share the entry `*`; one for every entry with a name of its own
-    beside them. `detections`: items of each kind that a detector finds in a frame, in the mean; a number: of all kinds.
+    """Describes the cameras that send to the box.
+
+    `count`: cameras that share the entry `*`, beside one for every entry with a name of its own. `detections`: mean
+    items of each kind that a detector finds in a frame; a number holds for all kinds.
     """
 
     count: int = 4
@@ -39,13 +41,15 @@ class Cameras:
     detections: float | Mapping[str, float] = 1.0
 
     def mean(self, kind: str) -> float:
+        """Returns the mean number of items of a kind in a frame; 0 for one that is not listed."""
         return self.detections if isinstance(self.detections, int | float) else self.detections.get(kind, 0.0)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Lanes that were tried, here or elsewhere. `graphs_ns`: graph -> batch -> how long a run takes, where the
-    repository has no profile of that device.
+    """Describes lanes that were measured, on this machine or another.
+
+    `graphs_ns`: graph -> batch -> duration of a run, used where the repository has no profile of that device.
     """
 
     lanes: tuple[LaneUp, ...]
@@ -56,8 +60,19 @@ def from_config(
     path: Path, cameras: Cameras | None = None, seed: int = 0, duration_s: float = 20.0, device: str = THIS,
     frame_ms: float = 0.0, measured: Measured | None = None,
 ) -> Scenario:  # fmt: skip
-    """`device`: the kind of another device whose measured durations lie in the repository. `frame_ms`: what each frame
-    costs a lane beside its graphs. `measured`: the lanes are these, which need not be here. Raises `UserError`.
+    """Returns the scenario of a config under the given cameras.
+
+    Args:
+        path: the `edge.yaml`.
+        cameras: None: the defaults of `Cameras`.
+        seed: of arrivals and detections.
+        duration_s: during which frames come.
+        device: "this", or the kind of another device whose measured durations are in the repository.
+        frame_ms: time that each frame costs a lane in addition to its graphs.
+        measured: lanes to use instead of the config's; they need not exist on this machine.
+
+    Raises:
+        UserError: the config, the repository or the combination does not allow it.
     """
     config, cameras = load(path), cameras or Cameras()
     answers: dict[str, AnswerRule] = {name: app.build() for name, app in config.apps.items()}
@@ -83,7 +98,7 @@ def from_config(
 
 
 def lanes_of(config: Config, device: str) -> tuple[LaneUp, ...]:
-    """One for each device of the config. Raises `UserError` where this machine does not have it."""
+    """Returns a lane for each device of the config. Raises `UserError` where this machine does not have one."""
     if device == THIS:
         built = [table.build(name=name) for name, table in config.devices.items()]
         return tuple(LaneUp(each.name, each.kind, each.memory_bytes) for each in built)
@@ -95,7 +110,9 @@ def known(
     repository: Repository, model: str, kind: str, others: Sequence[str] = (),
     graphs_ns: Mapping[str, Mapping[int, Time]] = {},
 ) -> Served:  # fmt: skip
-    """What serves, and what may be asked beside it, with durations. Raises `UserError`."""
+    """Returns the serving variant and those that may be asked for beside it, with durations.
+    Raises `UserError` where any is missing.
+    """
     found = served(repository, model, kind, others)
     stages = [replace(each, durations_ns=each.durations_ns or graphs_ns.get(each.graph, {})) for each in found.stages]
     found = replace(found, stages=tuple(stages))
@@ -106,7 +123,7 @@ def known(
 
 
 def spreads_of(repository: Repository, found: Sequence[Served], kind: str) -> dict[tuple[str, int], Spread]:
-    """From the profiles in the repository, of the variants that serve and of those that they come from."""
+    """Returns duration spreads by graph and batch, from the profiles of the serving variants and their ancestors."""
     spreads: dict[tuple[str, int], Spread] = {}
     for variant in (variant for each in found for variant in (each.variant, *each.others)):
         for ancestor in repository.lineage(variant):
@@ -118,7 +135,7 @@ def spreads_of(repository: Repository, found: Sequence[Served], kind: str) -> di
 
 
 def notes_of(found: Sequence[Served]) -> Iterator[str]:
-    """Profiles in which a larger batch was faster; schedulers level that up."""
+    """Yields a note for each profile in which a larger batch was faster; schedulers treat it as equally slow."""
     for each in found:
         for stage in each.stages:
             for (small, before_ns), (large, after_ns) in pairwise(sorted(stage.durations_ns.items())):
@@ -133,7 +150,9 @@ def notes_of(found: Sequence[Served]) -> Iterator[str]:
 
 
 def stream_names(config: Config, count: int, path: Path) -> list[str]:
-    """Raises `UserError` where there is no camera at all."""
+    """Returns the names of all enabled cameras, `count` of the shared entry included. Raises
+    `UserError` when there are none.
+    """
     own = [name for name, stream in config.streams.items() if name != "*" and stream.enabled]
     shared = config.streams.get("*")
     others = [f"camera-{number}" for number in range(count)] if shared is not None and shared.enabled else []
@@ -143,7 +162,9 @@ def stream_names(config: Config, count: int, path: Path) -> list[str]:
 
 
 def frames(config: Config, names: Sequence[str], cameras: Cameras, seed: int, duration_s: float) -> list[Arrival]:
-    """Each frame asks for every app of its stream. The first frames come once everything can have been loaded."""
+    """Returns an arrival per frame and app of its stream. The first frames come once everything
+    can have been loaded.
+    """
     times = streams(
         process(cameras.arrivals), "cameras", dict.fromkeys(names, cameras.fps), seed, ceil(duration_s * SECOND_NS)
     )
@@ -157,7 +178,7 @@ def frames(config: Config, names: Sequence[str], cameras: Cameras, seed: int, du
 
 
 def asked_kinds(answers: Mapping[str, AnswerRule], cameras: Cameras) -> Iterator[tuple[str, dict[str, float]]]:
-    """Detector -> what it finds, of every cascade."""
+    """Yields for every cascade its detector and the mean number of items of each kind that it finds."""
     for answer in answers.values():
         if isinstance(answer, Cascade):
             yield answer.detect, {kind: cameras.mean(kind) for kind in answer.classify}

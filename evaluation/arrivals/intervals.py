@@ -1,4 +1,6 @@
-"""The file for `--request-intervals` of Triton's perf_analyzer: the gap before each request in µs, one a line."""
+"""Reads the file for `--request-intervals` of Triton's perf_analyzer: the gap before each
+request in µs, one per line.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +11,9 @@ from evaluation.arrivals.trace_row import TraceRow, number
 
 
 def rows(path: Path, lines: Sequence[str], model: str, slo_ns: Time | None) -> Iterator[TraceRow]:
-    """Gaps add up exactly, fractions of a µs as well. The file's name is the stream's. Raises `UserError`."""
+    """Yields one request per gap; gaps add up exactly, fractions of a µs included. The file's
+    stem names the stream. Raises `UserError`.
+    """
     at_ns: Time = 0
     for line, text in enumerate(lines, 1):
         if text.strip():

@@ -1,4 +1,4 @@
-"""More or less of the same: how much a workload asks of a box, and the workload made to ask for that much."""
+"""Computes how much a workload asks of a box, and scales the workload to ask for more or less."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,16 +19,16 @@ Items = Mapping[str, Mapping[str, float]]  # app -> model -> how often a request
 
 @dataclass(frozen=True)
 class Cost:
-    """A served model's device time by batch size: all stages of its chain, one after the other."""
+    """Holds a served model's device time by batch size: all stages of its chain, one after the other."""
 
     durations_ns: Mapping[int, int]  # for every batch up to the largest that all stages take
 
     def item_ns(self, slo_ns: Time | None, rule: Rule = "half", margin: float = 1.06) -> float:
-        """Device time of one item, in the batch that the rule says.
+        """Returns the device time of one item in ns, in the batch that the rule chooses.
 
-        "half": the largest batch that takes at most half the deadline, so that the other half is left for waiting
-        until the batch before is done; where even one item takes longer, alone. "alone": batches of one. "best":
-        whichever batch is cheapest for an item, whatever the deadline. `margin`: as many times the profile.
+        "half": the largest batch that takes at most half the deadline, so that the other half is left for waiting until
+        the batch before is done; where even one item takes longer, a batch of one. "alone": batches of one. "best": the
+        batch that is cheapest per item, whatever the deadline. `margin` multiplies the profile.
         """
         costs = {batch: margin * took_ns for batch, took_ns in self.durations_ns.items()}
         if rule == "best" or (rule == "half" and slo_ns is None):
@@ -39,7 +39,7 @@ class Cost:
 
 
 def cost_of(served: Served) -> Cost:
-    """Of the variant that serves. Raises `UserError` where a stage has no durations."""
+    """Returns the cost of the variant that serves. Raises `UserError` where a stage has no durations."""
     stages = {stage.digest: stage for stage in served.stages}
     chain = [stages[digest] for digest in served.variant.stages]
     if bare := next((stage for stage in chain if not stage.durations_ns), None):
@@ -57,10 +57,21 @@ def load_of(
     duration_ns: Time | None = None,
     items: Items | None = None,
 ) -> float:
-    """Device time demanded in a second, of one lane: 1.0 keeps it busy all the time with batches as the rule has them.
+    """Returns the device time demanded per second of one lane: 1.0 keeps it busy all the time
+    with the batches of the rule.
 
-    `duration_ns`: None: up to the last arrival. `items`: what apps that are no models ask for. Work without a deadline
-    does not count. Raises `UserError` for a model that is not served.
+    Work without a deadline does not count.
+
+    Args:
+        arrivals: the workload.
+        served: the models.
+        rule: which batches to assume, see `Cost.item_ns`.
+        margin: multiplies the profile.
+        duration_ns: of the workload; None: up to the last arrival.
+        items: how often the apps that are not models ask for each model.
+
+    Raises:
+        UserError: an arrival asks for a model that is not served.
     """
     costs = {each.variant.model: cost_of(each) for each in served}
     parts = {model: {model: 1.0} for model in costs} | {app: dict(asked) for app, asked in (items or {}).items()}
@@ -79,22 +90,29 @@ def load_of(
 
 
 def short(load: float) -> float:
-    """For tables: four digits."""
+    """Returns a load rounded to four digits, for tables."""
     return float(f"{load:.4g}")
 
 
 def span_ns(arrivals: Sequence[Arrival]) -> Time:
-    """From time 0 to just after the last arrival; at least 1."""
+    """Returns the time from 0 to just after the last arrival in ns, at least 1."""
     return max((arrival.arrived_ns for arrival in arrivals), default=0) + 1
 
 
 def scaled(arrivals: Sequence[Arrival], factor: float, seed: int = 0, how: How = "copies") -> list[Arrival]:
-    """`factor` times the rate, in order of time.
+    """Returns the arrivals at `factor` times the rate, in order of time.
 
-    "copies": as many such sites as come nearest to the factor, at least one, each a copy of everything that begins at
-    another instant, drawn by the seed, and goes round; the rest of the factor by time. Streams get a number behind.
-    "compress": the same in less time: bursts become denser, deadlines stay. "thin": a share of it at the same times;
-    above 1, each arrival as often as the factor says, at one instant.
+    Args:
+        arrivals: at least one.
+        factor: above 0.
+        seed: of the copies' offsets, or of the thinning.
+        how: "copies": the number of copies of the whole site that comes nearest to the factor, at least one; each copy
+            is rotated in time by a random offset, and the rest of the factor is reached by scaling time. Streams get
+            the copy's number as a suffix. "compress": the same arrivals with time scaled: bursts become denser,
+            deadlines stay. "thin": a random share at the same times; above 1, each arrival is repeated at its instant.
+
+    Raises:
+        UserError: there are no arrivals, or the factor is not above 0.
     """
     if factor <= 0 or not arrivals:
         raise UserError(f"scaling: {len(arrivals)} arrivals times {factor:g}: nothing is left")
@@ -107,7 +125,9 @@ def scaled(arrivals: Sequence[Arrival], factor: float, seed: int = 0, how: How =
 
 
 def turned_by(arrivals: Sequence[Arrival], copy: int, seed: int) -> list[Arrival]:
-    """The same site again, begun at another instant; what was between its streams stays as it was."""
+    """Returns a copy of the site rotated in time by a random offset, so that the relation
+    between its streams is preserved.
+    """
     duration_ns = span_ns(arrivals)
     turn_ns = int(stream_rng("copies", str(copy), seed).integers(duration_ns)) if copy else 0
     return [
@@ -117,7 +137,7 @@ def turned_by(arrivals: Sequence[Arrival], copy: int, seed: int) -> list[Arrival
 
 
 def thinned(arrivals: Sequence[Arrival], factor: float, seed: int) -> list[Arrival]:
-    """Each one kept, or repeated at its instant, by the chance of its stream."""
+    """Returns each arrival kept, or repeated at its instant, at random from a generator per stream."""
     whole, part = int(factor), factor % 1
     rngs: dict[str, np.random.Generator] = {}
     kept = []
@@ -137,16 +157,17 @@ def scaled_to(
     rule: Rule = "half",
     margin: float = 1.06,
 ) -> list[Arrival]:
-    """The workload made to ask for `load` of one lane (`load_of`)."""
+    """Returns the workload scaled to ask for `load` of one lane (see `load_of`)."""
     return scaled(arrivals, load / load_of(arrivals, served, rule, margin), seed, how)
 
 
 def split(
     arrivals: Sequence[Arrival], shares: Mapping[str, float], slos_ns: Mapping[str, Time], seed: int = 0
 ) -> list[Arrival]:
-    """A trace that knows nothing of models, dealt out to some: each arrival by chance, model m with share m.
+    """Assigns the arrivals of a trace without models to models at random, model m with share m.
 
-    Streams get the model's name behind: what was one stream is as many as there are models.
+    Each stream is divided into one per model and gets the model's name as a suffix. Raises `UserError` when no share is
+    above 0.
     """
     if not shares or min(shares.values()) < 0 or not sum(shares.values()):
         raise UserError("split: name at least one model, with a share above 0")

@@ -1,7 +1,7 @@
-"""How long runs take, as they were measured: by quantiles that a profile keeps, or one by one as a trace has them.
+"""Draws durations of runs as they were measured: from quantiles of a profile, or one by one from a trace.
 
 Both are profiles of a scenario: `duration_ns` is a floor that no run goes below, so that bounds computed from it hold,
-and `draw_ns` is what a run takes, drawn by the world's chance.
+and `draw_ns` is what a run takes, drawn from the world's generator.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ MEDIAN, MEAN, P99 = 0.6745, 0.7979, 2.5758
 
 @dataclass(frozen=True)
 class Spread:
-    """Half-normal above a floor, through a measured median and p99: runs are never quicker than the graph allows, and
-    now and then something disturbs them.
+    """Holds a half-normal distribution above a floor, through a measured median and p99: no run is quicker than the
+    graph allows, and disturbances make some longer.
     """
 
     floor_ns: float
@@ -26,8 +26,10 @@ class Spread:
 
     @classmethod
     def through(cls, p50_ns: int, p99_ns: int) -> "Spread":
-        """Where the p99 is so far off that the floor would be nowhere, it is half the median: the tail is then lighter
-        than measured.
+        """Returns the spread through a median and a p99.
+
+        Where the p99 is so large that the floor would fall below half the median, the floor is half the median: the
+        tail is then lighter than measured.
         """
         scale_ns = max(0, p99_ns - p50_ns) / (P99 - MEDIAN)
         floor_ns = max(p50_ns - MEDIAN * scale_ns, p50_ns / 2)
@@ -36,9 +38,9 @@ class Spread:
 
 @dataclass
 class Profiled:
-    """Durations by graph and batch, the same on every lane. Graphs and batches without any: the stage's own table.
+    """Provides durations by graph and batch, the same on every lane; without a spread the stage's own table is used.
 
-    `frame_ns`: what a first stage needs for each of its pictures beside the graph: decoding, resizing.
+    `frame_ns`: time that a first stage needs for each picture in addition to the graph: decoding, resizing.
     """
 
     spreads: Mapping[tuple[str, int], Spread]
@@ -51,15 +53,15 @@ class Profiled:
         return max(1, round(known_ns)) + self._frames_ns(stage, batch)
 
     def draw_ns(self, stage: Stage, batch: int, lane: str, random: Random) -> int:
-        more = abs(random.gauss(0.0, 1.0))  # drawn in any case: what is known of one stage does not move the others
+        more = abs(random.gauss(0.0, 1.0))  # drawn in any case, so that one stage's spread does not move the others
         spread = self.spreads.get((stage.graph, batch))
         return self.duration_ns(stage, batch, lane) + (0 if spread is None else round(spread.scale_ns * more))
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
-        """What was measured stays as it is."""
+        """Ignores the observation: measured durations do not change."""
 
     def means_ns(self) -> dict[str, dict[int, int]]:
-        """Graph -> batch -> the mean run, without what a picture needs beside the graph."""
+        """Returns graph -> batch -> mean run in ns, without the time that a picture needs in addition to the graph."""
         found: dict[str, dict[int, int]] = {}
         for (graph, batch), spread in self.spreads.items():
             found.setdefault(graph, {})[batch] = round(spread.floor_ns + MEAN * spread.scale_ns)
@@ -71,10 +73,10 @@ class Profiled:
 
 @dataclass
 class RecordedDurations:
-    """Durations one by one, by graph, batch and lane; a run takes one of them.
+    """Provides recorded durations by graph, batch and lane; a run takes one of them at random.
 
-    A batch that was never seen takes what the stage's table says, times how much longer or shorter than the table says
-    some run of the nearest batch took; a stage that was never seen takes the table's.
+    A batch that was never seen takes the duration in the stage's table, scaled by the ratio of a recorded run of the
+    nearest batch to its table. A stage that was never seen takes the table's duration.
     """
 
     durations_ns: Mapping[tuple[str, int, str], tuple[int, ...]]  # sorted
@@ -92,7 +94,7 @@ class RecordedDurations:
         return self._scaled_ns(stage, batch, lane, random.random())
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
-        """What was recorded stays as it is."""
+        """Ignores the observation: recorded durations do not change."""
 
     def _scaled_ns(self, stage: Stage, batch: int, lane: str, quantile: float) -> int:
         batches = self.seen.get((stage.graph, lane))

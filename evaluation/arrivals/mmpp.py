@@ -1,4 +1,4 @@
-"""Poisson arrivals whose rate goes up and down: two states, a day, a flash crowd."""
+"""Generates Poisson arrivals whose rate varies: two states, a day, a flash crowd."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,21 @@ CHANGES_MAX = 1_000_000
 
 
 class Modulated:
-    """A renewal process in a time of its own, which passes faster where the rate is higher.
+    """Runs a renewal process in a warped time, which passes faster where the rate is higher.
 
-    So a change of the mean rate leaves the pattern as it was: the same seed at two loads means the same bursts.
+    A change of the mean rate therefore leaves the pattern as it was: the same seed at two loads means the same bursts.
     """
 
     inner: Renewal = Poisson()
 
     def curve(self, rng: np.random.Generator, duration_s: float) -> tuple[Floats, Floats]:
-        """Instants in s from 0 to the duration, and the time of its own that has passed by then; 1:1 in the mean."""
+        """Returns instants in s from 0 to the duration, and the warped time that has passed by
+        then; the mean ratio is 1.
+        """
         raise NotImplementedError
 
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns), at `rate_per_s` in the mean."""
+        """Returns instants in [0, duration_ns) with a mean rate of `rate_per_s`."""
         if rate_per_s <= 0 or duration_ns <= 0:
             return np.empty(0, np.int64)
         at_s, passed = self.curve(rng, duration_ns / SECOND_NS)
@@ -35,10 +37,10 @@ class Modulated:
 
 @dataclass(frozen=True)
 class Mmpp(Modulated):
-    """Two states, each for a time that is drawn: a Markov-modulated Poisson process.
+    """Generates a Markov-modulated Poisson process of two states, each of which lasts for a random time.
 
-    `r_hi`, `r_lo`: rates in units of the mean rate. `t_hi`, `t_lo`: how long a state lasts in the mean, s. Rates whose
-    mean is not 1 are scaled so that it is.
+    `r_hi`, `r_lo`: rates in units of the mean rate. `t_hi`, `t_lo`: mean duration of a state, s. Rates whose mean is
+    not 1 are scaled so that it is.
     """
 
     r_hi: float = 2.5
@@ -60,9 +62,10 @@ class Mmpp(Modulated):
 def alternating(
     rng: np.random.Generator, on_s: float, off_s: float, duration_s: float
 ) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Instants in s, from 0 to the duration, between which something is on or off, and which of the two, one fewer.
+    """Returns instants in s, from 0 to the duration, at which an on/off process changes, and
+    whether it is on after each but the last.
 
-    Times on and off are exponential; which it is at time 0 is drawn as well. Raises `UserError`.
+    Times on and off are exponential; the state at time 0 is random as well. Raises `UserError` for too many changes.
     """
     first_on = rng.random() < on_s / (on_s + off_s)
     count = int(2 * duration_s / (on_s + off_s)) + 16
@@ -78,7 +81,7 @@ def alternating(
 
 @dataclass(frozen=True)
 class Diurnal(Modulated):
-    """Night, day, night: 1 - depth·cos(2πt/period), in units of the mean rate.
+    """Generates a rate of night, day, night: 1 - depth·cos(2πt/period), in units of the mean rate.
 
     `depth`: 0..1. `period_s`: None: one day in the whole duration. All streams have the same day.
     """
@@ -99,7 +102,9 @@ class Diurnal(Modulated):
 
 @dataclass(frozen=True)
 class FlashCrowd(Modulated):
-    """`times_as_many` requests as else, suddenly, from the share `at` of the duration for the share `lasts` of it."""
+    """Multiplies the rate by `times_as_many` suddenly, from the share `at` of the duration for
+    the share `lasts` of it.
+    """
 
     times_as_many: float = 4.0
     at: float = 0.4

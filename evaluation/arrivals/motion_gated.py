@@ -1,4 +1,6 @@
-"""Cameras that send only while something moves: each for itself, or all of them because of the same thing."""
+"""Generates frames of cameras that send only while something moves: each by itself, or all
+because of the same motion.
+"""
 
 from dataclasses import dataclass
 
@@ -13,10 +15,11 @@ MOTIONS_MAX = 1_000_000
 
 @dataclass(frozen=True)
 class OnOff:
-    """A camera with a motion sensor of its own. `on_s`, `off_s`: mean times with and without motion.
+    """Simulates a camera with a motion sensor of its own. `on_s`, `off_s`: mean times with and without motion.
 
-    While there is motion it sends frames at an even pace, `on_s + off_s` to `on_s` faster than in the mean. Times are
-    exponential, then stretched to add up: a short run as well has its share of motion, and so the load that was asked.
+    During motion it sends frames at an even pace, faster than the mean rate by the factor (on_s + off_s) / on_s. Times
+    are exponential, then stretched to add up, so that a short run has its share of motion, and thus the requested load,
+    as well.
     """
 
     on_s: float = 1.0
@@ -28,7 +31,9 @@ class OnOff:
             raise ValueError("motion and its absence last for more than nothing, the jitter is a share of the period")
 
     def spans(self, rng: np.random.Generator, duration_ns: Time) -> Floats:
-        """When something moves: [n, 2], from and to, s; n is at least 1. Raises `UserError`."""
+        """Returns when something moves: [n, 2], from and to, s; n is at least 1. Raises
+        `UserError` when n would be too large.
+        """
         duration_s = duration_ns / SECOND_NS
         motions = max(1.0, duration_s / (self.on_s + self.off_s))
         if motions > MOTIONS_MAX:
@@ -41,31 +46,31 @@ class OnOff:
         return np.column_stack([begin_s, begin_s + on])
 
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns), at `rate_per_s` in the mean."""
+        """Returns instants in [0, duration_ns) with a mean rate of `rate_per_s`."""
         return Seen(self, self.spans(rng, duration_ns)).times(rng, rate_per_s, duration_ns)
 
 
 @dataclass(frozen=True)
 class Motion(OnOff):
-    """One thing moves, and every stream sees it: all of them send at once, and all of them are silent.
+    """Simulates one motion that every stream sees: all of them send at once, and all of them are silent.
 
-    What is shared has to be drawn before the streams are: `evaluation.arrivals.registry.streams` does it.
+    The shared part is drawn before the streams are, which `evaluation.arrivals.registry.streams` does.
     """
 
     def shared(self, rng: np.random.Generator, duration_ns: Time) -> "Seen":
-        """The process of every stream that looks at the same place."""
+        """Returns the process of every stream that looks at the same place."""
         return Seen(self, self.spans(rng, duration_ns))
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Frames while something moves; `spans`: [n, 2], from and to, s."""
+    """Generates frames while something moves; `spans`: [n, 2], from and to, s."""
 
     camera: OnOff
     spans: Floats
 
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns); the first frame of a motion comes within a period of its beginning."""
+        """Returns instants in [0, duration_ns); the first frame of a motion comes within a period of its beginning."""
         if rate_per_s <= 0 or duration_ns <= 0:
             return np.empty(0, np.int64)
         period_s = self.camera.on_s / (self.camera.on_s + self.camera.off_s) / rate_per_s

@@ -1,7 +1,7 @@
-"""A daemon's own trace as a scenario: what if another policy had served that hour?
+"""Turns a daemon's own trace into a scenario that another policy can be run on.
 
-Counterfactual: requests come as they came, runs take what runs of that batch took, frames find what they found. What
-the policy itself brought about is not replayed: drops, loads, promotions, background work.
+It is counterfactual: requests come as they came, runs take the times that runs of that batch took, frames contain what
+was found in them. Effects of the policy itself are not replayed: drops, loads, promotions, background work.
 """
 
 import json
@@ -29,9 +29,9 @@ Key = tuple[str, int, str]  # graph, batch, lane
 
 @dataclass
 class Recording:
-    """What was read of a trace, line by line."""
+    """Collects what is read from a trace, line by line."""
 
-    by_events: bool = False  # a run takes from its order to its end; else what the lane measured, its threads left out
+    by_events: bool = False  # a run lasts from its order to its end; else as the lane measured it, without threads
     runs_max: int = RUNS_MAX
     began_ns: Time = 0
     requests: list[Request] = field(default_factory=list)
@@ -48,6 +48,7 @@ class Recording:
     # ---- line by line ------------------------------------------------------------------------------------------------
 
     def take(self, now: Time, kind: str, event: Mapping[str, Any], actions: Iterable[list[Any]]) -> None:
+        """Takes in one moment: its event, and the runs and replies among its actions."""
         if kind in WANTED:
             self._happened(now - self.began_ns, event_of(kind, dict(event)))
         elif kind in ("LaneDown", "Failed", "Stopped"):
@@ -75,7 +76,7 @@ class Recording:
                 self._found(run["stages"][-1], results)
 
     def _found(self, stage: str, results: Mapping[int, StepResult]) -> None:
-        """Of detectors also that they found nothing."""
+        """Notes what a detector found, also when that is nothing."""
         for model, each in self.served.items():
             if each.variant.stages[-1] == stage:
                 detects = each.variant.output is not None and each.variant.output.kind == "detection"
@@ -91,7 +92,9 @@ class Recording:
         )
 
     def _ended(self, run: Mapping[str, Any], now: Time, took_ns: int) -> None:
-        """Stages that were run back to back share the time as their tables do, which is how the core learns, too."""
+        """Divides the time of stages that ran back to back in proportion to their tables, which
+        is how the core learns as well.
+        """
         stages = {stage.digest: stage for each in self.served.values() for stage in each.stages}
         batch, lane = len(run["tasks"]), run["lane"]
         ran = [stages[digest] for digest in run["stages"] if digest in stages]
@@ -107,8 +110,10 @@ class Recording:
     # ---- what it comes to --------------------------------------------------------------------------------------------
 
     def found(self) -> dict[int, dict[str, Mapping[str, int]]]:
-        """By request. One that was not answered finds what the answered one before it on its stream found: of frames
-        that were dropped nothing is known.
+        """Returns by request what its frame contained.
+
+        A request that was not answered gets what the last answered one of its stream found, since nothing is known of
+        dropped frames.
         """
         last: dict[tuple[str, str], dict[str, Mapping[str, int]]] = {}
         every: dict[int, dict[str, Mapping[str, int]]] = {}
@@ -120,6 +125,9 @@ class Recording:
         return every
 
     def notes(self, left_out: int) -> Iterator[str]:
+        """Yields a line for each thing in the trace that the scenario does not replay, and for
+        the requests left out.
+        """
         told = {
             "cut": "the last line was cut off",
             "promoted": "promotions are not replayed: what served first serves all the time",
@@ -134,7 +142,7 @@ class Recording:
 
 
 def read(path: Path, by_events: bool = False) -> Recording:
-    """Raises `UserError`."""
+    """Reads the trace in a file. Raises `UserError`. `by_events`: see `Recording`."""
     try:
         with path.open(encoding="utf-8") as lines:
             return recording_of(lines, path, by_events)
@@ -145,7 +153,9 @@ def read(path: Path, by_events: bool = False) -> Recording:
 
 
 def recording_of(lines: Iterable[str], source: object, by_events: bool = False, runs_max: int = RUNS_MAX) -> Recording:
-    """A last line that was cut off is noted: that is how a trace ends when the power does. Raises `UserError`."""
+    """Reads a trace from lines. A last line that is cut off is noted, since power cuts end
+    traces that way. Raises `UserError`.
+    """
     recording, trouble = Recording(by_events, runs_max), ""
     for number, line in enumerate(lines, 1):
         if trouble:
@@ -156,7 +166,7 @@ def recording_of(lines: Iterable[str], source: object, by_events: bool = False, 
 
 
 def take(recording: Recording, line: str, number: int) -> str:
-    """Returns what is wrong with the line, or nothing."""
+    """Adds one line to the recording; returns what is wrong with it, or an empty string."""
     try:
         table = json.loads(line)
         now, (kind, event), actions = table["now"], table["event"], table["actions"]
@@ -175,8 +185,17 @@ def scenario_of(
     background: bool = False,
     waiting_max: Mapping[str, int] | None = None,
 ) -> Scenario:
-    """`answers`: of apps that are no models, as the config has them. `background`: with the requests that have no
-    deadline, as far as a model answers them. `waiting_max`: by stream, as in `edge.yaml`. Raises `UserError`.
+    """Returns the scenario of a trace file.
+
+    Args:
+        path: the trace.
+        answers: of apps that are not models, as in the config.
+        seed: of the simulated world.
+        background: include requests without a deadline, if a model answers them.
+        waiting_max: by stream, as in `edge.yaml`.
+
+    Raises:
+        UserError: the file is not a usable trace.
     """
     return scenario_from(read(path), path, answers, seed, background, waiting_max)
 
@@ -189,7 +208,7 @@ def scenario_from(
     background: bool = False,
     waiting_max: Mapping[str, int] | None = None,
 ) -> Scenario:
-    """`path`: names it. The rest as in `scenario_of`."""
+    """Returns the scenario of a recording; `path` names it, the rest is as in `scenario_of`."""
     models = {model for model, each in recording.served.items() if each.stages[0].kind == "onnx"}
     kept = [each for each in recording.requests if each.deadline_ns is not None or (background and each.app in models)]
     check(recording, kept, {*models, *(answers or {})}, path)
@@ -211,7 +230,7 @@ def scenario_from(
 
 
 def check(recording: Recording, kept: list[Request], known: set[str], path: Path) -> None:
-    """Raises `UserError`."""
+    """Raises `UserError` when the recording has no lane, no model, no request with a deadline, or an unknown app."""
     if not recording.lanes or not recording.served:
         raise UserError(f"{path}: no lane came up and no model was served in it; a trace begins where its daemon does")
     if not kept:

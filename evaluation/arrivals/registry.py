@@ -1,4 +1,6 @@
-"""Arrival processes by name: `poisson`, `gamma4`, `periodic0.1`, …; and the times of many streams at once."""
+"""Finds arrival processes by name (`poisson`, `gamma4`, `periodic0.1`, …) and draws the times of
+many streams at once.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,18 +19,18 @@ NAME = re.compile(r"([a-z]+)(\d+(?:\.\d+)?)?")
 
 
 class Process(Protocol):
-    """When a stream's requests come."""
+    """Generates the times at which a stream's requests come."""
 
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns), ascending, int64 ns; `rate_per_s` of them a second in the mean."""
+        """Returns instants in [0, duration_ns), ascending, int64 ns, with a mean rate of `rate_per_s`."""
 
 
 @runtime_checkable
 class Shared(Protocol):
-    """A process of which a part is common to all streams."""
+    """Generates arrivals of which a part is common to all streams."""
 
     def shared(self, rng: np.random.Generator, duration_ns: Time) -> Process:
-        """The common part is drawn; what is left is each stream's own."""
+        """Draws the common part and returns the process that each stream then draws from by itself."""
 
 
 # The number behind a name is the first option of its class.
@@ -46,7 +48,7 @@ PROCESSES: Mapping[str, Callable[..., Process]] = {
 
 
 def process(name: str) -> Process:
-    """The process of this name, a number behind it for its first option: `gamma4` has cv 4. Raises `UserError`."""
+    """Returns the process of a name; a number behind it is its first option: `gamma4` has cv 4. Raises `UserError`."""
     found = NAME.fullmatch(name)
     kind = PROCESSES.get(found[1]) if found else None
     if found is None or kind is None:
@@ -62,7 +64,7 @@ def process(name: str) -> Process:
 def streams(
     process: Process, scenario: str, rates_per_s: Mapping[str, float], seed: int, duration_ns: Time
 ) -> dict[str, Times]:
-    """The times of each stream. Another stream more, or one fewer, leaves the rest as they were."""
+    """Returns the times of each stream. Adding or removing a stream leaves the times of the others as they were."""
     if isinstance(process, Shared):
         process = process.shared(stream_rng(scenario, "", seed), duration_ns)
     return {

@@ -1,6 +1,6 @@
-"""Arrivals whose gaps are drawn one like the other: Poisson, Gamma, Pareto; and a camera's clock.
+"""Generates arrivals with independent, identically distributed gaps (Poisson, Gamma, Pareto), and a camera's clock.
 
-All of them are stationary: the first gap is what is left of the gap that a watcher walks in on, not a whole one, so the
+All of them are stationary: the first gap is the rest of the gap that covers time 0, not a whole one, so that the
 expected number of arrivals is rate times duration from the first second on (Cox, Renewal Theory, 1962, section 2.2).
 """
 
@@ -20,18 +20,18 @@ ARRIVALS_MAX = 20_000_000  # of one stream: some GB of memory
 
 
 class Renewal:
-    """A process by its gaps, in units of the mean gap."""
+    """Defines a process by its gaps, in units of the mean gap."""
 
     def gaps(self, rng: np.random.Generator, count: int) -> Floats:
-        """`count` gaps of mean 1."""
+        """Returns `count` gaps of mean 1."""
         raise NotImplementedError
 
     def first(self, rng: np.random.Generator) -> float:
-        """The rest of the gap that covers time 0."""
+        """Returns the rest of the gap that covers time 0."""
         raise NotImplementedError
 
     def points(self, rng: np.random.Generator, until: float) -> Floats:
-        """Points in [0, until), one in each unit in the mean."""
+        """Returns points in [0, until), one per unit on average. Raises `UserError` for too many."""
         if until > ARRIVALS_MAX:
             raise UserError(f"arrivals: {until:.3g} of one stream; at most {ARRIVALS_MAX:,} fit")
         pieces = [np.array([self.first(rng)])]
@@ -41,14 +41,14 @@ class Renewal:
         return points[points < until]
 
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns), at `rate_per_s` in the mean."""
+        """Returns instants in [0, duration_ns) with a mean rate of `rate_per_s`."""
         if rate_per_s <= 0 or duration_ns <= 0:
             return np.empty(0, np.int64)
         return as_ns(self.points(rng, duration_ns / SECOND_NS * rate_per_s) / rate_per_s, duration_ns)
 
 
 def as_ns(at_s: NDArray[Any], duration_ns: Time) -> Times:
-    """Ascending seconds as whole nanoseconds in [0, duration_ns)."""
+    """Returns ascending seconds as whole nanoseconds in [0, duration_ns)."""
     within = at_s[(at_s >= 0) & (at_s < duration_ns / SECOND_NS)]
     times: Times = np.minimum(np.floor(within * SECOND_NS).astype(np.int64), duration_ns - 1)
     return times
@@ -56,7 +56,7 @@ def as_ns(at_s: NDArray[Any], duration_ns: Time) -> Times:
 
 @dataclass(frozen=True)
 class Poisson(Renewal):
-    """Many clients that know nothing of each other."""
+    """Generates arrivals of many clients that are independent of each other."""
 
     def gaps(self, rng: np.random.Generator, count: int) -> Floats:
         return rng.exponential(1.0, count)
@@ -67,9 +67,10 @@ class Poisson(Renewal):
 
 @dataclass(frozen=True)
 class Gamma(Renewal):
-    """Bursts by the coefficient of variation of the gaps: 1 is Poisson, 4 comes in clumps, 0.5 is nearly a clock.
+    """Generates bursts by the coefficient of variation of the gaps: 1 is Poisson, 4 comes in
+    clumps, 0.5 is nearly a clock.
 
-    As AlpaServe (Li et al., OSDI 2023) makes its arrivals: shape 1/cv², scale cv²/rate.
+    As in AlpaServe (Li et al., OSDI 2023): shape 1/cv², scale cv²/rate.
     """
 
     cv: float = 1.0
@@ -82,13 +83,13 @@ class Gamma(Renewal):
         return rng.gamma(self.cv**-2, self.cv**2, count)
 
     def first(self, rng: np.random.Generator) -> float:
-        # The gap that covers an instant is drawn by its length, and the instant is anywhere in it.
+        # A gap covers time 0 with a chance proportional to its length, and time 0 is uniform within it.
         return float(rng.random() * rng.gamma(self.cv**-2 + 1, self.cv**2))
 
 
 @dataclass(frozen=True)
 class Pareto(Renewal):
-    """Gaps with a long tail (Pareto of the second kind, Lomax): silence for long, then many at once.
+    """Generates gaps with a long tail (Pareto of the second kind, Lomax): long silence, then many arrivals at once.
 
     `alpha`: the tail, P(gap > x) ~ x^-alpha. At 2 and below the gaps have no variance, at 1 no mean.
     """
@@ -108,7 +109,8 @@ class Pareto(Renewal):
 
 @dataclass(frozen=True)
 class Periodic:
-    """A camera. `jitter`: each frame comes up to this share of a period late, 0..1; lateness does not add up.
+    """Generates the frames of a camera. `jitter`: each comes up to this share of a period late,
+    0..1; lateness does not add up.
 
     `phase`: of the first frame, as a share of a period, 0..1; None: drawn, since no two cameras start together.
     """
@@ -121,7 +123,7 @@ class Periodic:
             raise ValueError("the jitter is a share of the period, 0..1; more would change the order of frames")
 
     def times(self, rng: np.random.Generator, rate_per_s: float, duration_ns: Time) -> Times:
-        """Instants in [0, duration_ns)."""
+        """Returns instants in [0, duration_ns). Raises `UserError` for too many."""
         if rate_per_s <= 0 or duration_ns <= 0:
             return np.empty(0, np.int64)
         frames = int(duration_ns / SECOND_NS * rate_per_s) + 2

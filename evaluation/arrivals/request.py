@@ -1,4 +1,4 @@
-"""One line of a workload, the chance that each stream has to itself, and the requests that come of it."""
+"""Holds one arrival of a workload, seeds a random generator per stream, and makes requests of arrivals."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,9 @@ from edge.core.events import NEVER, Request, Time
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """`size` requests of `stream` for `model` (or an app) at one instant. `slo_ns`: from then on; None: background."""
+    """Holds `size` requests of `stream` for `model` (or an app) at one instant. `slo_ns`:
+    deadline from then on; None: background.
+    """
 
     arrived_ns: Time
     stream: str
@@ -22,8 +24,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Asks, waits for the answer, asks again. `outstanding`: requests that it keeps open at once. `think_ns`: from an
-    answer to its next request. `slo_ns`: counted from each request; None: background work.
+    """Describes a client that sends a request, waits for the answer, and sends the next.
+
+    `outstanding`: requests that it keeps open at once. `think_ns`: from an answer to its next request. `slo_ns`:
+    counted from each request; None: background work.
     """
 
     stream: str
@@ -35,8 +39,8 @@ class Client:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a file says: arrivals in order of time; what is odd about it; and clients that wait for their answers, which
-    no list of arrivals can hold.
+    """Holds the content of a file: arrivals in order of time, notes on what is odd, and clients that wait for their
+    answers, which no list of arrivals can hold.
     """
 
     arrivals: tuple[Arrival, ...]
@@ -45,22 +49,25 @@ class Workload:
 
 
 def by_time(arrivals: Iterable[Arrival]) -> list[Arrival]:
-    """In order of time; at one instant by stream, then by all the rest: the same arrivals are always the same list."""
+    """Returns arrivals in order of time, then of stream and the other fields: equal arrivals
+    always give an equal list.
+    """
     return sorted(arrivals, key=place)
 
 
 def place(each: Arrival) -> tuple[Time, str, str, Time, int]:
+    """Returns the sort key of an arrival; background work comes last at its instant and stream."""
     return each.arrived_ns, each.stream, each.model, NEVER if each.slo_ns is None else each.slo_ns, each.size
 
 
 def stream_rng(scenario: str, stream: str, seed: int) -> np.random.Generator:
-    """A generator that depends on these three alone: streams may come and go without moving the others."""
+    """Returns a generator that depends on these three values alone: adding a stream does not move the others."""
     named = sha256(repr((scenario, stream, seed)).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(named[:16], "big")))
 
 
 def requests_of(arrivals: Iterable[Arrival]) -> tuple[Request, ...]:
-    """Requests in order of time, ids from 1; the app is the model."""
+    """Returns requests in order of time with ids from 1; the app is the model."""
     requests: list[Request] = []
     for arrival in by_time(arrivals):
         deadline_ns = None if arrival.slo_ns is None else arrival.arrived_ns + arrival.slo_ns
@@ -71,7 +78,7 @@ def requests_of(arrivals: Iterable[Arrival]) -> tuple[Request, ...]:
 
 
 def arrivals_of(requests: Iterable[Request]) -> list[Arrival]:
-    """The way back, one arrival for each request; priorities are lost."""
+    """Returns one arrival for each request, the inverse of `requests_of`; priorities are lost."""
     return [
         Arrival(
             each.arrived_ns,

@@ -1,4 +1,4 @@
-"""Reads any trace file that we know: finds out what it is, and says in one line what is wrong with it.
+"""Reads any trace file of a known kind: detects the kind, and says in one line what is wrong with it.
 
 Kinds: our own CSV; the Azure LLM traces; DISB's JSON; the intervals file of Triton's perf_analyzer.
 """
@@ -22,8 +22,10 @@ KNOWN = "our CSV (arrival_ns,stream,model,slo_ms,size), an Azure LLM CSV, DISB J
 
 @dataclass(frozen=True)
 class Limits:
-    """What is to be checked. `models`: models and apps that may be asked for; None: any. An arrival that names none is
-    left to who deals it out. `fastest_ns`: by model or app: no deadline may be shorter. `hole_s`: silence that is worth
+    """Holds what the arrivals of a file are checked against.
+
+    `models`: models and apps that may be asked for; None: any. An arrival without a model is not checked, since the
+    caller assigns one. `fastest_ns`: by model or app: no deadline may be shorter. `hole_s`: silence in s that is worth
     a note.
     """
 
@@ -39,10 +41,18 @@ def read(
     seed: int = 0,
     limits: Limits | None = None,
 ) -> Workload:
-    """The workload of a file. Raises `UserError` with file and line.
+    """Returns the workload of a file.
 
-    `model`, `slo_ms`: for kinds that do not say. DISB's streams have their period for a deadline where `slo_ms` is
-    None; other arrivals are background work then. `seed`: of what DISB leaves to chance.
+    Args:
+        path: the file.
+        model: for kinds of file that do not name one.
+        slo_ms: for kinds of file that do not state one. When it is None, DISB's streams have their period for a
+            deadline, and other arrivals are background work.
+        seed: of DISB's random loads.
+        limits: what to check; None: the defaults.
+
+    Raises:
+        UserError: names file and line.
     """
     lines = text_of(path).splitlines()
     slo_ns = None if slo_ms is None else round(slo_ms * 1e6)
@@ -65,7 +75,7 @@ def read(
 
 
 def text_of(path: Path) -> str:
-    """Raises `UserError`."""
+    """Returns the text of a file. Raises `UserError` when it is unreadable, too large or not UTF-8."""
     try:
         if path.stat().st_size > BYTES_MAX:
             raise UserError(f"{path}: larger than {BYTES_MAX >> 30} GiB; cut it")
@@ -77,7 +87,7 @@ def text_of(path: Path) -> str:
 
 
 def kind_of(path: Path, lines: list[str]) -> str:
-    """ "disb", "azure", "csv" or "intervals". Raises `UserError`."""
+    """Returns the kind of a file: "disb", "azure", "csv" or "intervals". Raises `UserError`."""
     first = next((line.strip() for line in lines if line.strip()), "")
     if not first:
         raise UserError(f"{path}: empty; expected {KNOWN}")
@@ -97,7 +107,7 @@ def kind_of(path: Path, lines: list[str]) -> str:
 def checked(
     path: Path, rows: Iterable[TraceRow], limits: Limits, clients: tuple[Client, ...], notes: tuple[str, ...]
 ) -> Workload:
-    """In order of time, everything about it known to be right. Raises `UserError`."""
+    """Returns the workload after checking each row and the order of time. Raises `UserError`."""
     arrivals: list[Arrival] = []
     holes: list[str] = []
     last_ns: Time = 0
@@ -114,12 +124,14 @@ def checked(
 
 
 def few(notes: list[str], most: int = 3) -> list[str]:
-    """The first of them, and how many there are beyond."""
+    """Returns the first `most` notes, and one that counts the rest."""
     return notes if len(notes) <= most else [*notes[:most], f"and {len(notes) - most} more such holes"]
 
 
 def check(row: TraceRow, last_ns: Time, limits: Limits) -> None:
-    """Raises `UserError`."""
+    """Raises `UserError` for a row that is out of order, asks for an unknown model, or has a
+    deadline no lane can keep.
+    """
     arrival, where = row.arrival, row.where
     if arrival.arrived_ns < 0:
         raise UserError(f"{where}: arrival at {arrival.arrived_ns} ns; times count from 0")
@@ -139,7 +151,9 @@ def check(row: TraceRow, last_ns: Time, limits: Limits) -> None:
 def limits_of(
     served: Iterable[Served], answers: Mapping[str, AnswerRule] | None = None, hole_s: float = 10.0
 ) -> Limits:
-    """The models and apps that there are, and how fast each is alone: a cascade where the detector finds nothing."""
+    """Returns limits with the served models and apps and how fast each is alone (a cascade:
+    where the detector finds nothing).
+    """
     fastest_ns = {each.variant.model: min(cost_of(each).durations_ns.values()) for each in served}
     for app, answer in (answers or {}).items():
         first = answer.opened(Request(0, app, "", 0))

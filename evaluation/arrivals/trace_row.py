@@ -1,4 +1,4 @@
-"""One arrival and the place in the file that it was read from; and numbers that say where they are wrong."""
+"""Holds an arrival with its place in a file, and parses numbers with errors that name the place."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from porting.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """`where`: "file:line"."""
+    """Holds one arrival and where it was read: `where` is "file:line"."""
 
     where: str
     arrival: Arrival
 
 
 def number(value: object, where: str, what: str, least: float = 0.0) -> float:
-    """Raises `UserError`."""
+    """Returns a value as a float, at least `least`. Raises `UserError`."""
     try:
         found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -26,7 +26,9 @@ def number(value: object, where: str, what: str, least: float = 0.0) -> float:
 
 
 def whole(value: object, where: str, what: str, least: int = 0) -> int:
-    """Without a detour over floats: nanoseconds of a year have more digits than a float. Raises `UserError`."""
+    """Returns a value as an integer, at least `least`, without passing through a float: nanoseconds of a year have more
+    digits than one holds. Raises `UserError`.
+    """
     try:
         found = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     except ValueError:

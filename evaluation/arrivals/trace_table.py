@@ -1,4 +1,4 @@
-"""Our own CSV: `arrival_ns,stream,model,slo_ms,size`, one arrival a line, in order of time.
+"""Reads and writes our own CSV: `arrival_ns,stream,model,slo_ms,size`, one arrival per line, in order of time.
 
 An empty `slo_ms` is background work. `stream`, `slo_ms` and `size` may be left out of the header.
 """
@@ -19,7 +19,7 @@ SIZE_MAX = 10_000  # requests at one instant
 
 
 def rows(path: Path, lines: Sequence[str]) -> Iterator[TraceRow]:
-    """Raises `UserError`."""
+    """Yields the arrivals of a file. Raises `UserError` for a wrong header or a wrong number of cells."""
     reader = csv.DictReader(lines)
     header = reader.fieldnames or ()
     if not NEEDED <= set(header) <= set(COLUMNS):
@@ -32,7 +32,7 @@ def rows(path: Path, lines: Sequence[str]) -> Iterator[TraceRow]:
 
 
 def arrival_of(cells: Mapping[str, str], where: str) -> Arrival:
-    """Raises `UserError`."""
+    """Returns the arrival in a row's cells. Raises `UserError`."""
     arrived_ns = whole(cells["arrival_ns"], where, "arrival_ns")
     slo = cells.get("slo_ms", "")
     slo_ns = round(number(slo, where, "slo_ms", least=1e-6) * 1e6) if slo else None
@@ -43,7 +43,7 @@ def arrival_of(cells: Mapping[str, str], where: str) -> Arrival:
 
 
 def text_of(arrivals: Iterable[Arrival]) -> str:
-    """The file's content: the same arrivals are the same bytes."""
+    """Returns the file's content: equal arrivals give equal bytes."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -54,7 +54,7 @@ def text_of(arrivals: Iterable[Arrival]) -> str:
 
 
 def write(path: Path, arrivals: Iterable[Arrival]) -> None:
-    """Raises `UserError`."""
+    """Writes arrivals to a file. Raises `UserError`."""
     try:
         path.write_text(text_of(arrivals), encoding="utf-8")
     except OSError as error:
@@ -62,5 +62,5 @@ def write(path: Path, arrivals: Iterable[Arrival]) -> None:
 
 
 def digest(arrivals: Iterable[Arrival]) -> str:
-    """SHA-256 of the file's content: tells whether two results are about the same requests."""
+    """Returns the SHA-256 of the file's content, which tells whether two results are about the same requests."""
     return sha256(text_of(arrivals).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""How many cameras a box holds."""
+"""Computes how many cameras a box can serve."""

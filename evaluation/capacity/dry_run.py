@@ -1,8 +1,9 @@
-"""The box of an `edge.yaml` at work for some seconds, on pictures instead of cameras: what its runs really take.
+"""Runs the box of an `edge.yaml` for some seconds on given pictures instead of cameras, and
+measures what its runs take.
 
 A profile times graphs alone. On the lane there is more: pictures are decoded, boxes read, crops cut, threads woken,
-frames come in and results go out, and Python runs one of these at a time. Here the daemon itself serves, a stand-in for
-broker and cameras keeps it busy, and its own trace tells what each work took from order to end.
+frames come in and results go out, and Python runs one of these at a time. Here the daemon itself serves, a fake broker
+with cameras keeps it busy, and its own trace tells how long each work took from order to end.
 """
 
 import json
@@ -26,7 +27,7 @@ from evaluation.capacity.load_generator import FREE, LoadGenerator
 from porting.errors import UserError
 
 SLO_MS = 60_000.0  # nothing is dropped: every batch is wanted, whatever it takes
-RUNS_MIN = 20  # frames below which nothing is learnt of a box; runs below which nothing is learnt of a batch
+RUNS_MIN = 20  # fewer frames say nothing about a box, and fewer runs nothing about a batch
 RUNS_MAX = 20_000  # kept of each graph and batch
 EVERY_BATCH = PlugIn.model_validate({"use": "edge.policies.edf:EarliestDeadlineFirst", "batch_max": 32})
 Progress = Callable[[float], None]
@@ -34,23 +35,27 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class DryRun:
-    """What the box took: by graph, batch and lane, from a work's order to its end; what its detectors found."""
+    """Holds what the box took by graph, batch and lane, from a work's order to its end, and what
+    its detectors found.
+    """
 
     lanes: tuple[LaneUp, ...]
     durations_ns: Mapping[tuple[str, int, str], tuple[int, ...]]
     detections: Mapping[str, tuple[Mapping[str, int], ...]]  # model -> frame by frame
     frames: int
     duration_s: float
-    telling_ns: Time = 0  # from the end of a frame's last work until its answer is told, in the median
+    telling_ns: Time = 0  # median time from the end of a frame's last work until its answer is delivered
 
     def profile(self) -> RecordedDurations:
+        """Returns the durations as a profile for a scenario."""
         return RecordedDurations(self.durations_ns)
 
     def means_ns(self) -> dict[str, dict[int, Time]]:
-        """Graph -> batch -> the mean run; of the slowest lane, where there are several."""
+        """Returns graph -> batch -> mean run in ns; of the slowest lane, where there are several."""
         return self._by_graph(lambda took_ns: sum(took_ns) // len(took_ns))
 
     def p99s_ns(self) -> dict[str, dict[int, Time]]:
+        """Returns graph -> batch -> p99 of a run in ns; of the slowest lane, where there are several."""
         return self._by_graph(lambda took_ns: sorted(took_ns)[ceil(0.99 * len(took_ns)) - 1])
 
     def _by_graph(self, of: Callable[[tuple[int, ...]], Time]) -> dict[str, dict[int, Time]]:
@@ -61,13 +66,13 @@ class DryRun:
         return found
 
     def means(self) -> dict[str, float]:
-        """Items of each kind in a frame."""
+        """Returns the mean number of items of each kind in a frame."""
         kinds = {kind for found in self.detections.values() for frame in found for kind in frame}
         frames = [frame for found in self.detections.values() for frame in found]
         return {kind: sum(frame.get(kind, 0) for frame in frames) / len(frames) for kind in sorted(kinds)}
 
     def save(self, path: Path) -> None:
-        """Raises `UserError`."""
+        """Writes the dry run to a JSON file. Raises `UserError`."""
         durations = [[*key, list(took_ns)] for key, took_ns in sorted(self.durations_ns.items())]
         lanes = [[lane.lane, lane.kind, lane.memory_bytes] for lane in self.lanes]
         table = {"lanes": lanes, "durations_ns": durations, "finds": self.detections, "frames": self.frames}
@@ -78,7 +83,7 @@ class DryRun:
 
 
 def load(path: Path) -> DryRun:
-    """What `save` wrote, be it on another box. Raises `UserError`."""
+    """Reads what `save` wrote, possibly on another box. Raises `UserError`."""
     try:
         table = json.loads(path.read_text())
         durations = {(graph, batch, lane): tuple(took) for graph, batch, lane, took in table["durations_ns"]}
@@ -98,9 +103,17 @@ def dry_run(
     progress: Progress = lambda share: None,
     network: bool = True,
 ) -> DryRun:
-    """`pictures`: JPEG, taken in turn. `network`: over a connection, as on every other day; else from within.
+    """Runs the daemon of a config on pictures and returns what it took.
 
-    Raises `UserError` where the box cannot serve them.
+    Args:
+        config: the box.
+        pictures: JPEG, used in turn.
+        duration_s: how long to run.
+        progress: called with the share done, 0..1.
+        network: send frames over a network connection as in normal operation; else from within the process.
+
+    Raises:
+        UserError: the box cannot serve the pictures.
     """
     check_sizes(config, pictures)
     quieter = quiet(config)
@@ -115,14 +128,14 @@ def dry_run(
 
 
 def check_sizes(config: Config, pictures: Sequence[bytes]) -> None:
-    """Raises `UserError`."""
+    """Raises `UserError` when a picture is larger than the config lets in."""
     largest, limit = max(map(len, pictures)), config.mqtt.frame_bytes_max
     if largest > limit:
         raise UserError(f"a picture of {largest} bytes: mqtt.frame_bytes_max lets {limit} in, larger ones are dropped")
 
 
 def quiet(config: Config) -> Config:
-    """Every app on every frame, and nothing that drops, answers from memory or writes."""
+    """Returns the config with every app on every frame, and nothing that drops, answers from the cache or writes."""
     apps = {name: app.model_copy(update={"slo_ms": SLO_MS}) for name, app in config.apps.items()}
     every = StreamSettings(apps=tuple(apps), waiting_max=1)
     off = {"planners": (), "trace": None, "journal": None, "http": None, "cache_mb": 0.0}
@@ -130,16 +143,16 @@ def quiet(config: Config) -> Config:
 
 
 def connected(config: Config, port: int) -> Config:
-    """To the stand-in, and to nobody else."""
+    """Returns the config with its connection to the fake broker instead of its own."""
     kept = config.mqtt.model_dump(include={"prefix", "node", "frame_bytes_max", "outgoing_bytes_max"})
     return config.model_copy(update={"mqtt": MqttSettings(host=LOOPBACK, port=port, protocol="5", **kept)})
 
 
-# ---- who keeps it busy ---------------------------------------------------------------------------------------------
+# ---- drivers -------------------------------------------------------------------------------------------------------
 
 
 class Heard(recorded_daemon.NoLabels):
-    """When answers were told, by request; and what the last frame without one met."""
+    """Records when each request's answer was delivered, and the outcome of the last frame without one."""
 
     def __init__(self) -> None:
         self.told_ns: dict[int, Time] = {}
@@ -156,7 +169,7 @@ class Heard(recorded_daemon.NoLabels):
 
 
 class Across(Heard):
-    """Frames come over the network: the stand-in's cameras hear of answers themselves."""
+    """Drives the daemon over the network; the fake broker's cameras see the answers themselves."""
 
     def __init__(self, there: FakeBroker, progress: Progress) -> None:
         super().__init__()
@@ -167,6 +180,7 @@ class Across(Heard):
             self.progress(share)
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
+        """Records the reply; for a frame without a result it also tells the fake broker, which would not see one."""
         super().replied(opened, reply, now)
         if reply.outcome != "ok":
             with suppress(OSError):  # it is over
@@ -174,7 +188,7 @@ class Across(Heard):
 
 
 class Within(Heard):
-    """Frames come from a thread of this process."""
+    """Drives the daemon from a thread of this process."""
 
     def __init__(self, traffic: CameraTraffic, progress: Progress) -> None:
         super().__init__()
@@ -195,7 +209,7 @@ class Within(Heard):
 
 
 def learnt(recorded: recorded_daemon.Recorded, heard: Heard, duration_s: float) -> DryRun:
-    """Raises `UserError` where that is nothing."""
+    """Returns the dry run that a recording amounts to. Raises `UserError` when too few frames were answered."""
     answered = len(heard.told_ns)
     if answered < RUNS_MIN:
         why = f" ({heard.trouble})" if heard.trouble else ""
@@ -212,7 +226,9 @@ def learnt(recorded: recorded_daemon.Recorded, heard: Heard, duration_s: float) 
 
 
 def durations_of(recording: Recording) -> dict[tuple[str, int, str], tuple[int, ...]]:
-    """Those on a full day, where there were enough of them: frames that come when they like disturb what runs."""
+    """Returns durations from the phase in which cameras ran on their own clocks, where that gave enough: frames that
+    arrive at any time disturb what runs. A batch without enough takes all its runs.
+    """
     free = [each.arrived_ns for each in recording.requests if each.stream.startswith(FREE)]
     since_ns = min(free, default=0)
     found = {}
@@ -223,7 +239,9 @@ def durations_of(recording: Recording) -> dict[tuple[str, int, str], tuple[int, 
 
 
 def telling_of(recorded: recorded_daemon.Recorded, told_ns: Mapping[int, Time]) -> Time:
-    """In the median, from the moment that brought the answer. Replies of one batch are told one after the other."""
+    """Returns the median time in ns from the moment that produced an answer to its delivery. Replies of one batch are
+    delivered one after the other.
+    """
     replies = (
         (moment.now, action) for moment in recorded.moments for action in moment.actions if isinstance(action, Reply)
     )

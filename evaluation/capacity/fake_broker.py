@@ -1,6 +1,7 @@
-"""Stands in for a broker and the cameras behind it, in a process of its own: one daemon connects, and is kept busy.
+"""Simulates a broker and the cameras behind it in a process of its own: one daemon connects and is kept busy.
 
-It speaks of MQTT 5 (OASIS, 2019) what the daemon needs: no topics are matched, nothing is retained or sent again.
+It implements the part of MQTT 5 (OASIS, 2019) that the daemon needs: no topics are matched, nothing is retained or sent
+again.
 """
 
 import socket
@@ -26,7 +27,7 @@ END_S = 5.0
 
 @dataclass(frozen=True)
 class CameraTraffic:
-    """What the cameras do; see `LoadGenerator`. `base`: of the topics, `<prefix>/<node>`."""
+    """Describes what the cameras do; see `LoadGenerator`. `base`: of the topics, `<prefix>/<node>`."""
 
     base: str
     pictures: Sequence[bytes]
@@ -35,9 +36,10 @@ class CameraTraffic:
 
 
 class FakeBroker:
-    """`with StandIn(traffic) as network:` a daemon may connect to `port`; `watch` tells how far it is.
+    """Runs the broker's process: `with FakeBroker(traffic) as network:` a daemon may connect to
+    `port`; `watch` reports progress.
 
-    Results tell the cameras that a frame is answered; of frames that get none the daemon's side says so (`tell`).
+    A result tells the cameras that a frame is answered; for a frame that gets none the daemon's side says so (`tell`).
     """
 
     def __init__(self, traffic: CameraTraffic) -> None:
@@ -58,11 +60,11 @@ class FakeBroker:
             self.process.terminate()
 
     def tell(self, camera: str) -> None:
-        """No answer will come to this camera's frame."""
+        """Tells the camera that its frame gets no answer."""
         self.pipe.send(camera)
 
     def watch(self) -> Iterator[float]:
-        """Shares of the time that have passed, until it is over."""
+        """Yields the share of the time that has passed, until it is over."""
         share = 0.0
         while share < 1.0:
             try:
@@ -76,7 +78,7 @@ class FakeBroker:
 
 
 def fake_broker(pipe: Connection, traffic: CameraTraffic) -> None:
-    """Ends when the other side hangs up."""
+    """Runs the broker; ends when the other side of the pipe is closed."""
     with socket.create_server((LOOPBACK, 0)) as server:
         pipe.send(server.getsockname()[1])
         if pipe in wait([server, pipe]):
@@ -114,13 +116,13 @@ def fake_broker(pipe: Connection, traffic: CameraTraffic) -> None:
 
 
 def quietly(target: Callable[[], None]) -> None:
-    """Whoever leaves in the middle is no trouble."""
+    """Calls `target` and ignores a connection that is closed meanwhile."""
     with suppress(OSError):
         target()
 
 
 def received(pipe: Connection) -> str | None:
-    """None: the other side has hung up."""
+    """Returns the next message of the pipe; None when the other side is closed."""
     try:
         return str(pipe.recv())
     except (EOFError, OSError):
@@ -131,7 +133,7 @@ def received(pipe: Connection) -> str | None:
 
 
 def packets(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """First byte and body of each, until the connection ends or the other side says so."""
+    """Yields first byte and body of each packet, until the connection ends or the other side disconnects."""
     stream = connection.makefile("rb")
     try:
         while first := stream.read(1):
@@ -146,7 +148,7 @@ def packets(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
 
 
 def answer_to(kind: int, body: bytes) -> bytes | None:
-    """What the daemon waits for."""
+    """Returns the packet that the daemon waits for after this one; None when it waits for none."""
     match kind & 0xF0:
         case 0x10:
             return CONNACK
@@ -162,7 +164,7 @@ def answer_to(kind: int, body: bytes) -> bytes | None:
 
 
 def topics_of(body: bytes) -> list[str]:
-    """Of a SUBSCRIBE packet: after its id and properties, each with a byte of options."""
+    """Returns the filters of a SUBSCRIBE packet: after its id and properties, each followed by a byte of options."""
     at, topics = 3 + body[2], []
     while at < len(body):
         size = int.from_bytes(body[at : at + 2])
@@ -172,19 +174,19 @@ def topics_of(body: bytes) -> list[str]:
 
 
 def topic_of(body: bytes) -> str:
-    """Of a PUBLISH packet."""
+    """Returns the topic of a PUBLISH packet."""
     return body[2 : 2 + int.from_bytes(body[:2])].decode()
 
 
 def camera_of(topic: str, base: str) -> str | None:
-    """Whose result this is; None: something else."""
+    """Returns the camera whose result this is; None for any other topic."""
     if not topic.startswith(f"{base}/") or not topic.endswith("/result"):
         return None
     return topic[len(base) + 1 :].split("/")[0]
 
 
 def frame_packet(topic: str, jpeg: bytes, seq: int) -> bytes:
-    """A PUBLISH packet of QoS 0, with when the frame was taken and its number."""
+    """Returns a PUBLISH packet of QoS 0, with the capture time and number of the frame."""
     user = pair("frame_time", f"{time.time():.6f}") + pair("seq", str(seq))
     body = text(topic) + varint(len(user)) + user + jpeg
     return bytes([PUBLISH]) + varint(len(body)) + body
@@ -200,7 +202,7 @@ def text(value: str) -> bytes:
 
 
 def varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    """Encodes a number with seven bits per byte, the lowest first; the eighth bit says that more follow."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

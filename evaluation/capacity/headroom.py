@@ -1,4 +1,4 @@
-"""How many cameras hold their SLOs, how much more often their frames could come, and what would help."""
+"""Searches how many cameras hold their SLOs, by how much their frame rate could rise, and which changes would help."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from edge.systems import System
 from evaluation.capacity.search import HOLDS, CapacityQuestion, Coping, attempt, scenario_of
 
-NEAR = 0.9  # of the load at which lanes are busy all the time: where the search begins
+NEAR = 0.9  # load at which the search begins; at 1.0 lanes are busy all the time
 PACES = [1.05**n for n in range(-60, 49)]  # of frames: a twentieth of the rate to ten times as often
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that could be done: how many cameras the box would then hold, and how many more these are."""
+    """Describes a possible change: how many cameras the box would then hold, and how many more these are."""
 
     words: str
     cameras: int
@@ -24,10 +24,22 @@ def most(
     question: CapacityQuestion, least: int, greatest: int, holds: float = HOLDS, tell: Tell = lambda words: None,
     near: float = NEAR,
 ) -> tuple[int, dict[int, Coping]]:  # fmt: skip
-    """The largest number of cameras, `least` to `greatest`, that hold their SLOs, and all that were found to.
+    """Returns the largest number of cameras, `least` to `greatest`, that hold their SLOs, and
+    the results of all that do.
 
-    `least - 1`: not even the least. What fewer cameras hold is taken to be held. `near`: the load that is tried first.
-    Raises `UserError`.
+    A number smaller than one that holds is assumed to hold. The first result is `least - 1` when not even `least`
+    holds.
+
+    Args:
+        question: the box.
+        least: smallest number of cameras.
+        greatest: largest number of cameras.
+        holds: share of a camera's frames that must be in time, 0..1.
+        tell: called with what is being tried.
+        near: load that is tried first.
+
+    Raises:
+        UserError: there is no scenario to try.
     """
     held: dict[int, Coping] = {}
 
@@ -42,15 +54,16 @@ def most(
 
 
 def guess(question: CapacityQuestion, cameras: int, load: float) -> int:
-    """How many are this load. Raises `UserError`."""
+    """Returns the number of cameras at which the load is `load`. Raises `UserError`."""
     known = float(scenario_of(question, cameras, 0).facts["load"])
     return round(load * cameras / known) if known else cameras
 
 
 def largest(test: Callable[[int], bool], least: int, greatest: int, start: int) -> int:
-    """The largest number, `least` to `greatest`, that passes; `least - 1`: none does. A smaller one passes, too.
+    """Returns the largest number, `least` to `greatest`, that passes; `least - 1` when none
+    does. `test` must be monotone.
 
-    Looks near `start` first, then farther and farther away, then halves: what fails is costly to try.
+    It tries near `start` first, then at growing distances, then bisects: a failing trial costs most.
     """
     low, high, step = least - 1, greatest + 1, max(1, start // 8)
     at = min(max(start, least), greatest)
@@ -66,9 +79,9 @@ def largest(test: Callable[[int], bool], least: int, greatest: int, start: int) 
 
 
 def headroom(question: CapacityQuestion, cameras: int, holds: float = HOLDS) -> float | None:
-    """How many times as often the frames of so many cameras could come, or, below 1, must come at most.
+    """Returns the factor by which the cameras' frame rate could rise or, below 1, must fall, in steps of 5 %.
 
-    In steps of 5 %. None: not even a twentieth of them holds. Raises `UserError`.
+    None: not even a twentieth of the rate holds. Raises `UserError`.
     """
 
     def test(at: int) -> bool:
@@ -84,9 +97,9 @@ def changes(
     question: CapacityQuestion, best: int, greatest: int, others: Sequence[System], holds: float = HOLDS,
     tell: Tell = lambda words: None, near: float = NEAR,
 ) -> Iterator[Change]:  # fmt: skip
-    """What each of some changes would bring, one at a time. `best`: cameras that hold without them."""
+    """Yields what each of some changes would bring, one at a time. `best`: cameras that hold without them."""
     least = max(1, question.named)
-    question = replace(question, seeds=1)  # enough for a difference; of both, so that chance has no say in it
+    question = replace(question, seeds=1)  # enough for a difference, since both sides use the same seed
 
     def held(changed: CapacityQuestion) -> int:
         return most(changed, least, greatest if question.others else least, holds, near=near)[0]
@@ -99,11 +112,14 @@ def changes(
 
 
 def paced(question: CapacityQuestion, times: float) -> CapacityQuestion:
-    """So many times as many frames a second, for longer where they are fewer: a share of few frames says little."""
+    """Returns the question with `times` the frame rate, for longer where that is lower: a share
+    of few frames says little.
+    """
     return replace(question, fps=times * question.fps, duration_s=question.duration_s / min(1.0, times))
 
 
 def asked(question: CapacityQuestion, others: Sequence[System]) -> Iterator[tuple[str, CapacityQuestion]]:
+    """Yields the changes to try, in words and as questions."""
     yield f"{0.8 * question.fps:g} frames a second", paced(question, 0.8)
     # A frame that may take longer than the next one takes to come must be allowed to wait for its turn.
     yield "SLOs half as long again, one more frame may wait", replace(question, slo=1.5, more_waiting=1)

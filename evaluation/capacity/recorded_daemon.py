@@ -1,6 +1,7 @@
-"""The daemon's own parts at work with every moment kept: frames come from within, or over a network made for them.
+"""Runs the daemon's own parts with every moment kept; frames come from within the process or
+over a network made for it.
 
-What drift orders is left out; samples for it are taken as ever.
+Commands of drift adaptation are not carried out; samples for it are taken as usual.
 """
 
 import gc
@@ -28,13 +29,13 @@ class Driver(Listener, Protocol):
     """Brings the frames, and is told what becomes of them."""
 
     def drive(self, receive: Receive) -> None:
-        """On a thread of its own, once everything is loaded. When it comes back, what is open is answered and the run
-        ends.
+        """Sends frames from a thread of its own, once everything is loaded. When it returns,
+        open requests are answered and the run ends.
         """
 
 
 class Recorded:
-    """Observer: every moment, made into lines only afterwards, when no frame waits for it."""
+    """Observes and keeps every moment; lines are made only afterwards, when no frame waits for them."""
 
     def __init__(self) -> None:
         self.moments: list[Moment] = []
@@ -44,14 +45,18 @@ class Recorded:
         return ()
 
     def lines(self) -> Iterator[str]:
-        """As `edge.observers.trace` writes them."""
+        """Returns the moments as `edge.observers.trace` writes them."""
         return map(line_of, self.moments)
 
 
 def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
-    """Until the driver is done. `network`: with the connection to the broker that the config names.
+    """Runs the daemon until the driver is done, and returns the recording. Raises `UserError`
+    where the box cannot serve that.
 
-    Raises `UserError` where the box cannot serve that.
+    Args:
+        config: the box.
+        driver: brings the frames.
+        network: connect to the broker that the config names.
     """
     parts = wire(config)
     recorded, begin = Recorded(), parts.served()
@@ -77,7 +82,7 @@ def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
 
 
 def drive(parts: WiredDaemon, driver: Driver) -> None:
-    """A bug of the driver is the loop's to raise."""
+    """Runs the driver; an exception of it is raised by the loop."""
     try:
         driver.drive(parts.world.receive)
     except BaseException as bug:
@@ -86,13 +91,13 @@ def drive(parts: WiredDaemon, driver: Driver) -> None:
 
 
 def frame_now(camera: str, payload: bytes) -> Frame:
-    """As if it had just come over the network."""
+    """Returns a frame as if it had just come over the network."""
     now = time()
     return Frame(camera, payload, monotonic_ns(), now, now)
 
 
 class NoLabels:
-    """A listener that overhears everything, to be told of one thing only."""
+    """Listens to the live world and ignores everything; subclasses override what they need."""
 
     def arrived(self, camera: str) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Can the box cope? So many cameras before the devices of an `edge.yaml`, in virtual time."""
+"""Simulates N cameras against the devices in an `edge.yaml` and reports whether every SLO holds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,15 +26,17 @@ from evaluation.validity import check
 from porting.errors import UserError
 from porting.variant import Stage, Variant
 
-HOLDS = 0.99  # share of the worst camera's frames in time from which SLOs are said to hold
+HOLDS = 0.99  # share of the worst camera's frames in time at which SLOs are said to hold
 SECOND_NS = 1_000_000_000
 REPAIR, STEPS_MEAN = "repair", 5  # background work of the virtual world: a step is its last with a chance of 1/5
 
 
 @dataclass(frozen=True)
 class CapacityQuestion:
-    """`path`: an edge.yaml. `dry_run`: what its box, or another one, took; None: the repository's profiles of
-    `device`. The rest changes the box or the work, to see what would help.
+    """Describes the box and the work to simulate.
+
+    `path`: an edge.yaml. `dry_run`: measured durations of its box or another one; None: the repository's profiles of
+    `device`. The other fields change the box or the work, to see what would help.
     """
 
     path: Path
@@ -42,34 +44,35 @@ class CapacityQuestion:
     device: str = "this"
     fps: float = 5.0
     arrivals: str = "periodic0.1"
-    detections: float | Mapping[str, float] = 1.0  # items of each kind in a frame, where nothing was rehearsed
+    detections: float | Mapping[str, float] = 1.0  # items of each kind in a frame, where there is no dry run
     duration_s: float = 20.0
     seeds: int = 2
     system: System | None = None  # None: as the config says
-    faster: float = 1.0  # every run takes this part of its time
+    faster: float = 1.0  # multiplies the duration of every run; below 1 is faster
     slo: float = 1.0  # every SLO times this
     more_waiting: int = 0  # frames of a camera that may wait beside those of the config
-    lanes: int = 1  # so many of each lane
+    lanes: int = 1  # number of lanes like each one
 
     @cached_property
     def config(self) -> Config:
+        """Returns the loaded config."""
         return load(self.path)
 
     @cached_property
     def named(self) -> int:
-        """Cameras that the config names."""
+        """Returns the number of cameras that the config names."""
         return sum(name != "*" and stream.enabled for name, stream in self.config.streams.items())
 
     @cached_property
     def others(self) -> bool:
-        """May cameras come that it does not name?"""
+        """Returns whether cameras may come that the config does not name."""
         every = self.config.streams.get("*")
         return every is not None and every.enabled
 
 
 @dataclass(frozen=True)
 class Coping:
-    """What so many cameras get. Shares are 0..1; latencies of what was answered."""
+    """Describes what the cameras get. Shares are 0..1; latencies are those of answered frames."""
 
     cameras: int
     load: float  # of the lanes' time, if every batch had the size that costs least for an item
@@ -83,6 +86,7 @@ class Coping:
     first_miss: str | None  # which camera's
 
     def holds(self, share: float) -> bool:
+        """Returns whether the worst camera gets at least this share of its frames in time."""
         return self.worst_attainment >= share
 
 
@@ -90,14 +94,16 @@ class Coping:
 
 
 def cope(question: CapacityQuestion, cameras: int) -> Coping:
-    """Over all seeds together. Raises `UserError`."""
+    """Simulates the cameras and returns the result over all seeds together. Raises `UserError`."""
     found = attempt(question, cameras, None)
     assert found is not None
     return found
 
 
 def attempt(question: CapacityQuestion, cameras: int, holds: float | None) -> Coping | None:
-    """None: some camera gets less than `holds` in time, which shows before the end and saves the rest."""
+    """Returns what `cope` does, or None as soon as some camera is sure to get less than `holds`
+    in time, which saves the rest.
+    """
     system = question.system or system_of(question.config)
     lost, share = Counter[str](), None if holds is None else 1 - holds
     telling_ns = 0 if question.dry_run is None else question.dry_run.telling_ns
@@ -115,15 +121,19 @@ def attempt(question: CapacityQuestion, cameras: int, holds: float | None) -> Co
 
 
 class Enough(Exception):
-    """What was to be found out is known."""
+    """Signals that the outcome is certain before the end of a run."""
 
 
 @dataclass
 class Fate:
-    """Observer: what became of every frame of one run. `lost`: frames missed by camera, those of the runs before too.
+    """Observes what becomes of every frame of one run.
 
-    `share`: of a camera's frames that may be missed in all `runs` together, before it stops; None: it never does.
-    `telling_ns`: what it takes to tell an answer.
+    Args:
+        scenario: the run's scenario.
+        lost: frames missed by camera, including those of earlier runs.
+        share: of a camera's frames that may be missed in all `runs` together before the run stops; None: it never does.
+        runs: number of runs.
+        telling_ns: time from the end of the work to the delivery of its answer.
     """
 
     scenario: Scenario
@@ -141,6 +151,7 @@ class Fate:
         self.offered = Counter(each.stream for each in self.due.values())
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
+        """Notes missed frames, latencies and busy time. Raises `Enough` when a camera has missed too many frames."""
         for action in moment.actions:
             if type(action) is Reply and (request := self.due.get(action.request_id)) is not None:
                 self._replied(request, action, moment.now + self.telling_ns)
@@ -157,13 +168,14 @@ class Fate:
         if reply.outcome != "ok" or now > request.deadline_ns:
             self.missed.append(request)
             self.lost[request.stream] += 1
-            # Another run may bring a frame more or less.
+            # Another run may bring one frame more or less.
             most = (self.offered[request.stream] + 1) * self.runs
             if self.share is not None and self.lost[request.stream] > self.share * most:
                 raise Enough
 
 
 def summed(question: CapacityQuestion, cameras: int, fates: Sequence[Fate]) -> Coping:
+    """Returns the result of all runs together."""
     offered = sum((fate.offered for fate in fates), Counter[str]())
     lost = fates[-1].lost
     shares = {camera: 1 - lost[camera] / count for camera, count in offered.items()}
@@ -186,7 +198,7 @@ def summed(question: CapacityQuestion, cameras: int, fates: Sequence[Fate]) -> C
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """By nearest rank, as the daemon's statistics have it."""
+    """Returns a quantile by nearest rank, as the daemon's statistics do; None without values."""
     return sorted(values)[ceil(share * len(values)) - 1] if values else None
 
 
@@ -194,13 +206,15 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def system_of(config: Config) -> System:
-    """Policy, estimator, planners and answer of the config, as a system."""
+    """Returns policy, estimator, planners and answer of the config, as a system."""
     planners, answer = config.planners, config.answer
     return System(name="config", policy=config.policy, estimator=config.estimator, planners=planners, answer=answer)
 
 
 def scenario_of(question: CapacityQuestion, cameras: int, seed: int) -> Scenario:
-    """The box as the question has it, `cameras` of them, those included that the config names. Raises `UserError`."""
+    """Returns the scenario of a question with `cameras` cameras, including those that the config
+    names. Raises `UserError`.
+    """
     dry_run = question.dry_run
     detections = question.detections if dry_run is None else dry_run.means()
     before = Cameras(cameras - question.named, question.fps, question.arrivals, detections)
@@ -216,7 +230,9 @@ def scenario_of(question: CapacityQuestion, cameras: int, seed: int) -> Scenario
 
 
 def as_tried(made: Scenario, dry_run: DryRun) -> Scenario:
-    """Raises `UserError` where other models were tried than serve here."""
+    """Returns the scenario with durations and detections of the dry run. Raises `UserError` where its models are others
+    than those that serve.
+    """
     tried = {graph for graph, _, _ in dry_run.durations_ns}
     if not any(stage.graph in tried for each in made.served for stage in each.stages):
         models = ", ".join(each.variant.model for each in made.served)
@@ -228,7 +244,9 @@ def as_tried(made: Scenario, dry_run: DryRun) -> Scenario:
 
 
 def load_in_the_mean(made: Scenario, means_ns: Mapping[str, Mapping[int, Time]], duration_s: float) -> float:
-    """Of the lanes' time. A profile keeps the p99, since it is for schedulers: by that a load would seem higher."""
+    """Returns the load as a share of the lanes' time, by mean durations: profiles keep the p99, which schedulers need
+    but which would overstate the load.
+    """
     served = [
         replace(each, stages=tuple(replace(s, durations_ns=means_ns.get(s.graph, s.durations_ns)) for s in each.stages))
         for each in made.served
@@ -238,6 +256,9 @@ def load_in_the_mean(made: Scenario, means_ns: Mapping[str, Mapping[int, Time]],
 
 
 def changed(question: CapacityQuestion, made: Scenario) -> Scenario:
+    """Returns the scenario with the changes of the question: more lanes, longer SLOs, more
+    waiting frames, faster runs.
+    """
     assert made.profile is not None
     twins = [
         LaneUp(f"{lane.lane}.{n}", lane.kind, lane.memory_bytes) for lane in made.lanes for n in range(question.lanes)
@@ -251,13 +272,16 @@ def changed(question: CapacityQuestion, made: Scenario) -> Scenario:
 
 
 def relaxed(request: Request, factor: float) -> Request:
+    """Returns a request with a deadline whose SLO is multiplied by `factor`."""
     assert request.deadline_ns is not None
     slo_ns = request.deadline_ns - request.arrived_ns
     return replace(request, deadline_ns=request.arrived_ns + round(slo_ns * factor))
 
 
 def with_repair(question: CapacityQuestion, made: Scenario) -> Scenario:
-    """Where the config watches for drift, a repair is going on all the time: SLOs are to hold then, too."""
+    """Returns the scenario with a repair running all the time, where the config watches for
+    drift: SLOs must hold then, too.
+    """
     config = question.config
     if config.drift is None or not config.background.share:
         return made
@@ -272,7 +296,7 @@ def with_repair(question: CapacityQuestion, made: Scenario) -> Scenario:
 
 @dataclass(frozen=True)
 class SampledDetections:
-    """What a frame finds: what some frame of the rehearsal found, all kinds together as they were; by a hash."""
+    """Returns what some frame of the dry run contained, all kinds together; the frame is chosen by a hash."""
 
     found: Mapping[str, Sequence[Mapping[str, int]]]
     seed: int = 0
@@ -286,7 +310,7 @@ class SampledDetections:
 
 @dataclass
 class Changed:
-    """A profile whose lanes have twins ("cpu0.1" is like "cpu0"), all of them faster by a factor."""
+    """Adapts a profile to duplicated lanes ("cpu0.1" is like "cpu0"), all of them faster by a factor."""
 
     inner: Estimator
     factor: float = 1.0
@@ -301,12 +325,15 @@ class Changed:
         return self._scaled(stage, draw_ns(stage, batch, like(lane), random))
 
     def learn(self, stage: Stage, batch: int, lane: str, took_ns: int) -> None:
-        """What was measured stays as it is."""
+        """Ignores the observation: measured durations do not change."""
 
     def _scaled(self, stage: Stage, took_ns: int) -> int:
-        """A step of a repair ends when its time is over, however fast the lane."""
+        """Scales a duration; a repair step keeps its own, since it ends when its time is over
+        however fast the lane is.
+        """
         return max(1, took_ns if stage.kind == "step" else round(self.factor * took_ns))
 
 
 def like(lane: str) -> str:
+    """Returns the lane that this one duplicates."""
     return lane.rpartition(".")[0]

@@ -1,1 +1,1 @@
-"""What a run is judged by."""
+"""Scores a run: answers, lanes, decisions, and how sure the numbers are."""

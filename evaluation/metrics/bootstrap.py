@@ -1,5 +1,5 @@
-"""How sure a mean over a few seeds is: percentile intervals by drawing again (Efron, Annals of Statistics 1979),
-as much wider as few values need it (Hesterberg, The American Statistician 2015).
+"""Computes confidence intervals of a mean over a few seeds: percentile bootstrap (Efron, Annals of Statistics 1979),
+widened as few values need it (Hesterberg, The American Statistician 2015).
 """
 
 from collections.abc import Sequence
@@ -15,23 +15,33 @@ DRAWS = 10_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, and between which values it lies at the asked confidence."""
+    """Holds a mean and the bounds of its confidence interval."""
 
     mean: float
     low: float
     high: float
 
     def excludes(self, value: float) -> bool:
+        """Returns whether a value lies outside the interval."""
         return not self.low <= value <= self.high
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """Of the mean of independent values, such as one for each seed.
+    """Returns the confidence interval of the mean of independent values, such as one for each seed.
 
-    What is drawn again from n values spreads by sqrt((n - 1) / n) too little, and by more where the spread itself is
-    a guess: the percentile interval is widened about the mean by sqrt(n / (n - 1)) * t / z, t and z being the
-    quantiles of Student's and of the normal distribution. So it may reach beyond what a share can be. One value says
-    nothing of its spread: both ends are that value. Raises ValueError where there are no values.
+    Resampling n values gives a spread that is too small by the factor sqrt((n - 1) / n), and more so because the spread
+    itself is estimated. The percentile interval is therefore widened about the mean by sqrt(n / (n - 1)) * t / z, where
+    t and z are the quantiles of Student's and of the normal distribution, so the interval may reach beyond 0..1 for a
+    share. With one value nothing is known of the spread, and both ends are that value.
+
+    Args:
+        values: at least one.
+        confidence: 0..1.
+        seed: of the resampling.
+        draws: number of resamples.
+
+    Raises:
+        ValueError: there are no values.
     """
     if not values:
         raise ValueError("no values, so there is no mean")
@@ -44,14 +54,16 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int =
 
 @lru_cache
 def widening(count: int, confidence: float) -> float:
-    """By how much the percentile interval of the mean of so many values is too narrow; 1 for one value."""
+    """Returns the factor by which the percentile interval of the mean of `count` values is too
+    narrow; 1 for one value.
+    """
     if count < 2:
         return 1.0
     return sqrt(count / (count - 1)) * student_t(count - 1, confidence) / NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def student_t(freedom: int, confidence: float) -> float:
-    """Between minus and plus what a t-distributed number lies at this confidence. `freedom`: 1 or more."""
+    """Returns the t such that a t-distributed number lies within -t..t at this confidence. `freedom`: 1 or more."""
     low, high = 0.0, pi / 2  # of atan(t / sqrt(freedom))
     for _ in range(60):
         middle = (low + high) / 2
@@ -60,7 +72,7 @@ def student_t(freedom: int, confidence: float) -> float:
 
 
 def within(freedom: int, angle: float) -> float:
-    """P(|T| <= sqrt(freedom) * tan(angle)), a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    """Returns P(|T| <= sqrt(freedom) * tan(angle)), a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
     odd = freedom % 2
     term = sin(angle) * (cos(angle) if odd else 1.0)
     total = 0.0
@@ -73,9 +85,8 @@ def within(freedom: int, angle: float) -> float:
 def paired_difference(
     ours: Sequence[float], others: Sequence[float], confidence: float = 0.95, seed: int = 0, draws: int = DRAWS
 ) -> Interval:
-    """Of `ours - others`, both measured on the same traces in the same order: what a trace does to both cancels out.
-
-    Raises ValueError where they are not equally many.
+    """Returns the interval of the mean of `ours - others`, both measured on the same traces in the same order, so that
+    the effect of a trace on both cancels out. Raises `ValueError` where they differ in number.
     """
     differences = [mine - theirs for mine, theirs in zip(ours, others, strict=True)]
     return mean_interval(differences, confidence, seed, draws)

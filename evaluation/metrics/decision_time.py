@@ -1,4 +1,4 @@
-"""How long a policy thinks: the wall time of its decisions, summed for each event."""
+"""Measures the wall time of a policy's decisions, summed per event."""
 
 from array import array
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from edge.core.state import State
 
 @dataclass
 class Timed:
-    """The policy `inner` with a clock around it. Virtual time does not hear of it: deciding is free there.
+    """Wraps the policy `inner` with a clock. Virtual time is not affected: there, deciding takes no time.
 
-    `per_event_ns`: for each event that the policy was asked about, from the first question to its None.
+    `per_event_ns`: for each event that the policy was asked about, the time from the first question to its None.
     """
 
     inner: Policy
@@ -27,6 +27,7 @@ class Timed:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
+        """Asks the inner policy, and completes the entry of an event when that answers None."""
         began_ns = self.clock_ns()
         action = self.inner.decide(state, now)
         self._spent_ns += self.clock_ns() - began_ns

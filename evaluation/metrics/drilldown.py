@@ -1,4 +1,4 @@
-"""One run seen from near: how long answers took, how large batches were, and who had the lanes in one second."""
+"""Shows one run in detail: latencies, batch sizes, and which works occupied the lanes in one second."""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ STEPS = 200  # points of a latency curve
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A work on a lane, in ms since the second began."""
+    """Describes a work on a lane, in ms since the second began."""
 
     lane: str
     begin_ms: float
@@ -28,7 +28,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Drilldown:
-    """`latency_ms`: quantiles of all offered requests in `STEPS` equal steps; who was never answered is beyond them."""
+    """Holds the details of one run.
+
+    `latency_ms`: quantiles of all offered requests in `STEPS` equal steps, as far as they are finite: a request without
+    an answer counts as infinitely late.
+    """
 
     latency_ms: tuple[float, ...]
     batches: dict[int, int]  # size -> works
@@ -36,13 +40,14 @@ class Drilldown:
 
 
 def drilldown(world: SimulatedWorld, works: Sequence[LaneWork], from_ns: Time) -> Drilldown:
-    """`from_ns`: when the second begins."""
+    """Returns the details of a run. `from_ns`: when the second to show begins."""
     shown = [work for work in works if work.began_ns < from_ns + SECOND_NS and work.ended_ns > from_ns]
     batches = Counter(len(work.run.tasks) for work in works)
     return Drilldown(latencies_ms(world), dict(sorted(batches.items())), tuple(span(work, from_ns) for work in shown))
 
 
 def span(work: LaneWork, from_ns: Time) -> Span:
+    """Returns a work as it is drawn, in ms from `from_ns`."""
     tasks = work.run.tasks if work.end == "finished" else ()
     on_time = sum(task.deadline_ns is None or work.ended_ns <= task.deadline_ns for task in tasks)
     begin_ms, end_ms = ((at_ns - from_ns) / MS for at_ns in (work.began_ns, work.ended_ns))
@@ -50,7 +55,7 @@ def span(work: LaneWork, from_ns: Time) -> Span:
 
 
 def latencies_ms(world: SimulatedWorld) -> tuple[float, ...]:
-    """Quantiles over all requests with a deadline, as long as they are finite."""
+    """Returns quantiles over all requests with a deadline, as long as they are finite."""
     asked = {request.id: request.arrived_ns for request in world.requests if request.deadline_ns is not None}
     took_ns = sorted(
         now - asked[reply.request_id]
@@ -62,7 +67,7 @@ def latencies_ms(world: SimulatedWorld) -> tuple[float, ...]:
 
 
 def busiest_second(requests: Sequence[Request]) -> Time:
-    """When the second with the most arrivals begins."""
+    """Returns when the second with the most arrivals begins, in ns; requests must be in order of time."""
     window: deque[Time] = deque()
     most, began_ns = 0, 0
     for request in requests:

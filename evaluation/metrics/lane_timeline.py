@@ -1,4 +1,4 @@
-"""What happened on the lanes in one run: every batch with its times, loads, evictions, preemptions."""
+"""Records what happened on the lanes in one run: every batch with its times, loads, evictions, preemptions."""
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
@@ -28,7 +28,7 @@ End = Literal["finished", "failed", "stopped", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class LaneWork:
-    """One batch on a lane, and how it ended. `took_ns`: as the lane measured it, where it did."""
+    """Describes one batch on a lane and how it ended. `took_ns`: as the lane measured it, where it did."""
 
     run: Run
     began_ns: Time
@@ -37,13 +37,13 @@ class LaneWork:
     end: End
 
     def serves(self, request_ids: Container[int]) -> bool:
-        """Is any of these requests among those it worked for?"""
+        """Returns whether any of these requests is among those it worked for."""
         return any(task.request in request_ids for task in self.run.tasks)
 
 
 @dataclass
 class LaneTimeline:
-    """Observer. Take a new one for each run."""
+    """Observes one run; every run needs a new instance."""
 
     works: list[LaneWork] = field(default_factory=list)  # in the order in which they ended
     loads: int = 0
@@ -55,6 +55,7 @@ class LaneTimeline:
     _loading: dict[str, Time] = field(default_factory=dict)  # by lane: since when
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
+        """Records the end of works and loads, and what the actions start."""
         match moment.event:
             case Finished(work_id, _, took_ns):
                 self._end(work_id, moment.now, "finished", took_ns)
@@ -96,7 +97,7 @@ class LaneTimeline:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the lanes were used for. Shares 0..1."""
+    """Describes what the lanes were used for. Shares are 0..1."""
 
     utilisation: float  # busy share of all lanes' time
     wasted: float  # share of the busy time that helped no good answer: it was cut off, or all of it came too late
@@ -119,8 +120,14 @@ def usage(
     good: Container[int],
     prices: Mapping[str, float],
 ) -> Usage:
-    """`span_ns`: begin and end of the time that utilisation is about. `good`: ids of requests that were answered in
-    time. `prices`: by lane, for a second of work. Batches and waste are those of work with deadlines.
+    """Returns what the lanes were used for. Batches and waste are those of work with deadlines.
+
+    Args:
+        recorder: the timeline of the run.
+        lanes: names of all lanes.
+        span_ns: begin and end of the time over which utilisation is computed.
+        good: ids of requests that were answered in time.
+        prices: by lane, for a second of work.
     """
     works = [work for work in recorder.works if not work.run.background]
     batches = Counter(len(work.run.tasks) for work in works)
@@ -148,9 +155,11 @@ def usage(
 
 
 def overlap_ns(work: LaneWork, span_ns: tuple[Time, Time]) -> Time:
+    """Returns how long a work ran within a span, in ns."""
     return max(0, min(work.ended_ns, span_ns[1]) - max(work.began_ns, span_ns[0]))
 
 
 def batches_mean(batches: Mapping[int, int]) -> float | None:
+    """Returns the mean batch size; None when nothing ran."""
     works = sum(batches.values())
     return sum(size * count for size, count in batches.items()) / works if works else None

@@ -1,4 +1,4 @@
-"""What a run was worth. Every request that was offered counts; one that was refused or dropped counts as missed."""
+"""Scores a run. Every request that was offered counts; one that was refused or dropped counts as missed."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Names = Mapping[int, Sequence[tuple[str, str]]]  # by good request: model and va
 
 @dataclass(frozen=True)
 class PerModel:
-    """The requests of one app, which has its model's name where it is one model."""
+    """Holds the scores of one app's requests; an app of a single model has the model's name."""
 
     offered: int
     good: int
@@ -28,8 +28,10 @@ class PerModel:
 
 @dataclass(frozen=True)
 class AnswerScores:
-    """A request is good when its answer came at or before its deadline. Rates are over the time from the first arrival
-    to the last deadline; latencies from arrival to answer, of all that were answered, be it late; None: of nothing.
+    """Holds the scores of the answers. A request is good when its answer came at or before its deadline.
+
+    Rates are over the time from the first arrival to the last deadline; latencies are from arrival to answer, of all
+    answered requests, late ones included. None means that there is nothing to compute the number from.
     """
 
     offered: int
@@ -43,17 +45,17 @@ class AnswerScores:
     p95_ms: float | None
     p99_ms: float | None
     p999_ms: float | None
-    p99_all_ms: float | None  # who got no answer waits without end; None: without end
+    p99_all_ms: float | None  # of all offered; one without an answer counts as infinite; None: infinite
     outcomes: Mapping[str, int]  # good, overdue (answered after the deadline), and the reasons of drops
     partial: int  # good answers of only some of their tasks
-    accuracy: float | None  # right and in time, of all that were offered; None: no variant says how accurate it is
+    accuracy: float | None  # expected share of correct answers in time, of all offered; None: no variant states one
     answered_by: Mapping[str, int]  # "model/variant" -> tasks in good answers
     per_model: Mapping[str, PerModel]
 
 
 @dataclass(frozen=True)
 class PolicyScores:
-    """Beside what is possible, and what deciding took."""
+    """Holds the bounds beside a policy's scores, and the time that its decisions took."""
 
     policy: str
     bound: float | None  # good requests a second that no policy can exceed
@@ -65,7 +67,7 @@ class PolicyScores:
 
 @dataclass(frozen=True)
 class Scores(PolicyScores, Usage, AnswerScores):
-    """All of it, flat, as plain numbers and texts. Shares are 0..1."""
+    """Holds all scores of a run, flat, as plain numbers and texts. Shares are 0..1."""
 
 
 def score(
@@ -77,10 +79,21 @@ def score(
     decisions_ns: Sequence[int] = (),
     policy: str = "",
 ) -> Scores:
-    """`bound`: requests that can be good at most; `accuracy_bound`: the same, each times its accuracy.
+    """Scores a run. Requests without a deadline are left out.
 
-    `decisions_ns`: for each event, of `decision_time.Timed`. A lane costs `scenario.facts["prices"][lane]` for a second
-    of work. Requests without a deadline are left out. Raises ValueError where there are no others.
+    A lane costs `scenario.facts["prices"][lane]` for a second of work.
+
+    Args:
+        scenario: what was played.
+        world: the run.
+        recorder: its timeline.
+        bound: number of requests that can be good at most.
+        accuracy_bound: the same, each times its accuracy.
+        decisions_ns: per event, from `decision_time.Timed`.
+        policy: its name.
+
+    Raises:
+        ValueError: no request has a deadline.
     """
     span = span_ns(scenario)
     span_s = (span[1] - span[0]) / SECOND_NS
@@ -101,7 +114,9 @@ def score(
 
 
 def span_ns(scenario: Scenario) -> tuple[Time, Time]:
-    """First arrival and last deadline: no policy has a say in them."""
+    """Returns first arrival and last deadline, which no policy can influence. Raises
+    `ValueError` without a deadline.
+    """
     due = [
         (request.arrived_ns, request.deadline_ns) for request in scenario.requests if request.deadline_ns is not None
     ]
@@ -115,6 +130,7 @@ def span_ns(scenario: Scenario) -> tuple[Time, Time]:
 
 
 def answers_of(scenario: Scenario, replies: Replies, recorder: LaneTimeline, span_s: float) -> AnswerScores:
+    """Returns the scores of the answers; rates are per `span_s`."""
     offered = offered_in(scenario)
     good = good_of(scenario, replies)
     names = answered_by(recorder, scenario, replies, good)
@@ -146,33 +162,37 @@ def answers_of(scenario: Scenario, replies: Replies, recorder: LaneTimeline, spa
 
 
 def offered_in(scenario: Scenario) -> list[Request]:
+    """Returns the requests with a deadline."""
     return [request for request in scenario.requests if request.deadline_ns is not None]
 
 
 def good_of(scenario: Scenario, replies: Replies) -> set[int]:
+    """Returns the ids of the requests that were answered in time."""
     return {request.id for request in offered_in(scenario) if is_good(request, replies.get(request.id))}
 
 
 def is_good(request: Request, answered: tuple[Time, Reply] | None) -> bool:
+    """Returns whether a request with a deadline was answered, with a result, at or before it."""
     if answered is None or request.deadline_ns is None:
         return False
     return answered[1].outcome == "ok" and answered[0] <= request.deadline_ns
 
 
 def latencies_ms(requests: Sequence[Request], replies: Replies) -> list[float]:
-    """Of those that were answered; ascending."""
+    """Returns the latencies of answered requests in ms, ascending."""
     answered = ((request, replies[request.id]) for request in requests if request.id in replies)
     return sorted((time - request.arrived_ns) / MS for request, (time, reply) in answered if reply.outcome == "ok")
 
 
 def per_model_of(requests: Sequence[Request], replies: Replies, good: set[int]) -> PerModel:
+    """Returns the scores of one app's requests."""
     count, times_ms = sum(request.id in good for request in requests), latencies_ms(requests, replies)
     share = count / len(requests)
     return PerModel(len(requests), count, share, quantile(times_ms, 0.5), quantile(times_ms, 0.99))
 
 
 def outcomes(requests: Sequence[Request], replies: Replies, good: set[int]) -> dict[str, int]:
-    """Each request once. "unanswered" is a bug of the run: the core answers everyone."""
+    """Counts each request once. "unanswered" indicates a bug: the core answers every request."""
     counts: Counter[str] = Counter()
     for request in requests:
         outcome = replies[request.id][1].outcome if request.id in replies else "unanswered"
@@ -184,10 +204,11 @@ def outcomes(requests: Sequence[Request], replies: Replies, good: set[int]) -> d
 
 
 def answered_by(recorder: LaneTimeline, scenario: Scenario, replies: Replies, good: set[int]) -> Names:
+    """Returns model and variant of each task in every good answer; the variant is empty where it is unknown."""
     named = {
         (each.model, each.stages): each.name for served in scenario.served for each in (served.variant, *served.others)
     }
-    last: dict[int, Task] = {}  # works are in order of time: what remains is the chain that the task went in the end
+    last: dict[int, Task] = {}  # works are in order of time, so what remains is the chain that each task ended on
     for work in recorder.works:
         last.update((task.id, task) for task in work.run.tasks)
     return {
@@ -201,16 +222,18 @@ def answered_by(recorder: LaneTimeline, scenario: Scenario, replies: Replies, go
 
 
 def counted(names: Names) -> dict[str, int]:
+    """Counts tasks by "model/variant"."""
     counts = Counter(f"{model}/{variant}" for tasks in names.values() for model, variant in tasks)
     return dict(sorted(counts.items()))
 
 
 def accuracy(scenario: Scenario, names: Names, offered: int) -> float | None:
-    """Good answers, each counted by its accuracy, per offered request: "effective accuracy" in Proteus (Ahmad et al.,
-    ASPLOS 2024) and SuperServe (Khare et al., NSDI 2025).
+    """Returns good answers, each weighted by its accuracy, per offered request; None when no
+    variant states its accuracy.
 
-    An answer of several variants of one model is taken to be as accurate as the best of them, one of several models as
-    their mean; a variant that does not say is taken to be right.
+    This is "effective accuracy" in Proteus (Ahmad et al., ASPLOS 2024) and SuperServe (Khare et al., NSDI 2025). An
+    answer of several variants of one model is assumed to be as accurate as the best of them, one of several models as
+    their mean; a variant without a stated accuracy is assumed to be right.
     """
     known = {
         (each.model, each.name): each.accuracy
@@ -233,14 +256,18 @@ def accuracy(scenario: Scenario, names: Names, offered: int) -> float | None:
 
 
 def quantile(ascending: Sequence[float], share: float, count: int | None = None) -> float | None:
-    """The smallest value that at least `share` of all do not exceed. `count`: of so many, the rest being endless;
-    None where the quantile is one of those, or there is nothing.
+    """Returns the smallest value that at least `share` of all do not exceed.
+
+    `count`: size of the whole sample, of which the values beyond `ascending` are infinite. None when the quantile is
+    infinite or there are no values.
     """
     at = ceil(share * (len(ascending) if count is None else count) - 1e-9) - 1  # 0.07 * 100 is a little above 7
     return ascending[at] if 0 <= at < len(ascending) else None
 
 
 def jain(shares: Sequence[float]) -> float:
-    """Jain, Chiu and Hawe, DEC TR-301, 1984. Nobody having anything is equal as well."""
+    """Returns Jain's fairness index (Jain, Chiu and Hawe, DEC TR-301, 1984); 1 when all shares
+    are 0, which is equal as well.
+    """
     squares = sum(share * share for share in shares)
     return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0

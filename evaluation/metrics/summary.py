@@ -1,4 +1,6 @@
-"""What a comparison says: one row for a system under a load, over its seeds, beside the baseline on the same seeds."""
+"""Summarises a comparison: one row per system and load, over its seeds, with differences from
+the baseline on the same seeds.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,13 +14,15 @@ COMPARED = ("goodput", "attainment", "attainment_min", "p99_ms", "accuracy", "ri
 SHARED = ("load", "arrivals")  # facts of the scenarios of one row, whatever their seeds
 Group = tuple[tuple[str, Any], ...]
 DRAWS = 2_000  # of the bootstrap, for each number of each row
-# Fields of `Scores` that hold one number, and what is told beside them.
+# Fields of `Scores` that hold one number, and `right`, which the outcome itself holds.
 METRICS = (*(field.name for field in fields(Scores) if field.type in (int, float, float | None)), "right")
 
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """Mean over seeds of every number in `Scores`; None where a seed has no such number (nothing was answered)."""
+    """Holds the mean over seeds of every number in `Scores`; None where a seed has no such
+    number (nothing was answered).
+    """
 
     system: str
     facts: Mapping[str, Any]  # load, arrivals: what the scenarios of all seeds share
@@ -34,7 +38,9 @@ class SummaryRow:
 
 
 def rows(outcomes: Iterable[RunOutcome], baseline: str = "") -> list[SummaryRow]:
-    """Groups in the order of the scenarios, in each the most goodput first. What went wrong is left out."""
+    """Returns the rows, grouped in the order of the scenarios, within a group by falling
+    goodput. Failed runs are left out.
+    """
     groups: dict[Group, dict[str, dict[int, RunOutcome]]] = {}
     for outcome in sorted(outcomes, key=lambda outcome: (outcome.index, outcome.system)):
         if outcome.scores is not None:
@@ -44,10 +50,12 @@ def rows(outcomes: Iterable[RunOutcome], baseline: str = "") -> list[SummaryRow]
 
 
 def group(facts: Mapping[str, Any]) -> Group:
+    """Returns the facts that the scenarios of one row share."""
     return tuple((key, facts[key]) for key in SHARED if key in facts)
 
 
 def ranked(facts: Group, found: Mapping[str, Mapping[int, RunOutcome]], baseline: str) -> list[SummaryRow]:
+    """Returns the rows of one group by falling goodput."""
     made = [row(name, dict(facts), scores, found.get(baseline, {}), name == baseline) for name, scores in found.items()]
     return sorted(made, key=lambda row: (-(row["goodput"] or 0.0), row.system))
 
@@ -55,6 +63,7 @@ def ranked(facts: Group, found: Mapping[str, Mapping[int, RunOutcome]], baseline
 def row(
     name: str, facts: Mapping[str, Any], found: Mapping[int, RunOutcome], base: Mapping[int, RunOutcome], is_base: bool
 ) -> SummaryRow:
+    """Returns the row of one system; without differences for the baseline itself."""
     seeds = tuple(sorted(found))
     by_seed = {metric: tuple(number(found[seed], metric) for seed in seeds) for metric in METRICS}
     return SummaryRow(
@@ -69,35 +78,42 @@ def row(
 
 
 def number(outcome: RunOutcome, metric: str) -> float | None:
+    """Returns one number of an outcome."""
     value: float | None = outcome.right if metric == "right" else getattr(outcome.scores, metric)
     return value
 
 
 def interval(values: Sequence[float | None]) -> Interval | None:
-    """None where a value is missing: a mean over the rest of the seeds would be one over the easier ones."""
+    """Returns the interval of the mean; None where a value is missing, since the remaining seeds
+    would be the easier ones.
+    """
     known = [value for value in values if value is not None]
     return mean_interval(known, draws=DRAWS) if known and len(known) == len(values) else None
 
 
 def attainments(scores: Sequence[Scores]) -> dict[str, float]:
+    """Returns the mean attainment of each model over the seeds."""
     models = sorted({model for one in scores for model in one.per_model})
     return {model: sum(one.per_model[model].attainment for one in scores) / len(scores) for model in models}
 
 
 def differences(found: Mapping[int, RunOutcome], base: Mapping[int, RunOutcome]) -> dict[str, Interval]:
-    """Over the seeds that both have."""
+    """Returns the differences from the baseline over the seeds that both have."""
     seeds = sorted(set(found) & set(base))
     told = {metric: interval([less(found[seed], base[seed], metric) for seed in seeds]) for metric in COMPARED}
     return {metric: difference for metric, difference in told.items() if difference is not None}
 
 
 def less(one: RunOutcome, other: RunOutcome, metric: str) -> float | None:
+    """Returns one outcome's number minus the other's; None where either is missing."""
     a, b = number(one, metric), number(other, metric)
     return None if a is None or b is None else a - b
 
 
 def kept_to_one(outcomes: Iterable[RunOutcome]) -> list[str]:
-    """Systems whose good answers came from one variant of each model, where somebody else's came from several."""
+    """Returns the systems whose good answers came from one variant of each model, while another
+    system's came from several.
+    """
     used: dict[str, set[str]] = {}
     for outcome in outcomes:
         if outcome.scores is not None:

@@ -1,1 +1,1 @@
-"""What a port has to pass: equivalence, speed, accuracy."""
+"""Checks what a port has to pass: equivalence, speed, accuracy."""

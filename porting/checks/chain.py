@@ -1,4 +1,4 @@
-"""A variant's stages loaded and run one after the other, off line: for comparing, judging and references."""
+"""Loads a variant's stages and runs them one after the other, offline, for comparisons, judgements and references."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,29 +17,30 @@ BATCH = 16  # pictures at a time where the graph takes any number
 
 @dataclass(slots=True)
 class ChainOutputs:
-    """What a classifier said about pictures, row by row."""
+    """Holds what a classifier gave for pictures, row by row."""
 
     logits: Array  # float32 [n, K]
     features: Array | None  # float32 [n, D], where the model is cut there
 
     @property
     def probs(self) -> Array:
+        """Returns the softmax of the logits [n, K]."""
         return softmax(self.logits)
 
     def accuracy(self, labels: Array) -> float:
-        """Share of rows whose largest logit is the label, 0..1."""
+        """Returns the share of rows whose largest logit is the label, 0..1."""
         return float((self.logits.argmax(axis=1) == labels).mean())
 
 
 class Chain:
-    """Engines with the constant inputs that each takes. Use it as a context: it closes them."""
+    """Holds engines with the constant inputs that each takes. As a context manager it closes them."""
 
     def __init__(self, links: Sequence[tuple[Engine, Tensors]]):
         self.links = tuple(links)
 
     @classmethod
     def of(cls, repository: Repository, variant: Variant, device: Device) -> "Chain":
-        """Load a stored variant. Raises `DeviceError`, `CorruptBlob`."""
+        """Loads a stored variant. Raises `DeviceError`, `CorruptBlob`."""
         return cls([_link(repository, stage, device) for stage in repository.stages(variant, device.kind)])
 
     def __enter__(self) -> "Chain":
@@ -50,7 +51,7 @@ class Chain:
             engine.close()
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
-        """Through all stages; the outputs of every one."""
+        """Runs tensors through all stages; returns the outputs of every stage by name."""
         found: dict[str, Array] = {}
         for engine, given in self.links:
             pool = {**tensors, **found, **given}
@@ -67,7 +68,19 @@ class Chain:
         batch: int = BATCH,
         progress: Callable[[float], None] = lambda share: None,
     ) -> ChainOutputs:
-        """Prepare and run pictures of any size. Raises `DeviceError`."""
+        """Prepares pictures of any size and runs them in batches of `batch`.
+
+        Args:
+            images: RGB uint8 [h, w, 3] each; at least one.
+            spec: the input to prepare.
+            output: name of the tensor with the logits.
+            features: name of the tensor with the features; None: they are not kept.
+            batch: pictures per run.
+            progress: called with the share done, 0..1.
+
+        Raises:
+            DeviceError: a run failed. UserError: there are no pictures.
+        """
         if not images:
             raise UserError("no pictures to classify")
         logits, vectors = [], []

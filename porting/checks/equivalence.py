@@ -1,4 +1,4 @@
-"""Trust no transformation: run parent and child on the same samples and say by how much they differ."""
+"""Runs a parent graph and its child on the same samples and measures by how much their outputs differ."""
 
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far a child's outputs are from its parent's."""
+    """Describes how far a child's outputs are from its parent's."""
 
     worst: float  # largest |child - parent|, in units of the parent's largest magnitude where that is above 1
     agreement: float  # share of rows (along the last axis) whose largest entry is in the same place, 0..1
@@ -27,7 +27,7 @@ class Difference:
 
 
 def difference(parent: Array, child: Array) -> Difference:
-    """Compare two outputs of one shape; another shape differs infinitely."""
+    """Compares two outputs; another shape counts as an infinite difference."""
     if parent.shape != child.shape:
         return Difference(float("inf"), 0.0, 0)
     if parent.size == 0:
@@ -39,13 +39,15 @@ def difference(parent: Array, child: Array) -> Difference:
 
 
 def same(parent: Mapping[str, Array], child: Mapping[str, Array], tolerance: float = TOLERANCE) -> bool:
-    """Whether all outputs, taken in order, agree within the tolerance (see `Difference.worst`)."""
+    """Returns whether all outputs, taken in order, agree within the tolerance (see `Difference.worst`)."""
     pairs = zip(parent.values(), child.values(), strict=True)
     return len(parent) == len(child) and all(difference(a, b).worst <= tolerance for a, b in pairs)
 
 
 def load_model(device: Device, model: onnx.ModelProto) -> Engine:
-    """Load a graph that is in memory. Raises `DeviceError`. By way of a file: bytes hold up other threads."""
+    """Loads a graph that is in memory, by way of a temporary file: loading from bytes would hold
+    up other threads. Raises `DeviceError`.
+    """
     with tempfile.TemporaryDirectory(prefix="leeway-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
@@ -53,7 +55,7 @@ def load_model(device: Device, model: onnx.ModelProto) -> Engine:
 
 
 def outputs_of(device: Device, model: onnx.ModelProto, inputs: Tensors) -> dict[str, Array]:
-    """Load, run once, close. Raises `DeviceError`."""
+    """Loads a graph, runs it once, and closes it; returns its outputs by name. Raises `DeviceError`."""
     engine = load_model(device, model)
     try:
         return engine.run(inputs)
@@ -62,7 +64,7 @@ def outputs_of(device: Device, model: onnx.ModelProto, inputs: Tensors) -> dict[
 
 
 def try_outputs(device: Device, model: onnx.ModelProto, inputs: Tensors) -> dict[str, Array] | None:
-    """The same; None when it does not run."""
+    """Returns what `outputs_of` returns, or None when the graph does not run."""
     try:
         return outputs_of(device, model, inputs)
     except DeviceError:
@@ -70,5 +72,5 @@ def try_outputs(device: Device, model: onnx.ModelProto, inputs: Tensors) -> dict
 
 
 def rejected(step: str, found: Difference, tolerance: float) -> UserError:
-    """What is said when a step changed the model's answers."""
+    """Returns the error for a step that changed the model's outputs by more than the tolerance."""
     return UserError(f"{step}: outputs moved by {found.worst:.3g}, allowed {tolerance:.3g}; the model was not ported")

@@ -1,4 +1,4 @@
-"""What a model must reach to serve. A gate that says no keeps the old one serving."""
+"""Defines what a model must reach to serve; when a gate refuses it, the old one goes on serving."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from porting.checks.report import Report
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Limits; None: not asked."""
+    """Holds the limits; None switches a gate off."""
 
     accuracy_drop_max: float = 0.01  # below the original's top-1 on the same samples, 0..1
     accuracy_min: float | None = None  # top-1, 0..1
     p99_ms_max: float | None = None  # whole chain at batch 1
 
     def refusals(self, report: Report) -> list[str]:
-        """One line for each gate that says no."""
+        """Returns one line for each gate that the report does not pass; empty when all pass."""
         return [*self._too_wrong(report), *self._too_slow(report)]
 
     def _too_wrong(self, report: Report) -> list[str]:

@@ -1,4 +1,6 @@
-"""How long a graph takes on this device, by batch size: what the scheduler's promises are made of."""
+"""Measures how long a graph takes on this device by batch size; the scheduler's predictions are
+built on these times.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +16,8 @@ from devices.probe import fingerprint
 
 RUNS_MAX = 300
 RUNS_MIN = 20
-RUNS_FEW = 5  # made in any case
-OVERDRAFT = 8  # budgets that RUNS_MIN runs may take
+RUNS_FEW = 5  # made however long they take
+OVERDRAFT = 8  # how many budgets the first RUNS_MIN runs may take
 BUDGET_NS = 500_000_000  # for each batch size
 WARM_UP_RUNS = 3
 Clock = Callable[[], int]
@@ -24,7 +26,7 @@ Progress = Callable[[float], None]  # 0..1 of the work done
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Durations of one batch size. With fewer than 100 runs the p99 is the slowest one."""
+    """Holds the durations of one batch size. With fewer than 100 runs the p99 is the slowest run."""
 
     p50_ns: int
     p99_ns: int
@@ -41,12 +43,18 @@ def measure(
     clock: Clock = perf_counter_ns,
     progress: Progress = lambda share: None,
 ) -> dict[int, Timing]:
-    """Time runs one after the other, after a warm-up. Raises `DeviceError` when a run fails.
+    """Times runs one after the other, after a warm-up; returns the timing of each batch size.
 
     Args:
+        engine: what to run.
         inputs: makes the tensors for a batch size.
         batches: sizes to measure.
-        budget_ns: per size; up to 300 runs fit themselves into it. For 20 of them it is overdrawn up to eightfold.
+        budget_ns: time per size, within which up to 300 runs are made; it is exceeded up to eightfold to reach 20 runs.
+        clock: monotonic time in ns.
+        progress: called with the share of sizes done, 0..1.
+
+    Raises:
+        DeviceError: a run failed.
     """
     timings = {}
     for done, batch in enumerate(batches):
@@ -68,21 +76,25 @@ def _durations(engine: Engine, tensors: Tensors, budget_ns: int, clock: Clock) -
 
 
 def _goes_on(runs: int, spent_ns: int, budget_ns: int) -> bool:
-    """Few runs are made up for with more time, but not without end: a run of seconds is measured some times only."""
+    """Says whether to make another run. Slow graphs get more than the budget to reach `RUNS_MIN` runs, but not without
+    limit: one that takes seconds is run only a few times.
+    """
     if runs < RUNS_MIN:
         return runs < RUNS_FEW or spent_ns < OVERDRAFT * budget_ns
     return runs < RUNS_MAX and spent_ns < budget_ns
 
 
 def summary(durations_ns: Sequence[int]) -> Timing:
-    """Median, p99 (never between two runs: the slower one), mean."""
+    """Returns median, p99 and mean of at least one duration. Quantiles are not interpolated: the slower run counts."""
     values = np.asarray(durations_ns, np.int64)
     p50, p99 = (int(np.quantile(values, q, method="higher")) for q in (0.5, 0.99))
     return Timing(p50, p99, int(values.mean()), len(values))
 
 
 def random_inputs(engine: Engine, arrays: Mapping[str, Array] | None = None) -> Callable[[int], Tensors]:
-    """Makes inputs of a batch size out of nothing, except for those given (a head's weight and bias)."""
+    """Returns a function that makes random inputs of a batch size, except for the arrays given
+    (a head's weight and bias).
+    """
     given = dict(arrays or {})
 
     def make(batch: int) -> Tensors:
@@ -98,7 +110,7 @@ def random_inputs(engine: Engine, arrays: Mapping[str, Array] | None = None) -> 
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds, in bytes; 0 where the system does not say."""
+    """Returns the memory that this process holds, in bytes; 0 where the system does not say."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
@@ -106,7 +118,9 @@ def resident_bytes() -> int:
 
 
 def table_of(device: str, graphs: Mapping[str, tuple[Mapping[int, Timing], int]]) -> dict[str, Any]:
-    """What the repository stores: by graph the timings and the memory in bytes, and the machine they hold for."""
+    """Returns the table that the repository stores: timings and memory in bytes by graph, and
+    the machine they hold for.
+    """
     return {
         "device": device,
         "machine": fingerprint(),

@@ -1,4 +1,4 @@
-"""What porting did and found: a table for people, JSON for programs."""
+"""Reports what porting did and found, as a table for a terminal and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ from porting.checks.profiler import Timing
 
 @dataclass(slots=True)
 class AccuracyReport:
-    """Top-1 on labelled samples."""
+    """Holds the top-1 accuracy on labelled samples."""
 
     top1: float  # 0..1, of what was stored
     original: float  # 0..1, of the model before it was cut
@@ -23,7 +23,7 @@ class AccuracyReport:
 
 @dataclass(slots=True)
 class StageReport:
-    """One stage as stored."""
+    """Describes one stage as it was stored."""
 
     name: str  # backbone, head, whole
     digest: str  # of the stage
@@ -35,7 +35,7 @@ class StageReport:
 
 @dataclass(slots=True)
 class Report:
-    """What became of one model."""
+    """Describes the outcome of porting one model."""
 
     model: str
     variant: str
@@ -56,15 +56,15 @@ class Report:
 
     @property
     def p99_ns(self) -> int:
-        """Of the whole chain at batch 1: the sum of its stages."""
+        """Returns the p99 of the whole chain at batch 1, in ns: the sum over its stages."""
         return sum(stage.timings[1].p99_ns for stage in self.stages if 1 in stage.timings)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Returns plain values for `json.dumps`."""
         return {**asdict(self), "labels": list(self.labels), "p99_ns": self.p99_ns}
 
     def table(self) -> RenderableType:
-        """For a terminal."""
+        """Returns the report as a table for a terminal."""
         facts = Table.grid(padding=(0, 2))
         for name, value in self._facts():
             facts.add_row(Text(name, style="bold"), value)

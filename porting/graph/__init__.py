@@ -1,1 +1,1 @@
-"""One transformation of a model per file; each result is compared with its parent before it may serve."""
+"""Transforms ONNX graphs, one transformation per file; each result is compared with its parent before it may serve."""

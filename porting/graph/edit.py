@@ -1,4 +1,4 @@
-"""Small questions to an ONNX graph, and small changes to it; all in memory."""
+"""Reads and edits ONNX graphs in memory with small functions."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ Shape = tuple[int | None, ...]
 
 
 def shape_of(info: onnx.ValueInfoProto) -> Shape | None:
-    """Declared shape; None in it: a free dimension. None: no shape at all, not even a rank."""
+    """Returns the declared shape, with None for a free dimension; None when not even the rank is declared."""
     kind = info.type.tensor_type
     if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
@@ -23,7 +23,7 @@ def shape_of(info: onnx.ValueInfoProto) -> Shape | None:
 
 
 def dtype_of(info: onnx.ValueInfoProto) -> str:
-    """NumPy's name of the element type, or ONNX's own where NumPy has none."""
+    """Returns NumPy's name of the element type, or ONNX's own name where NumPy has none."""
     if not info.type.HasField("tensor_type"):
         return info.type.WhichOneof("value") or "unknown"
     kind = info.type.tensor_type.elem_type
@@ -34,18 +34,20 @@ def dtype_of(info: onnx.ValueInfoProto) -> str:
 
 
 def set_shape(info: onnx.ValueInfoProto, shape: Sequence[int | str | None]) -> None:
-    """Declare a shape: numbers, names of free dimensions, or None for a free one without a name."""
+    """Declares a shape in place: numbers, names of free dimensions, or None for a free dimension without a name."""
     kind = info.type.tensor_type
     info.CopyFrom(helper.make_tensor_value_info(info.name, kind.elem_type, list(shape)))
 
 
 def producer_of(graph: onnx.GraphProto, tensor: str) -> onnx.NodeProto | None:
-    """The node that makes a tensor; None for inputs and initializers."""
+    """Returns the node that computes a tensor; None for inputs and initializers."""
     return next((node for node in graph.node if tensor in node.output), None)
 
 
 def constant(graph: onnx.GraphProto, tensor: str) -> NDArray[Any] | None:
-    """The value of a tensor that is fixed in the graph, also behind Identity, Transpose, Reshape; else None."""
+    """Returns the value of a tensor that is fixed in the graph, also behind Identity, Transpose, Reshape and
+    ConstantOfShape; else None.
+    """
     for initializer in graph.initializer:
         if initializer.name == tensor:
             return numpy_helper.to_array(initializer)
@@ -75,12 +77,12 @@ _FOLDED: dict[str, Any] = {  # what exporters put between a weight and its use
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """An attribute's value, or the default."""
+    """Returns the value of a node's attribute, or the default."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, also those inside If, Loop and Scan."""
+    """Yields all nodes, including those inside If, Loop and Scan."""
     for node in graph.node:
         yield node
         for a in node.attribute:
@@ -89,7 +91,7 @@ def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def rename(model: onnx.ModelProto, old: str, new: str) -> None:
-    """Another name for a tensor, everywhere."""
+    """Renames a tensor everywhere in the model, in place."""
     for node in nodes_of(model.graph):
         for names in (node.input, node.output):
             for at, name in enumerate(names):
@@ -101,13 +103,13 @@ def rename(model: onnx.ModelProto, old: str, new: str) -> None:
 
 
 def names_in(model: onnx.ModelProto) -> set[str]:
-    """Names of all tensors."""
+    """Returns the names of all tensors of the model."""
     names = {name for node in nodes_of(model.graph) for name in (*node.input, *node.output)}
     return names | {info.name for info in (*model.graph.input, *model.graph.output, *model.graph.initializer)}
 
 
 def up_to(model: onnx.ModelProto, output: onnx.ValueInfoProto) -> onnx.ModelProto:
-    """The part of a model that makes one tensor, with everything else left out."""
+    """Returns the part of a model that computes the tensor `output`, as a new model with that single output."""
     wanted, kept = {output.name}, []
     for node in reversed(model.graph.node):  # topological order is ONNX's law: one pass backwards is enough
         if wanted & set(node.output):
@@ -131,7 +133,7 @@ def _with_inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
 
 
 def append(model: onnx.ModelProto, op: str, shape: Sequence[int | str | None], **attributes: Any) -> None:
-    """Put one more operator behind the only output, which keeps its name and gets this shape."""
+    """Appends an operator behind the model's only output, in place; the output keeps its name and gets `shape`."""
     (output,) = model.graph.output
     before = f"{output.name}.before.{op}"
     rename(model, output.name, before)
@@ -141,7 +143,7 @@ def append(model: onnx.ModelProto, op: str, shape: Sequence[int | str | None], *
 
 
 def random_input(dtype: str, shape: Sequence[int], seed: int) -> NDArray[Any]:
-    """A sample when there is no real one: uniform in 0..1, or 0..255 for integers."""
+    """Returns a random stand-in for a real sample: uniform in [0, 1), or in 0..255 for integer types."""
     random = np.random.default_rng(seed)
     if np.dtype(dtype).kind in "ui":
         return random.integers(0, 256, shape).astype(dtype)
@@ -149,7 +151,7 @@ def random_input(dtype: str, shape: Sequence[int], seed: int) -> NDArray[Any]:
 
 
 def infer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With the shapes that can be inferred; the model as it was where inference fails."""
+    """Returns the model with the shapes that ONNX can infer; the model itself where inference fails."""
     try:
         return shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # inference is an aid: whether the model is right is decided by running it
@@ -157,7 +159,9 @@ def infer(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def specs_of(file: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """What the graph in a file takes and gives, as an engine would say it. No shape at all counts as rank 0."""
+    """Returns the inputs and outputs of the graph in a file, as an engine would state them. An
+    undeclared shape counts as rank 0.
+    """
     model = onnx.load(file, load_external_data=False)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = (info for info in model.graph.input if info.name not in constants)

@@ -1,4 +1,4 @@
-"""A model that porting has taken in: the graph, and what had to be done to it."""
+"""Holds an imported model together with the repairs that were made to it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,31 +13,37 @@ CHANNELS = (1, 3)
 
 @dataclass(slots=True)
 class ImportedModel:
-    """A model that the rest of porting can rely on, and what had to be done to it."""
+    """Holds a model in the normalised form that the rest of porting relies on, with the repairs
+    made and notes for the user.
+    """
 
     model: onnx.ModelProto
     path: Path
     repairs: list[str] = field(default_factory=list)  # what was changed; outputs stayed the same
     notes: list[str] = field(default_factory=list)  # what the user should know
-    batches: tuple[int, ...] = (1,)  # (): any
+    batches: tuple[int, ...] = (1,)  # sizes that it takes; (): any
 
     @property
     def input(self) -> onnx.ValueInfoProto:
+        """Returns the model's only input."""
         info: onnx.ValueInfoProto = self.model.graph.input[0]
         return info
 
     @property
     def output(self) -> onnx.ValueInfoProto:
+        """Returns the model's only output."""
         info: onnx.ValueInfoProto = self.model.graph.output[0]
         return info
 
     @property
     def layout(self) -> str:
-        """NCHW or NHWC, by where the one or three channels are."""
+        """Returns "NCHW" or "NHWC", by the axis that holds the one or three channels."""
         return "NCHW" if (edit.shape_of(self.input) or ())[1] in CHANNELS else "NHWC"
 
     def sample(self, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """Random input of the declared shape."""
+        """Returns a random input of the declared shape, by input name; free dimensions other
+        than the batch become 1.
+        """
         shape = edit.shape_of(self.input)
         assert shape is not None
         sizes = [batch, *(dim or 1 for dim in shape[1:])]

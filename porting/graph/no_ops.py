@@ -1,12 +1,16 @@
-"""Remove nodes that do nothing at inference: Identity, and Dropout whose mask nobody reads."""
+"""Removes nodes that do nothing at inference: Identity, and Dropout whose mask is not used."""
 
 import onnx
 
 
 class NoOps:
-    """Readers take what the node took. A node whose output is the graph's own stays: its name is a promise."""
+    """Removes idle nodes and connects their readers to the node's input.
+
+    A node whose output is an output of the graph stays, since callers rely on that name.
+    """
 
     def apply(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """Returns a copy of the model without its idle nodes."""
         child = onnx.ModelProto()
         child.CopyFrom(model)
         graph = child.graph

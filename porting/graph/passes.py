@@ -1,4 +1,6 @@
-"""Passes over a model that was taken in: each result must answer as its parent did, or the port ends there."""
+"""Runs passes over an imported model; the port fails when a result differs from its parent by
+more than the tolerance.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,18 +11,24 @@ from devices.interface import Device
 from porting.checks.equivalence import TOLERANCE, difference, outputs_of, rejected
 from porting.graph.imported_model import ImportedModel
 
-SEEDS = (0, 1)
+SEEDS = (0, 1)  # of the random inputs on which parent and child are compared
 
 
 class Pass(Protocol):
-    """One transformation. It may have a `tolerance`: how far outputs may move (see `Difference.worst`)."""
+    """Describes one transformation. It may have an attribute `tolerance`: how far outputs may
+    move (see `Difference.worst`).
+    """
 
     def apply(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        """A new model with the same inputs and outputs; the given one is not changed."""
+        """Returns a new model with the same inputs and outputs; the given one is not changed."""
 
 
 def transform(taken: ImportedModel, passes: Sequence[Pass], device: Device) -> None:
-    """Replace the model by what the passes make of it, one after the other. Raises `UserError`, `DeviceError`."""
+    """Applies the passes one after the other and replaces the model in `taken`, recording each as a repair.
+
+    Raises:
+        UserError: a pass moved the outputs by more than its tolerance. DeviceError: a graph does not run.
+    """
     for one in passes:
         name = type(one).__name__
         child = one.apply(taken.model)

@@ -1,8 +1,8 @@
-"""Cut a classifier where its head begins: backbone (picture -> features), head (features, weight, bias -> logits).
+"""Cuts a classifier where its head begins: backbone (picture -> features), head (features, weight, bias -> logits).
 
-The head's weight and bias become graph inputs. A retrained head is then a small blob handed over at run time: no
-rebuild, the same resident graph, on every device. Batch normalisations stay as they are in the backbone, for those who
-re-align their statistics later.
+The head's weight and bias become graph inputs. A retrained head is then a small blob handed over at run time: no graph
+is rebuilt, and the same resident graph serves on every device. Batch normalisations stay in the backbone unchanged, so
+that their statistics can be re-aligned later.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ OPSET, IR = 13, 8
 
 @dataclass(frozen=True, slots=True)
 class HeadTensors:
-    """The last linear layer: logits = features @ weight.T + bias."""
+    """Holds the last linear layer: logits = features @ weight.T + bias."""
 
     features: str  # tensor that it takes
     weight: NDArray[np.float32]  # [K, D]
@@ -39,7 +39,7 @@ class HeadTensors:
 
 @dataclass(frozen=True, slots=True)
 class SplitModel:
-    """A model as stages."""
+    """Holds a model as stages: a backbone and, where it could be cut, a head with its arrays."""
 
     backbone: onnx.ModelProto  # the whole model where nothing was cut
     head: onnx.ModelProto | None = None
@@ -48,14 +48,15 @@ class SplitModel:
 
     @property
     def output(self) -> str:
-        """Name of the tensor that answers: logits, or the whole model's output."""
+        """Returns the name of the tensor with the result: the logits, or the output of the whole model."""
         return LOGITS if self.head is not None else str(self.backbone.graph.output[0].name)
 
 
 def strip_softmax(model: onnx.ModelProto) -> str | None:
-    """Let a classifier that ends with Softmax or LogSoftmax give its logits, in place. Returns what was taken off.
+    """Removes a final Softmax or LogSoftmax in place, so that the classifier gives logits.
 
-    Logits are what heads are trained on; everybody downstream applies the softmax once.
+    Returns the operator's name, or None when there was none. Heads are trained on logits, and every consumer applies
+    the softmax once.
     """
     for node in _towards_input(model.graph):
         if node.op_type in _SOFTMAX:
@@ -67,7 +68,9 @@ def strip_softmax(model: onnx.ModelProto) -> str | None:
 
 
 def _towards_input(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """From the output back through what leaves rows as they are, to the first node that computes something."""
+    """Returns the nodes from the output back through those that keep rows, up to the first one
+    that computes something.
+    """
     nodes: list[onnx.NodeProto] = []
     tensor = graph.output[0].name
     for _ in range(_STEPS_MAX):
@@ -82,7 +85,7 @@ def _towards_input(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def find_head(model: onnx.ModelProto) -> HeadTensors | str:
-    """The classifier's last linear layer, or why there is none to be cut off."""
+    """Returns the classifier's last linear layer, or the reason why none can be cut off."""
     graph = model.graph
     nodes = _towards_input(graph)
     last = nodes[-1] if nodes else None
@@ -115,7 +118,7 @@ def _gemm(graph: onnx.GraphProto, node: onnx.NodeProto) -> HeadTensors | None:
 
 
 def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto) -> HeadTensors | None:
-    """MatMul with or without an Add behind it, in either order of the Add's inputs."""
+    """Finds a MatMul with or without an Add behind it, in either order of the Add's inputs."""
     bias: NDArray[np.float32] | None = np.zeros(1, np.float32)
     product: onnx.NodeProto | None = node
     if node.op_type == "Add":
@@ -142,9 +145,11 @@ def _declared(model: onnx.ModelProto, tensor: str) -> edit.Shape | None:
 
 
 def split(model: onnx.ModelProto, cut: bool = True) -> SplitModel:
-    """Backbone and head of a classifier that gives logits [N, K]; or the whole in one stage, with the reason.
+    """Splits a classifier with logits [N, K] into backbone and head; keeps it in one stage, with
+    the reason, where it cannot.
 
-    The batch axis is that of the model's output: free, or fixed at 1.
+    The batch axis is that of the model's input: free, or fixed at 1. With `cut` False the model stays whole without a
+    note.
     """
     if not cut:
         return SplitModel(model)
@@ -168,7 +173,9 @@ def _backbone(model: onnx.ModelProto, head: HeadTensors, batch: int | str) -> on
 
 
 def head_graph(labels: int, width: int, batch: int | str = "N") -> onnx.ModelProto:
-    """features [N, D], head.weight [K, D], head.bias [K] -> logits [N, K]. Equal sizes: equal bytes."""
+    """Builds the graph features [N, D], head.weight [K, D], head.bias [K] -> logits [N, K].
+    Equal sizes give equal bytes.
+    """
 
     def value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -185,5 +192,5 @@ def head_graph(labels: int, width: int, batch: int | str = "N") -> onnx.ModelPro
 
 
 def normalisations(model: onnx.ModelProto) -> int:
-    """How many batch normalisations are left in the graph, i.e. whose statistics can be re-aligned."""
+    """Counts the batch normalisations left in the graph, i.e. those whose statistics can be re-aligned."""
     return sum(node.op_type == "BatchNormalization" for node in edit.nodes_of(model.graph))

@@ -1,1 +1,1 @@
-"""From somebody's ONNX file to one that can be ported."""
+"""Brings any ONNX file into the form that can be ported, or refuses it."""

@@ -1,4 +1,4 @@
-"""Free the batch axis of a model that was exported for one picture, where its graph allows."""
+"""Frees the batch axis of a model that was exported with a fixed batch, where its graph allows."""
 
 import numpy as np
 import onnx
@@ -14,9 +14,17 @@ TOLERANCE = 1e-4
 
 
 def free_batch(taken: ImportedModel, device: Device) -> tuple[int, ...]:
-    """Batch sizes that the model takes: (): any, (1,): one at a time. `taken` may get a freed graph, a repair, a note.
+    """Returns the batch sizes that the model takes: () for any, (1,) for one at a time.
 
-    A candidate graph counts only when two pictures together give what each gives alone.
+    `taken` may get a graph with a free batch axis, a repair and a note. A candidate graph counts only when two batches
+    run together give the rows that each gives alone.
+
+    Args:
+        taken: the model; changed in place.
+        device: runs the candidates.
+
+    Raises:
+        UserError: the model takes a fixed batch larger than 1.
     """
     declared = edit.shape_of(taken.input)
     assert declared is not None
@@ -30,7 +38,7 @@ def free_batch(taken: ImportedModel, device: Device) -> tuple[int, ...]:
             return ()
     if fixed not in (1, None):
         raise UserError(f"{taken.path}: takes exactly {fixed} pictures at a time; export it with a free batch axis")
-    if fixed is None:  # it claims any batch and breaks the promise: keep to one
+    if fixed is None:  # it declares a free batch, but its rows depend on each other: fix it at one
         taken.model = _declare(taken.model, 1)
     taken.notes.append("one picture at a time: the graph does not allow larger batches")
     return (1,)
@@ -41,7 +49,9 @@ def _declared_free(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _reshapes_free(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Reshape targets that begin with the fixed batch take what is left over (-1), or copy it (0)."""
+    """Frees Reshape targets that begin with the fixed batch: they infer it (-1) or, where
+    another entry is -1, copy it (0).
+    """
     child = _declare(model, "N")
     batch = (edit.shape_of(model.graph.input[0]) or (1,))[0]
     for node in list(child.graph.node):

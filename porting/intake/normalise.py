@@ -1,4 +1,6 @@
-"""Normalise a model: one picture in, one tensor out, free batch, recent operators; or refuse it in one line."""
+"""Normalises a model to one picture in, one tensor out, a free batch and recent operators, or
+refuses it in one line.
+"""
 
 from pathlib import Path
 
@@ -21,10 +23,10 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
 def take_in(path: Path, device: Device, size: tuple[int, int] | None = None) -> ImportedModel:
-    """Load, repair, verify.
+    """Loads a model, repairs it where it can, and verifies each repair.
 
     Args:
-        path: the ONNX file; external weights beside it.
+        path: the ONNX file; external weights are beside it.
         device: runs parent and child of each repair against each other.
         size: width, height in pixels, for models that leave them open.
 
@@ -71,7 +73,7 @@ def _check_single_input(taken: ImportedModel) -> None:
 
 
 def _settle_picture(taken: ImportedModel, size: tuple[int, int] | None) -> None:
-    """The input's shape becomes [batch, …] with known channels, height and width."""
+    """Gives the input the shape [batch, …] with known channels, height and width."""
     shape, name, path = edit.shape_of(taken.input), taken.input.name, taken.path
     if shape is None:
         raise UserError(f"{path}: input {name!r} has no shape; export the model with one")
@@ -98,7 +100,7 @@ def _settle_picture(taken: ImportedModel, size: tuple[int, int] | None) -> None:
 
 
 def _add_batch_axis(taken: ImportedModel, shape: edit.Shape) -> edit.Shape:
-    """A picture without a batch axis gets one of size 1; the outputs get one too."""
+    """Adds a batch axis of size 1 to an input without one, and to the output."""
     model, name = taken.model, taken.input.name
     out = edit.shape_of(taken.output)
     edit.rename(model, name, f"{name}.picture")
@@ -124,14 +126,14 @@ def _unsqueeze_output(model: onnx.ModelProto, axes: str, recent: bool, shape: ed
 
 
 def _with_axes(op: str, tensor: str, result: str, axes: str, recent: bool) -> onnx.NodeProto:
-    """Squeeze or Unsqueeze of axis 0: since operator set 13 the axes are an input."""
+    """Returns a Squeeze or Unsqueeze of axis 0: since operator set 13 the axes are an input."""
     if recent:
         return onnx.helper.make_node(op, [tensor, axes], [result])
     return onnx.helper.make_node(op, [tensor], [result], axes=[0])
 
 
 def _check_runs(taken: ImportedModel, device: Device) -> None:
-    """Run it once as it is: everything after this is our doing."""
+    """Runs the model once as it is, so that every later failure is known to come from a repair."""
     shape = edit.shape_of(taken.input)
     assert shape is not None
     try:
@@ -168,7 +170,7 @@ def _raise_opset(taken: ImportedModel, device: Device) -> None:
 
 
 def _infer_shapes(taken: ImportedModel) -> None:
-    """Fill in what the file leaves out; a declared output shape that contradicts the inferred one goes."""
+    """Infers the shapes that the file leaves out. Raises `UserError` when the output's shape stays unknown."""
     had = edit.shape_of(taken.output)
     inferred = edit.infer(taken.model)
     if had is None:

@@ -1,4 +1,4 @@
-"""An ONNX file becomes a model in memory, or one line says why not."""
+"""Reads an ONNX file into memory, or says in one line why it cannot."""
 
 from pathlib import Path
 
@@ -12,7 +12,11 @@ BYTES_MAX = 2**31 - 1  # of one protobuf message: a law of the format
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model with all its weights. Raises `UserError`: not ONNX, truncated, external data missing, too big."""
+    """Returns the model with all its weights.
+
+    Raises:
+        UserError: not ONNX, truncated, external data missing, or larger than the 2 GiB of one protobuf message.
+    """
     model = _parse(path, _read(path))
     _check_external(path, model)
     try:

@@ -1,1 +1,3 @@
-"""Models on disk, named by content."""
+"""Stores models on disk as immutable blobs named by their content, described by variants, with
+one pointer per model.
+"""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, synced, renamed into it."""
+"""Writes files atomically and durably: each is written beside its final path, synced, and renamed into it."""
 
 import errno
 import fcntl
@@ -21,10 +21,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Put a file in place, atomically and so that a power cut keeps it.
+    """Replaces a file atomically, so that its content survives a power cut.
+
+    Args:
+        path: the file; missing parent folders are created.
+        content: its new content.
 
     Raises:
-        RepositoryFull: the disk took no more; the place holds what it held before. UserError: the system refused.
+        RepositoryFull: the disk or quota is full; the file keeps its old content.
+        UserError: the system refused the write for another reason.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -59,14 +64,18 @@ def _sync_folder(folder: Path) -> None:
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """Returns the SHA-256 of a file's content as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """One writer at a time in a folder, over processes; gone with the process that held it."""
+    """Holds an exclusive lock on a folder, across processes; the system releases it when the holder dies.
+
+    Raises:
+        RepositoryFull: the disk is full. UserError: the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -81,7 +90,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def check_blob(path: Path, digest: str) -> None:
-    """Raises `CorruptBlob` when the file is missing or its content is not what its name says."""
+    """Raises `CorruptBlob` when the file is missing or the SHA-256 of its content is not `digest`."""
     try:
         found = digest_of_file(path)
     except OSError as error:
@@ -91,14 +100,20 @@ def check_blob(path: Path, digest: str) -> None:
 
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Arrays as an uncompressed `.npz` file. Equal arrays give equal bytes: numpy stamps no time into it."""
+    """Returns arrays as the bytes of an uncompressed `.npz` file. Equal arrays give equal bytes: the names are sorted,
+    and NumPy writes no time stamp.
+    """
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{name: np.asarray(arrays[name]) for name in sorted(arrays)})
     return buffer.getvalue()
 
 
 def arrays_in(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
-    """The way back. Raises `CorruptBlob` naming the file."""
+    """Returns the arrays in the bytes of an `.npz` file, by name; `path` is used in the error message alone.
+
+    Raises:
+        CorruptBlob: the content is not a readable `.npz` file.
+    """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -108,7 +123,7 @@ def arrays_in(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
 
 @contextmanager
 def understood(path: Path) -> Iterator[None]:
-    """What cannot be read out of a table: `UserError` naming the file."""
+    """Turns an exception about the content of a table into a `UserError` that names the file."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -116,12 +131,12 @@ def understood(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A table as indented JSON, durably."""
+    """Writes a table as indented JSON, atomically and durably. Raises what `write_durably` raises."""
     write_durably(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A table. Raises `UserError` naming the file."""
+    """Reads a JSON table. Raises `UserError` when the file cannot be read or holds something other than a table."""
     try:
         content = json.loads(path.read_bytes())
         assert isinstance(content, dict)

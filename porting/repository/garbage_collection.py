@@ -1,7 +1,7 @@
-"""Makes room in a repository: deletes what nothing can serve any more, and never what serves.
+"""Deletes from a repository what no model can serve any more, and never what serves.
 
-Killed at any moment, what is left is whole: a variant goes before its parent and before its blobs, so a later run
-finishes the work.
+A variant is deleted before its parent and before its blobs. A run that is killed therefore leaves a consistent
+repository, and a later run finishes the work.
 """
 
 import time
@@ -14,27 +14,35 @@ from porting.repository.atomic_files import lock
 from porting.repository.repository import Repository
 
 KEEP = 10
-YOUNG_S = 3600.0
+YOUNG_S = 3600.0  # a port stores its blobs before the variant that names them; an hour is ample for one
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was deleted, or would be."""
+    """Describes what was deleted, or what would be deleted in a dry run."""
 
     variants: list[str]  # "model/name"
     blobs: list[str]  # digests
-    leftovers: list[str]  # files that somebody who was killed left half-written
+    leftovers: list[str]  # temporary files of writers that were killed
     bytes: int  # of all of these
 
 
 def prune(repository: Repository, keep: int = KEEP, dry_run: bool = False, young_s: float = YOUNG_S) -> Pruned:
-    """Delete old variants, the blobs that no variant needs, and leftovers of writers that were killed.
+    """Deletes old variants, the blobs that no remaining variant needs, and leftovers of writers that were killed.
 
-    A variant stays if it serves, is in the last `keep` entries of its model's history, or is an ancestor of such a one;
-    a model that serves nothing stays whole. Nothing younger than `young_s` goes: somebody may be about to use it.
+    A variant stays if it serves, is in the last `keep` entries of its model's history, or is an ancestor of a variant
+    that stays. A model that serves nothing keeps all its variants. A file younger than `young_s` seconds stays, since
+    another process may be about to use it.
+
+    Args:
+        repository: where to delete.
+        keep: entries of each model's history whose variants stay, at least 1.
+        dry_run: report only; nothing is deleted.
+        young_s: age in seconds below which a file stays.
 
     Raises:
-        UserError: a table cannot be read (so nobody knows what it needs; nothing was deleted), or a file not deleted.
+        UserError: `keep` is below 1; a table cannot be read, so that its needs are unknown (nothing has been deleted
+            then); or a file cannot be deleted.
     """
     if keep < 1:
         raise UserError(f"keep {keep}: at least 1, the variant that serves")
@@ -56,7 +64,14 @@ def prune(repository: Repository, keep: int = KEEP, dry_run: bool = False, young
 
 
 def old_variants(repository: Repository, model: str, keep: int, before: float) -> list[str]:
-    """Names of the variants that may go, each before its parent."""
+    """Returns the names of a model's variants that may be deleted, each before its parent.
+
+    Args:
+        repository: where the model is stored.
+        model: its name.
+        keep: entries of its history whose variants stay.
+        before: Unix time in seconds; a variant written later stays.
+    """
     serving = repository.serving(model)
     if serving is None:
         return []
@@ -73,7 +88,7 @@ def old_variants(repository: Repository, model: str, keep: int, before: float) -
 
 
 def needed_blobs(repository: Repository, doomed: dict[str, list[str]]) -> set[str]:
-    """Of all variants but the doomed."""
+    """Returns the digests that all variants need, except those named in `doomed` (model -> variant names)."""
     return {
         digest
         for model in repository.models()
@@ -84,23 +99,27 @@ def needed_blobs(repository: Repository, doomed: dict[str, list[str]]) -> set[st
 
 
 def files_of(repository: Repository, model: str, name: str) -> list[Path]:
-    """The profiles first: without its variant one would never be found again."""
+    """Returns the files of a variant, its profiles first: without the variant's file they could not be found again."""
     return [*repository.profile_paths(model, name), repository.variant_path(model, name)]
 
 
 def old(path: Path, before: float) -> bool:
+    """Returns whether the file was last modified at or before `before` (Unix seconds); False when it is gone."""
     try:
         return path.stat().st_mtime <= before
-    except OSError:  # somebody else was quicker
+    except OSError:  # another process deleted it first
         return False
 
 
 def delete(paths: Iterable[Path], dry_run: bool) -> int:
-    """Returns the bytes that they took."""
+    """Deletes files and returns the bytes that they took; in a dry run it only counts them."""
     return sum(freed(path, dry_run) for path in paths)
 
 
 def freed(path: Path, dry_run: bool) -> int:
+    """Deletes one file unless `dry_run`, and returns its size in bytes; 0 when it is gone already. Raises `UserError`
+    when the system refuses.
+    """
     try:
         size = path.stat().st_size
         if not dry_run:

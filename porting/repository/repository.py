@@ -1,7 +1,9 @@
-"""Models on disk: immutable blobs named by their SHA-256, variants that name blobs, one pointer that says what serves.
+"""Keeps models on disk: immutable blobs named by their SHA-256, variants that name blobs, and one pointer per model
+that says which variant serves.
 
-Every file is written beside its place, synced, and renamed into it: a reader sees the old or the new one, never a half.
-`sha256sum` verifies it, `cat` reads it. Killed at any moment, it still serves what it served.
+Every file is written beside its final path, synced, and renamed into it, so that a reader sees the old or the new
+content and never a part of one. `sha256sum` verifies blobs and `cat` shows tables. A writer that is killed leaves what
+served in place.
 """
 
 import glob
@@ -41,14 +43,16 @@ _CHAIN_MAX = 1000  # parents that are followed at most
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong on disk, found by `Repository.verify`."""
+    """Describes one fault on disk that `Repository.verify` found."""
 
     path: str
     what: str
 
 
 class Repository:
-    """A folder of models. Many may read while one writes; writers of one model wait for each other."""
+    """Stores and reads models in a folder. Many processes may read while one writes; writers of
+    one model wait for each other.
+    """
 
     def __init__(self, root: Path | str):
         self.root = Path(root)
@@ -57,7 +61,9 @@ class Repository:
     # ---- blobs
 
     def add_blob(self, content: Path | bytes) -> str:
-        """Store a file or bytes; returns its SHA-256. Storing the same content again costs a check only."""
+        """Stores a file or bytes and returns the SHA-256 of the content. Storing the same
+        content again costs a check only.
+        """
         data = content if isinstance(content, bytes) else Path(content).read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         path = self.blob_path(digest)
@@ -70,15 +76,17 @@ class Repository:
         return digest
 
     def add_arrays(self, arrays: Arrays) -> str:
-        """Store arrays as an `.npz` blob; equal arrays give an equal digest."""
+        """Stores arrays as an `.npz` blob and returns its digest; equal arrays give an equal digest."""
         return self.add_blob(npz_bytes(arrays))
 
     def blob_path(self, digest: str) -> Path:
-        """Where a blob lies or would lie; nothing is checked."""
+        """Returns the path that a blob has or would have; nothing is checked."""
         return self.root / "blobs" / "sha256" / digest[:2] / digest
 
     def blob(self, digest: str) -> Path:
-        """A blob's file. Its content is checked the first time this process asks. Raises `CorruptBlob`."""
+        """Returns the path of a blob. The content is checked once per process; raises
+        `CorruptBlob` when it is missing or damaged.
+        """
         path = self.blob_path(digest)
         if digest not in self._verified:
             check_blob(path, digest)
@@ -86,17 +94,26 @@ class Repository:
         return path
 
     def blob_bytes(self, digest: str) -> bytes:
-        """A blob's content, checked. Raises `CorruptBlob`."""
+        """Returns the content of a blob, checked as in `blob`. Raises `CorruptBlob`."""
         return self.blob(digest).read_bytes()
 
     def arrays(self, digest: str) -> dict[str, NDArray[Any]]:
-        """The arrays of an `.npz` blob, e.g. a head's `head.weight` and `head.bias`."""
+        """Returns the arrays of an `.npz` blob by name, e.g. a head's `head.weight` and
+        `head.bias`. Raises `CorruptBlob`.
+        """
         return arrays_in(self.blob_bytes(digest), self.blob_path(digest))
 
     # ---- variants
 
     def add_variant(self, variant: Variant, stages: Sequence[Stage]) -> None:
-        """Describe a variant whose blobs are stored already. A name is taken once; the same content again is well."""
+        """Stores the description of a variant whose blobs are stored already.
+
+        Idempotent for equal content; raises `UserError` when a variant of that name exists with other content.
+
+        Args:
+            variant: what to describe.
+            stages: its stages, in the order of `variant.stages`.
+        """
         assert tuple(s.digest for s in stages) == variant.stages, "stages do not fit the variant's chain"
         path = self.variant_path(variant.model, variant.name)
         content = {**asdict(variant), "stages": [_stage_table(stage) for stage in stages]}
@@ -106,26 +123,31 @@ class Repository:
             write_json(path, content)
 
     def variant(self, model: str, name: str) -> Variant:
-        """Raises `UserError` when there is none of that name, with the names that there are."""
+        """Returns a variant by name. Raises `UserError` that lists the existing names when there
+        is none of that name.
+        """
         with understood(self.variant_path(model, name)):
             return variant_from_json(self._described(model, name))
 
     def free_name(self, model: str, kind: str) -> str:
-        """`kind-<n>` with an n beyond those of all variants that this model has, or had in its history."""
+        """Returns an unused name `<kind>-<n>`, where n exceeds the number of every variant that
+        the model has or had in its history.
+        """
         names = {*self.variants(model), *(entry["variant"] for entry in self.history(model))}
         numbers = [int(end) for name in names if (end := name.rpartition("-")[2]).isdecimal()]
         return f"{kind}-{max([*numbers, len(names) - 1]) + 1}"
 
     def variants(self, model: str) -> list[str]:
-        """Names of a model's variants, oldest first."""
+        """Returns the names of a model's variants, oldest first; empty for an unknown model."""
         files = sorted(self._folder(model).glob("variants/*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name))
         return [path.stem for path in files]
 
     def stages(self, variant: Variant, device_kind: str) -> tuple[Stage, ...]:
-        """The stages of a variant with the durations measured on that device (kind or name).
+        """Returns the stages of a variant with the durations measured on a device (its kind or name).
 
-        A variant without a profile takes the durations of the nearest ancestor that has one: a graph's own where the
-        graph is the same, else those of the stage in the same place. Nothing measured: durations are empty.
+        A variant without a profile takes the durations of its nearest ancestor that has one: those of the same graph
+        where there is one, else those of the stage in the same position. Without any measurement the durations are
+        empty.
         """
         with understood(self.variant_path(variant.model, variant.name)):
             stages = [stage_from_json(table) for table in self._described(variant.model, variant.name)["stages"]]
@@ -145,7 +167,7 @@ class Repository:
         return {}, []
 
     def lineage(self, variant: Variant) -> Iterator[Variant]:
-        """The variant, its parent, its parent's parent, …"""
+        """Yields the variant, its parent, its parent's parent, and so on."""
         for _ in range(_CHAIN_MAX):
             yield variant
             if variant.parent is None:
@@ -155,18 +177,20 @@ class Repository:
     # ---- profiles
 
     def add_profile(self, model: str, variant: str, device_name: str, profile: Mapping[str, Any]) -> None:
-        """Keep what was measured on a device: {"graphs": {blob digest: {"batches": {"1": {"p99_ns": …}, …}}}, …}."""
+        """Stores what was measured on a device: `{"graphs": {blob digest: {"batches": {"1":
+        {"p99_ns": …}, …}}}, …}`.
+        """
         assert "graphs" in profile, "a profile says what each graph took"
         with lock(self._folder(model)):
             write_json(self._profile_path(model, variant, device_name), profile)
 
     def profile(self, model: str, variant: str, device_name: str) -> dict[str, Any] | None:
-        """What was measured, or None."""
+        """Returns what was measured of a variant on a device, or None when nothing was."""
         path = self._profile_path(model, variant, device_name)
         return read_json(path) if path.exists() else None
 
     def profiles(self, model: str, variant: str) -> dict[str, dict[str, Any]]:
-        """All that was measured of a variant, by device."""
+        """Returns all that was measured of a variant, by device name."""
         return {path.stem.partition("@")[2]: read_json(path) for path in self.profile_paths(model, variant)}
 
     def profile_paths(self, model: str, variant: str) -> list[Path]:
@@ -175,26 +199,38 @@ class Repository:
     # ---- what serves
 
     def serve(self, model: str, name: str, why: Mapping[str, Any] | None = None) -> None:
-        """Let a variant serve from now on, atomically. Every blob of it is read and checked first.
+        """Makes a variant the one that serves, atomically, after reading and checking each of its blobs.
+
+        Args:
+            model: name of the model.
+            name: name of the variant.
+            why: evidence to keep in the history.
 
         Raises:
-            UserError: no such variant. CorruptBlob: a damaged blob. RepositoryFull. What served, serves on.
+            UserError: no such variant. CorruptBlob: a damaged blob. RepositoryFull: no space. The old variant goes on
+                serving in each case.
         """
         self._point(model, name, "serve", why)
 
     def rollback(self, model: str, to: str | None = None, why: Mapping[str, Any] | None = None) -> str:
-        """Back to what served before, or to a variant by name; returns its name. Again: to the one before that."""
+        """Makes the variant that served before serve again, or the one named `to`, and returns its name.
+
+        A second call goes back to the variant before that one. Raises `UserError` when there is none, and what `serve`
+        raises.
+        """
         name = to if to is not None else self._previous(model)
         self._point(model, name, "rollback", why)
         return name
 
     def serving(self, model: str) -> str | None:
-        """Name of the variant that serves, or None."""
+        """Returns the name of the variant that serves, or None."""
         pointer = self.pointer(model)
         return None if pointer is None else str(pointer["variant"])
 
     def pointer(self, model: str) -> dict[str, Any] | None:
-        """The whole of `serving.json`: variant, since, number, action, why."""
+        """Returns the content of `serving.json` (variant, since, number, action, why), or None.
+        Raises `UserError` when it is damaged.
+        """
         path = self._folder(model) / "serving.json"
         if not path.exists():
             return None
@@ -204,9 +240,9 @@ class Repository:
         return pointer
 
     def history(self, model: str) -> list[dict[str, Any]]:
-        """Every pointer there was, oldest first; the last one serves."""
+        """Returns every pointer that the model had, oldest first; the last one serves."""
         last = (self.pointer(model) or {"number": 0})["number"]
-        # An entry beyond the pointer was written by somebody who died before the pointer moved: it never served.
+        # An entry beyond the pointer was left by a writer that died before the pointer moved: it never served.
         return [read_json(path) for n in range(1, last + 1) if (path := self._history_path(model, n)).exists()]
 
     def _point(self, model: str, name: str, action: str, why: Mapping[str, Any] | None) -> None:
@@ -235,16 +271,16 @@ class Repository:
     # ---- the whole
 
     def models(self) -> list[str]:
-        """Names of the models that have at least one variant."""
+        """Returns the names of the models that have at least one variant, sorted."""
         return sorted(p.parent.name for p in self.root.glob("*/variants") if any(p.glob("*.json")))
 
     def check(self, model: str, name: str) -> None:
-        """Read every blob of a variant. Raises `UserError` or `CorruptBlob` at the first that is wrong."""
+        """Reads every blob of a variant. Raises `UserError` or `CorruptBlob` at the first one that is wrong."""
         for digest in self.blobs(model, name):
             check_blob(self.blob_path(digest), digest)
 
     def verify(self) -> list[Problem]:
-        """Read everything; what is wrong, by file. An empty list: all is well."""
+        """Reads the whole repository and returns the problems found, by file; an empty list when there are none."""
         return [*self._wrong_blobs(), *(p for model in self.models() for p in self._wrong_tables(model))]
 
     def _wrong_blobs(self) -> Iterator[Problem]:
@@ -276,12 +312,14 @@ class Repository:
     # ---- the drift reference
 
     def save_reference(self, model: str, arrays: Arrays) -> None:
-        """Keep the labelled samples that drift is measured against (images, labels, probs, features, stream, block)."""
+        """Stores the labelled samples against which drift is measured: images, labels, probs,
+        features, stream, block.
+        """
         with lock(self._folder(model)):
             write_durably(self._folder(model) / "reference.npz", npz_bytes(arrays))
 
     def reference(self, model: str) -> dict[str, NDArray[Any]] | None:
-        """The arrays of `save_reference`, or None. Raises `UserError` when the file is damaged."""
+        """Returns the arrays stored by `save_reference`, or None. Raises `UserError` when the file is damaged."""
         path = self._folder(model) / "reference.npz"
         if not path.exists():
             return None
@@ -299,6 +337,7 @@ class Repository:
         return self.root / model
 
     def variant_path(self, model: str, name: str) -> Path:
+        """Returns the path of a variant's description. Raises `UserError` when a name is not allowed."""
         if not _NAME.fullmatch(name):
             raise UserError(f"{name!r} is no name for a variant: letters, digits and . _ + - only")
         return self._folder(model) / "variants" / f"{name}.json"
@@ -310,7 +349,7 @@ class Repository:
         return self._folder(model) / "history" / f"{number:04}.json"
 
     def blobs(self, model: str, name: str) -> list[str]:
-        """Digests that a variant needs: graphs and heads, each once. Raises `UserError`."""
+        """Returns the digests of the graphs and heads that a variant needs, each once. Raises `UserError`."""
         with understood(self.variant_path(model, name)):
             return blobs_of(self._described(model, name))
 
@@ -324,7 +363,9 @@ class Repository:
 
 
 def blobs_of(described: Mapping[str, Any]) -> list[str]:
-    """Digests that a stored variant needs, graphs and heads, each once, in order."""
+    """Returns the digests of the graphs and heads that a stored variant needs, each once, in the
+    order of its stages.
+    """
     wanted = [stage[part] for stage in described["stages"] for part in ("graph", "head") if stage["kind"] == "onnx"]
     return list(dict.fromkeys(digest for digest in wanted if digest))
 

@@ -1,1 +1,1 @@
-"""What a run left on disk, read and matched with the truth."""
+"""Reads what a run left on disk and matches it with the truth."""

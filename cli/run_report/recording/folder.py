@@ -1,4 +1,4 @@
-"""A run folder as a demo leaves it: what cameras, daemon and truth said, one JSON message per line."""
+"""Reads a run folder as a demo leaves it: messages of cameras, daemon and truth, one JSON value per line."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,9 @@ STREAMS = ("results", "truth", "events", "stats")
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """`settings` is demo.json; the lists hold the MQTT messages with `at`, the unix second in which they came in."""
+    """Holds a run: `settings` is demo.json; the lists hold the MQTT messages with `at`, the Unix
+    second in which they came in.
+    """
 
     path: Path
     settings: Message
@@ -27,7 +29,9 @@ class RunFolder:
 
     @property
     def start(self) -> float:
-        """Unix second that the report counts from: the demo's word, else the first frame's time, else 0."""
+        """Returns the Unix second that the report counts from: as demo.json states it, else the
+        first frame's time, else 0.
+        """
         said = number(self.settings.get("start_time"))
         if said is not None:
             return said
@@ -37,6 +41,7 @@ class RunFolder:
 
     @property
     def duration_s(self) -> float:
+        """Returns the duration as demo.json states it, else the time to the last result."""
         said = number(self.settings.get("duration"))
         if said is not None and said > 0:
             return said
@@ -44,7 +49,7 @@ class RunFolder:
 
     @property
     def drift_s(self) -> float | None:
-        """Seconds from the start to the drift; None where nothing was to drift."""
+        """Returns the seconds from the start to the drift; None where nothing was to drift."""
         at = number(self.settings.get("drift_time"))
         return None if at is None or self.settings.get("drift") == "none" else at - self.start
 
@@ -61,12 +66,12 @@ class RunFolder:
 
 
 def number(value: object) -> float | None:
-    """The value as a float, or None for what is no finite number (a bool is none)."""
+    """Returns the value as a float; None when it is not a finite number (a bool is not one)."""
     return float(cast(float, value)) if is_number(value) else None
 
 
 def time_of(message: Message) -> float | None:
-    """Unix second that a message speaks of: the frame's, else its own, else that of its receipt."""
+    """Returns the Unix second that a message is about: the frame's, else its own, else that of its receipt."""
     for key in ("frame_time", "time", "at"):
         at = number(message.get(key))
         if at is not None:
@@ -75,7 +80,9 @@ def time_of(message: Message) -> float | None:
 
 
 def read_run(path: Path) -> RunFolder:
-    """Raises `UserError` when the folder or its demo.json is missing or is not one; what else is missing is noted."""
+    """Reads a run folder; other missing files are noted. Raises `UserError` when the folder or
+    its demo.json is missing or unusable.
+    """
     settings, notes = _settings(path)
     lines: dict[str, tuple[Message, ...]] = {}
     for stream in STREAMS:
@@ -105,7 +112,7 @@ def _settings(path: Path) -> tuple[Message, list[str]]:
 
 
 def _lines(path: Path, stream: str) -> tuple[tuple[Message, ...], int]:
-    """The messages and the number of lines that were none: a killed writer leaves its last line half-written."""
+    """Returns the messages and the number of unreadable lines: a killed writer leaves its last line half-written."""
     file = path / f"{stream}.jsonl"
     if not file.is_file():
         return (), 0
@@ -116,7 +123,7 @@ def _lines(path: Path, stream: str) -> tuple[tuple[Message, ...], int]:
         try:
             message = json.loads(line)
         except ValueError:
-            message = None  # no JSON; neither of the shape
+            message = None  # not JSON, so it does not fit the shape either
         if is_message(stream, message):
             good.append(message)
         else:

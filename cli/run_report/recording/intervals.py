@@ -1,4 +1,4 @@
-"""How sure an accuracy is when neighbouring frames tell the same story: intervals over blocks of time."""
+"""Computes confidence intervals of an accuracy over blocks of time, since neighbouring frames are alike."""
 
 import math
 from collections.abc import Iterable
@@ -14,8 +14,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class AccuracyEstimate:
-    """A share with its interval; all None where nothing was counted, the interval alone where one block says nothing
-    about how much blocks differ."""
+    """Holds a share with its interval.
+
+    All are None where nothing was counted; the interval alone is None with a single block, which says nothing about how
+    much blocks differ.
+    """
 
     value: float | None = None  # 0..1
     low: float | None = None
@@ -28,10 +31,11 @@ class AccuracyEstimate:
 
 
 def accuracy(tallies: Iterable[Tally]) -> AccuracyEstimate:
-    """Share of right ones with a 95 % interval. Blocks are one camera's `BLOCK_S` seconds, taken as independent.
+    """Returns the share of right ones with a 95 % interval. Blocks are one camera's `BLOCK_S`
+    seconds, taken as independent.
 
-    The error is that of a ratio estimated from clusters (Cochran 1977, chapters 6 and 9A);
-    the interval is Wilson's with the sample size that this error is worth, so that it stays inside 0..1.
+    The error is that of a ratio estimated from clusters (Cochran 1977, chapters 6 and 9A); the interval is Wilson's
+    with the sample size that this error is worth, so that it stays inside 0..1.
     """
     sums: dict[tuple[str, int], list[int]] = {}
     frames = 0
@@ -52,15 +56,16 @@ def accuracy(tallies: Iterable[Tally]) -> AccuracyEstimate:
 
 
 def _worth(share: float, error: float, of: int, blocks: int) -> float:
-    """How many independent looks the counts are worth, never more than there are. Of nothing but right ones (or none)
-    nothing is learnt about how much blocks differ: each counts as one look."""
+    """Returns how many independent looks the counts are worth, never more than there are. When all or none are right,
+    nothing is known about how much blocks differ, and each block counts as one look.
+    """
     if not 0 < share < 1:
         return float(min(of, blocks))
     return min(float(of), share * (1 - share) / error**2) if error > 0 else float(of)
 
 
 def wilson(share: float, n: float, z: float) -> tuple[float, float]:
-    """Wilson's score interval for a share seen in `n` looks (Wilson 1927)."""
+    """Returns Wilson's score interval for a share seen in `n` looks (Wilson 1927)."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,4 +1,4 @@
-"""Results against the truth: frames paired by camera and number, boxes by overlap. Pure, and linear in the frames."""
+"""Matches results with the truth: frames by camera and number, boxes by overlap. Pure, and linear in the frames."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Box = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one frame says of one model. Its accuracy over frames is `sum(right) / sum(of)`.
+    """Holds what one frame says of one model. Its accuracy over frames is `sum(right) / sum(of)`.
 
     A classifier: right labels of matched boxes. A detector: 2 found of 2 found + false + missed, which is F1.
     """
@@ -29,7 +29,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A result's object and the one of the truth that it stands for; one of them is None where nothing fits."""
+    """Holds a result's object and the one of the truth that it is matched with; one of them is
+    None where nothing fits.
+    """
 
     said: Message | None
     true: Message | None
@@ -41,6 +43,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Score:
+    """Holds the tallies of a run and the counts of frames."""
+
     tallies: tuple[Tally, ...]
     frames: int  # results that were scored
     without_truth: int
@@ -48,7 +52,7 @@ class Score:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes x1, y1, x2, y2; 0 for empty ones."""
+    """Returns the intersection over union of two boxes x1, y1, x2, y2; 0 for empty ones."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
@@ -58,9 +62,10 @@ def iou(a: Box, b: Box) -> float:
 
 
 def pair_up(said: Sequence[Message], true: Sequence[Message]) -> list[Pair]:
-    """Greedy: the pair that overlaps most goes first, within a kind.
+    """Matches objects greedily within a kind: the pair that overlaps most goes first.
 
-    Objects without a box (what a whole picture shows) pair in order of mention, whatever either side calls their kind.
+    Objects without a box (which describe a whole picture) match in order of mention, whatever either side calls their
+    kind.
     """
     options = sorted(
         (-overlap, i, j)
@@ -100,7 +105,7 @@ def objects_of(message: Message) -> list[Message]:
 
 
 def score(run: RunFolder) -> Score:
-    """Every answered frame against its truth. Frames that were dropped count for nothing here."""
+    """Scores every answered frame against its truth. Dropped frames do not count here."""
     truths = {key_of(message): message for message in run.truth}
     tallies: list[Tally] = []
     seen: set[tuple[Any, ...]] = set()
@@ -141,12 +146,12 @@ def _detector(model: str, camera: str, at_s: float, pairs: Sequence[Pair]) -> Ta
 
 
 def classifiers(settings: Message) -> dict[str, str]:
-    """Kind of object -> the model that labels it."""
+    """Returns kind of object -> the model that labels it."""
     table = settings.get("classify")
     return {str(kind): str(model) for kind, model in table.items()} if isinstance(table, Mapping) else {}
 
 
 def models(settings: Message) -> list[str]:
-    """The models that the truth can judge, the detector first."""
+    """Returns the models that the truth can judge, the detector first."""
     detector = settings.get("detector")
     return list(dict.fromkeys([*([str(detector)] if detector else []), *classifiers(settings).values()]))

@@ -1,4 +1,4 @@
-"""Before the drift, under it, after the repair: which seconds of a run count for which accuracy."""
+"""Divides a run into phases: before the drift, under it, after the repair; each accuracy is that of one phase."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from cli.run_report.recording.intervals import AccuracyEstimate, accuracy
 from cli.run_report.recording.matching import Tally
 
 SETTLE_S = 1.0
-LOSS_MIN = 0.02  # a smaller loss is no loss: a share of it would be noise over noise
+LOSS_MIN = 0.02  # a smaller loss does not count: a share of it would be noise over noise
 PHASES = ("before", "drifted", "after")
 
 DEFINITIONS = (
@@ -26,7 +26,7 @@ DEFINITIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Seconds from the start, [from, to), of each phase; None where the run has no such phase."""
+    """Holds the seconds from the start, [from, to), of each phase; None where the run has no such phase."""
 
     before: tuple[float, float] | None
     drifted: tuple[float, float] | None
@@ -35,7 +35,7 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Regained:
-    """What a model lost by the drift and got back, in accuracy (0..1)."""
+    """Holds what a model lost by the drift and regained, in accuracy (0..1)."""
 
     lost: float | None = None
     points: float | None = None  # after - drifted
@@ -45,7 +45,7 @@ class Regained:
 
 
 def times_of(run: RunFolder, model: str, kind: str) -> list[float]:
-    """Seconds from the start at which the journal says that `kind` happened to the model, ascending."""
+    """Returns the seconds from the start at which the journal says that `kind` happened to the model, ascending."""
     at = (time_of(e) for e in run.events if e.get("model") == model and kind_of(e) == kind)
     return sorted(t - run.start for t in at if t is not None)
 
@@ -55,7 +55,7 @@ def kind_of(event: Message) -> str:
 
 
 def spans(duration_s: float, drift_s: float | None, promotions_s: Sequence[float]) -> Spans:
-    """See `DEFINITIONS`. Promotions before the drift repair nothing and bound nothing."""
+    """Returns the phases, see `DEFINITIONS`. Promotions before the drift are ignored: they repair nothing."""
     if drift_s is None:
         return Spans((0.0, duration_s), None, None)
     later = [at for at in promotions_s if at >= drift_s]
@@ -68,7 +68,7 @@ def spans(duration_s: float, drift_s: float | None, promotions_s: Sequence[float
 
 
 def within(tallies: Sequence[Tally], span: tuple[float, float] | None, last: bool = False) -> list[Tally]:
-    """The tallies of a span; `last` lets it take the frames that came after the planned end as well."""
+    """Returns the tallies of a span; with `last` also those of frames that came after the planned end."""
     if span is None:
         return []
     start, end = span
@@ -84,7 +84,7 @@ def phase_tallies(tallies: Sequence[Tally], parts: Spans) -> dict[str, list[Tall
 
 
 def regained(phases: dict[str, AccuracyEstimate]) -> Regained:
-    """The share with a 95 % interval by the delta method over the three (independent) phases."""
+    """Returns the share regained with a 95 % interval, by the delta method over the three (independent) phases."""
     before, drifted, after = (phases[name] for name in PHASES)
     if before.value is None or drifted.value is None:
         return Regained()

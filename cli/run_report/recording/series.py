@@ -1,4 +1,4 @@
-"""What the pictures plot over time, as numbers: accuracy in a sliding window, latency per bin, shares of the device."""
+"""Computes what the pictures plot over time: accuracy in a sliding window, latency per bin, shares of the device."""
 
 import math
 from bisect import bisect_left
@@ -17,6 +17,8 @@ ACTIVITIES = ("inference", "training", "labelling", "loading", "idle")
 
 @dataclass(frozen=True, slots=True)
 class AnswerPoint:
+    """Holds the latency of one answered frame and whether it met its SLO."""
+
     at_s: float
     camera: str
     total_ms: float
@@ -25,6 +27,8 @@ class AnswerPoint:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
+    """Holds the latencies of one bin of time."""
+
     at_s: float  # middle
     p50_ms: float
     p99_ms: float
@@ -32,7 +36,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What the device did from one stats message to the next, shares adding up to 1."""
+    """Holds what the device did from one stats message to the next, as shares that add up to 1."""
 
     start_s: float
     end_s: float
@@ -40,7 +44,7 @@ class Slice:
 
 
 def quantile(values: Sequence[float], q: float) -> float | None:
-    """The smallest value that at least `q` of them do not exceed (nearest rank); None of nothing."""
+    """Returns the smallest value that at least `q` of them do not exceed (nearest rank); None without values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None
 
@@ -48,8 +52,9 @@ def quantile(values: Sequence[float], q: float) -> float | None:
 def curve(
     tallies: Sequence[Tally], duration_s: float, cuts_s: Sequence[float] = (), window_s: float = WINDOW_S
 ) -> list[tuple[float, AccuracyEstimate]]:
-    """Accuracy once a second over a centred window that never reaches over a cut (a drift, a promotion), so that a
-    step stays a step. Moments in which nothing was counted are left out."""
+    """Returns the accuracy once a second over a centred window that never crosses a cut (a drift, a promotion), so that
+    a step stays a step. Moments in which nothing was counted are left out.
+    """
     ordered = sorted(tallies, key=lambda tally: tally.at_s)
     times = [tally.at_s for tally in ordered]
     edges = [0.0, *sorted(cut for cut in set(cuts_s) if 0 < cut < duration_s), max(duration_s, 0.0)]
@@ -65,7 +70,9 @@ def curve(
 
 
 def answers(run: RunFolder) -> list[AnswerPoint]:
-    """Each answered frame's latency and verdict, by the time it came in; results that name no latency are left out."""
+    """Returns each answered frame's latency and verdict, by the time it came in; results without
+    a latency are left out.
+    """
     found = []
     for result in run.results:
         timings, slo = result.get("timings_ms"), result.get("slo")
@@ -79,6 +86,7 @@ def answers(run: RunFolder) -> list[AnswerPoint]:
 
 
 def latency(found: Sequence[AnswerPoint], bin_s: float = BIN_S) -> list[Bin]:
+    """Returns the median and p99 of each bin."""
     bins: dict[int, list[float]] = {}
     for answer in found:
         bins.setdefault(math.floor(answer.at_s / bin_s), []).append(answer.total_ms)
@@ -89,14 +97,16 @@ def latency(found: Sequence[AnswerPoint], bin_s: float = BIN_S) -> list[Bin]:
 
 
 def latency_top(slo_ms: float | None, found: Sequence[AnswerPoint]) -> float:
-    """Where the latency axis ends (ms): room for all but absurd stragglers, who would flatten everything else."""
+    """Returns where the latency axis ends, in ms: there is room for all but extreme outliers,
+    which would flatten the rest.
+    """
     worst = max(a.total_ms for a in found)
     usual = quantile([a.total_ms for a in found], 0.99) or worst
     return max(1.0, 1.12 * max(slo_ms or 0.0, min(worst, 3 * max(usual, slo_ms or usual))))
 
 
 def drops(run: RunFolder) -> list[tuple[float, int]]:
-    """Seconds from the start and how many frames were dropped since the stats message before."""
+    """Returns the seconds from the start and how many frames were dropped since the stats message before."""
     found, before = [], 0
     for message in run.stats:
         now, at = dropped_total(message), time_of(message)
@@ -112,7 +122,7 @@ def dropped_total(stats: Message) -> int:
 
 
 def reasons(dropped: object) -> dict[str, int]:
-    """Drops by reason; a bare number is a drop without one."""
+    """Returns drops by reason; a bare number is a drop without one."""
     if isinstance(dropped, Mapping):
         return {str(reason): int(n) for reason, n in dropped.items() if number(n)}
     n = number(dropped)
@@ -120,7 +130,7 @@ def reasons(dropped: object) -> dict[str, int]:
 
 
 def shares_of(stats: Message, key: str = "time_share") -> dict[str, float]:
-    """The time split of a stats message, since the daemon came up; what it does not name is idle."""
+    """Returns the time shares in a stats message, since the daemon came up; the rest is idle."""
     said = stats.get(key)
     if not isinstance(said, Mapping):
         return {}
@@ -130,7 +140,9 @@ def shares_of(stats: Message, key: str = "time_share") -> dict[str, float]:
 
 
 def slices(run: RunFolder) -> list[Slice]:
-    """What went on between two stats messages: the daemon's own word, else the difference of its cumulative shares."""
+    """Returns what the device did between stats messages: as the daemon states it, else by the
+    difference of its cumulative shares.
+    """
     found = []
     spent: dict[str, float] = {}
     clock = 0.0

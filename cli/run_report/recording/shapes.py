@@ -1,9 +1,9 @@
-"""What a line of a run folder must look like to be read. Checked once, at the door, so that nobody behind it has to."""
+"""Defines what a line of a run folder must look like. It is checked once, on reading, so that no later code has to."""
 
 from collections.abc import Mapping
 from typing import Any
 
-NUMBER_MAX = 1e15  # what is larger, or no number at all (NaN), is rubbish
+NUMBER_MAX = 1e15  # anything larger, and NaN, is treated as damaged
 NUMBER = "number"
 
 # A shape: a type, NUMBER, a list (each element), a dict (each field there is; "*": any other one), a tuple (any of).
@@ -55,7 +55,7 @@ SETTINGS: Mapping[str, Shape] = {
 
 
 def fits(value: object, shape: Shape) -> bool:
-    """Whether the value is of that shape. A field that is missing or null fits."""
+    """Returns whether the value has that shape. A field that is missing or null fits."""
     match shape:
         case "number":
             return is_number(value)
@@ -72,12 +72,12 @@ def fits(value: object, shape: Shape) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """A finite int or float that is no bool."""
+    """Returns whether a value is a finite int or float and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < NUMBER_MAX
 
 
 def is_message(stream: str, value: object) -> bool:
-    """Whether a line of that file says what it must."""
+    """Returns whether a line of that file has the required fields in the right shape."""
     if not isinstance(value, Mapping) or not fits(value, SHAPES[stream]):
         return False
     return all(value.get(key) is not None for key in REQUIRED.get(stream, ()))

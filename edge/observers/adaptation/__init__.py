@@ -1,1 +1,1 @@
-"""Between drift adaptation, which decides, and the running daemon, which does."""
+"""Connects drift adaptation, which decides, with the running daemon, which carries out its commands."""

@@ -1,4 +1,4 @@
-"""Who says what a sample shows: a teacher of the repository, as background work of the core, or people over MQTT."""
+"""Obtains labels for samples: from a teacher model as background work of the core, or from people over MQTT."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -16,29 +16,33 @@ Say = Callable[[int, str | None, float], None]  # sample id, label or None for "
 
 
 class Labeller(Protocol):
+    """Labels samples on request."""
+
     def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
-        """Answer by `say` on the loop thread: now, later, or never."""
+        """Asks what `sample` shows. `say` is called on the loop thread, at once, later, or never."""
 
 
 class Teacher:
-    """A bigger model of the repository. It may know more labels: the best of the student's is taken."""
+    """Labels with a larger model of the repository, which may know more labels: the best of the student's is taken."""
 
     def __init__(self, world: LiveWorld, teacher_of: Callable[[str], str | None]):
         self.world, self.teacher_of = world, teacher_of
 
     def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
+        """Submits the sample to the model's teacher as background work; `say` gets None when the teacher failed."""
+
         def answer(opened: InFlightRequest, reply: Reply) -> None:
             label, confidence = best(opened, reply, labels) if reply.outcome == "ok" else (None, 0.0)
             say(sample.id, label, confidence)
 
         teacher = self.teacher_of(model)
         assert teacher is not None
-        # Before training: somebody waits for the labels, and there are few of them.
+        # Priority above training: a repair waits for the labels, and there are few of them.
         self.world.submit(teacher, answer, Picture(pixels=sample.image), priority=1)
 
 
 def best(opened: InFlightRequest, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
-    """The likeliest of `labels`, and its probability among them."""
+    """Returns the most probable of `labels` and its probability among them, 0..1; (None, 0.0) when none has any."""
     job = opened.jobs[reply.tasks[0]]
     assert job.variant.output is not None
     assert job.outcome.probs is not None
@@ -51,13 +55,16 @@ def best(opened: InFlightRequest, reply: Reply, labels: Sequence[str]) -> tuple[
 
 
 class AskLabel(Protocol):
+    """Sends a question for a label to people; returns False when it was dropped."""
+
     def __call__(self, id: str, model: str, jpeg: bytes, about: Mapping[str, str]) -> bool: ...
 
 
 class People:
-    """Questions go out on `label/request`, answers come on `label/answer`. Bounded: the oldest are forgotten.
+    """Asks people for labels: questions go out on `label/request`, answers come on `label/answer`.
 
-    The worker encodes the pictures: a repair asks for two hundred at once, and frames do not wait for that.
+    At most `OPEN_MAX` questions are open; beyond that the oldest are forgotten. The worker encodes the pictures, since
+    a repair asks for two hundred at once and frames must not wait for that.
     """
 
     OPEN_MAX = 2_000
@@ -68,6 +75,7 @@ class People:
         self.open: dict[str, tuple[int, Say]] = {}
 
     def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
+        """Opens a question and has its picture encoded and sent by the worker."""
         name = f"{model}-{sample.id}"
         while len(self.open) >= self.OPEN_MAX:
             self.open.pop(next(iter(self.open)))
@@ -82,11 +90,14 @@ class People:
             self.ask_label(name, model, jpeg, about)
 
     def answered(self, name: str, label: str | None) -> None:
-        """On the loop thread."""
+        """Passes an answer on, with confidence 1. Runs on the loop thread; an answer to an
+        unknown question is ignored.
+        """
         if name in self.open:
             sample_id, say = self.open.pop(name)
             say(sample_id, label, 1.0)
 
 
 def encoded(sample: Sample) -> bytes:
+    """Returns the picture of a sample as JPEG of quality 95."""
     return bytes(simplejpeg.encode_jpeg(sample.image.copy(order="C"), quality=95, colorspace="RGB"))

@@ -1,4 +1,4 @@
-"""Drift adaptation in the running daemon: hands it the samples that come free, carries out what it orders."""
+"""Runs drift adaptation in the daemon: hands it samples of the answers and carries out its commands."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -33,19 +33,21 @@ log = logging.getLogger("leeway")
 
 
 def step_app(model: str) -> str:
-    """Name under which a model's adaptation waits for its time."""
+    """Returns the name of the app under which a model's adaptation asks for background time."""
     return f"{STEPS}{model}"
 
 
 def step_served(model: str, step_ns: int) -> Served:
-    """What the core needs to know of a kind of background step: one at a time, this long at most, no memory."""
+    """Returns what the core needs to know of a kind of background step: one at a time, `step_ns` at most, no memory."""
     stage = Stage(kind="step", graph=step_app(model), durations_ns={1: step_ns})
     return Served(Variant(step_app(model), "step", (stage.digest,)), (stage,))
 
 
 class AdaptationObserver:
-    """Observer of the loop and listener of the live world. Runs on the loop thread; steps run on a lane, what writes
-    files in the worker. Whatever goes wrong in a repair, a plug-in's bug included, ends the repair and not the daemon.
+    """Observes the loop and listens to the live world on behalf of drift adaptation.
+
+    It runs on the loop thread; repair steps run on a lane, and file work runs in the worker. An error in a repair, be
+    it a bug of a plug-in, ends that repair and not the daemon.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class AdaptationObserver:
     def dropped(self, camera: str, app: str, reason: str) -> None: ...
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:
+        """Takes a sample from each task of an answered frame whose model is watched."""
         if opened.frame is None or reply.outcome != "ok":
             return
         for task in reply.tasks:
@@ -107,6 +110,7 @@ class AdaptationObserver:
     # ---- what is ordered -------------------------------------------------------------------------------------------
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
+        """Looks at every watched model each 100 ms and carries out the commands of its adaptation."""
         if isinstance(moment.event, Served):
             self._served(moment.event.variant)
         if moment.now - self.looked_ns >= PERIOD_NS and not self.world.draining:
@@ -128,12 +132,12 @@ class AdaptationObserver:
             return []
 
     def _served(self, variant: Variant) -> None:
-        """Somebody moved the pointer. When it was us, the adaptation knows already, or is about to."""
+        """Reacts to a moved pointer; a promotion of our own is known to the adaptation already, or about to be."""
         watched = self.watched.get(variant.model)
         if watched is None:
             return
         if watched.adaptation.state in ("promoting", "rolling_back"):
-            watched.moved = variant  # by us or by somebody else: looked at again when ours is done
+            watched.moved = variant  # by us or by another process: examined when our own move is done
             return
         watched.moved = None
         if variant.name == watched.adaptation.incumbent.name and not watched.broken:
@@ -149,7 +153,9 @@ class AdaptationObserver:
         self.journal("served", variant.model, {"variant": variant.name})
 
     def _undo_what_cannot_load(self, model: str, watched: Watched, state: State) -> None:
-        """The core gave up what we promoted: point back at what it goes on serving; `_served` hears of it."""
+        """Rolls back a promotion that the core could not load, to what it goes on serving;
+        `_served` is told of that move.
+        """
         core, name = state.models.get(model), watched.adaptation.incumbent.name
         if core is None or core.serving is None or core.given_up != name:
             return
@@ -190,7 +196,9 @@ class AdaptationObserver:
     def _store(
         self, model: str, made_for: DeployedModel, candidate: RepairCandidate, evidence: Mapping[str, Any]
     ) -> str:
-        """Blobs, variant, pointer, in this order: killed in between, what served goes on serving."""
+        """Stores blobs, variant and pointer, in this order, so that what served goes on serving
+        if the process is killed.
+        """
         parent = self.repository.serving(model)
         if parent != made_for.name:
             raise UserError(f"{model}: the repair was made for {made_for.name!r}, but {parent!r} serves by now")
@@ -218,7 +226,7 @@ class AdaptationObserver:
         done: Callable[[str], None],
         refused: Callable[[str], None],
     ) -> None:
-        """File work in the worker, its end told on the loop thread; a full disk is weather."""
+        """Does file work in the worker and reports its end on the loop thread; a full disk is an expected fault."""
 
         def told(word: Any) -> None:
             if not isinstance(word, Exception):
@@ -237,7 +245,7 @@ class AdaptationObserver:
             try:
                 return step(budget_ns)
             except DeviceError:
-                raise  # weather: the lane tells of it
+                raise  # an expected fault: the lane reports it
             except Exception as bug:
                 bugs.append(bug)
                 return True
@@ -251,16 +259,19 @@ class AdaptationObserver:
         self.world.submit(step_app(model), on_reply, step=guarded)
 
     def _broken(self, model: str, watched: Watched, why: str | Exception, **more: Any) -> None:
-        """Off until the pointer moves; serving goes on. An exception is a bug: it leaves its traceback in the log."""
+        """Turns the adaptation off until the pointer moves; serving goes on. An exception is a
+        bug: its traceback is logged.
+        """
         if isinstance(why, Exception):
             log.error("%s: its adaptation failed and is off; serving goes on", model, exc_info=why)
             why = f"{type(why).__name__}: {why}"[:200]
         watched.broken = why
         self.journal("broken", model, {**more, "reason": why})
 
-    # ---- what is told ----------------------------------------------------------------------------------------------
+    # ---- what is reported ------------------------------------------------------------------------------------------
 
     def tables(self) -> dict[str, dict[str, Any]]:
+        """Returns the status of each watched model, for the statistics."""
         return {
             model: {**watched.adaptation.status(), **({"state": "broken"} if watched.broken else {})}
             for model, watched in self.watched.items()

@@ -1,4 +1,4 @@
-"""One classifier under watch, and how the repository's variants become what drift adapts."""
+"""Holds a watched classifier, and turns the repository's variants into what drift adapts."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from porting.variant import InputSpec, Variant
 
 @dataclass(slots=True)
 class Watched:
-    """One classifier under watch."""
+    """Holds one classifier under watch and the state of its adaptation."""
 
     adaptation: AdaptationController
     labels: tuple[str, ...]
@@ -23,12 +23,22 @@ class Watched:
     moved: Variant | None = None  # what the pointer was moved to while we were about to move it
 
     def labelled(self, sample_id: int, label: str | None, confidence: float) -> None:
+        """Passes a label on to the adaptation as an index; a label that the model does not know counts as None."""
         index = self.labels.index(label) if label in self.labels else None
         self.adaptation.labelled(sample_id, index, confidence)
 
 
 def incumbent(repository: Repository, variant: Variant, like: LinearHead) -> DeployedModel:
-    """What serves, as drift sees it; its head lies the same way round as another one of the same model."""
+    """Returns the serving variant as drift sees it, with its head's weight oriented as in `like`.
+
+    Args:
+        repository: where the variant is stored.
+        variant: a classifier of two stages, backbone and head.
+        like: another head of the same model, for names, orientation and shape.
+
+    Raises:
+        UserError: the variant has no head of its own, or one of another shape.
+    """
     stages = repository.stages(variant, "")
     if len(stages) != 2 or stages[1].head is None:
         raise UserError(f"{variant.model}/{variant.name}: has no head of its own; serves on, without repair")

@@ -1,4 +1,4 @@
-"""Builds what watches each classifier: its adaptation, from what the repository holds of it."""
+"""Builds the adaptation of each watched classifier from what the repository holds of it."""
 
 from time import monotonic_ns
 from typing import Any
@@ -23,7 +23,7 @@ from porting.variant import Variant
 
 
 def watched_models(settings: DriftSettings | None, repository: Repository, device: Device) -> dict[str, Watched]:
-    """Raises `UserError` where a model that is to be watched cannot be."""
+    """Returns the watched models by name, none without settings. Raises `UserError` where a model cannot be watched."""
     if settings is None:
         return {}
     for model in settings.models:
@@ -32,6 +32,7 @@ def watched_models(settings: DriftSettings | None, repository: Repository, devic
 
 
 def watched(settings: DriftSettings, repository: Repository, model: str, device: Device) -> Watched:
+    """Builds the adaptation of one model. Raises `UserError` when it has no separate head or no usable reference."""
     variant = serving(repository, model)
     stages = repository.stages(variant, device.kind)
     if variant.output is None or variant.output.features is None or len(stages) != 2 or stages[0].input is None:
@@ -59,7 +60,7 @@ def watched(settings: DriftSettings, repository: Repository, model: str, device:
 
 
 def check_teacher(settings: DriftSettings, repository: Repository, model: str, others_have_one: bool) -> None:
-    """Raises `UserError` for a teacher that could never answer."""
+    """Raises `UserError` for a teacher that could never answer, or that is missing while other models have one."""
     teacher = settings.teacher_of(model)
     if teacher is None:
         if others_have_one:
@@ -73,7 +74,7 @@ def check_teacher(settings: DriftSettings, repository: Repository, model: str, o
 
 
 def ported(repository: Repository, variant: Variant, reference: Reference) -> DeployedModel:
-    """Raises `UserError` where the head is no linear layer."""
+    """Returns the variant that was ported, as drift sees it. Raises `UserError` when its head is not a linear layer."""
     backbone, head = repository.stages(variant, "")
     assert head.head is not None
     try:
@@ -84,12 +85,12 @@ def ported(repository: Repository, variant: Variant, reference: Reference) -> De
 
 
 def step_models(settings: DriftSettings | None, step_ns: int) -> list[Served]:
-    """What the core must know of the background steps of each adaptation, which take `step_ns` at most."""
+    """Returns what the core must know of the background steps of each adaptation, which take `step_ns` at most."""
     return [step_served(model, step_ns) for model in (settings.models if settings else ())]
 
 
 def background_answers(settings: DriftSettings | None) -> dict[str, Any]:
-    """Teachers and steps, as apps that only the daemon itself asks for."""
+    """Returns teachers and repair steps as apps that the daemon alone requests."""
     if settings is None:
         return {}
     names = [*teachers(settings), *map(step_app, settings.models)]
@@ -97,6 +98,7 @@ def background_answers(settings: DriftSettings | None) -> dict[str, Any]:
 
 
 def teachers(settings: DriftSettings | None) -> list[str]:
+    """Returns the names of the teachers of all watched models, each once."""
     if settings is None:
         return []
     named = (settings.teacher_of(model) for model in settings.models)

@@ -1,1 +1,1 @@
-"""A camera made of files: for trials, demonstrations and load."""
+"""Publishes files as a camera would: for trials, demonstrations and load."""

@@ -1,4 +1,4 @@
-"""Where a camera's pictures come from: a folder, a zip, a video file or URL, a generator named by its import path."""
+"""Reads a camera's pictures from a folder, a zip, a video file or URL, or a generator named by its import path."""
 
 import os
 import pkgutil
@@ -25,26 +25,34 @@ Truth = Mapping[str, Any]  # "objects": [{"kind", "label", "box"?, "track"?}], "
 
 
 class End(Exception):
-    """There are no more pictures."""
+    """Signals that there are no more pictures."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraPicture:
+    """Holds one encoded picture with its ground truth, where that is known."""
+
     jpeg: bytes
     truth: Truth | None = None
 
 
 class Pictures(Protocol):
-    """`live`: pictures come at their own pace, and `at` waits for the next one whatever the index."""
+    """Provides pictures by tick. If `live`, they come at their own pace, and `at` waits for the
+    next one whatever the index.
+    """
 
     live: bool
 
     def at(self, index: int) -> CameraPicture | None:
-        """The picture of tick `index` (0, 1, …; never backwards). None: unreadable, or none right now. Raises End."""
+        """Returns the picture of tick `index` (0, 1, …; never backwards), or None when it is unreadable or none is
+        there right now. Raises `End` after the last one.
+        """
 
 
 class Files:
-    """Pictures in the order of their names; JPEG goes out byte by byte as it is. A folder per class is the truth."""
+    """Provides image files in the order of their names. JPEG files are passed on unchanged; a
+    folder per class is the truth.
+    """
 
     live = False
 
@@ -52,6 +60,9 @@ class Files:
         self.names, self.read, self.loop, self.first = names, read, loop, first
 
     def at(self, index: int) -> CameraPicture | None:
+        """Returns the picture of a tick as JPEG; None when it cannot be read. Raises `End` after
+        the last one unless `loop`.
+        """
         if index >= len(self.names) and not self.loop:
             raise End
         name = self.names[(self.first + index) % len(self.names)]
@@ -64,7 +75,9 @@ class Files:
 
 
 class Video:
-    """A file through OpenCV (ticks are skipped with it), or a URL (live: opened again for ever when it breaks off)."""
+    """Reads a video file through OpenCV (ticks that are skipped skip its frames), or a URL
+    (live: reopened whenever it breaks off).
+    """
 
     def __init__(self, source: str, loop: bool) -> None:
         self.source, self.loop, self.live = source, loop, "://" in source
@@ -75,6 +88,9 @@ class Video:
         self._tick = 0
 
     def at(self, index: int) -> CameraPicture | None:
+        """Returns the picture of a tick; None while a live source is away. Raises `End` after
+        the last one unless `loop`.
+        """
         while not self.live and self._tick < index and self._capture is not None and self._capture.grab():
             self._tick += 1
         self._tick += 1
@@ -82,11 +98,13 @@ class Video:
         return None if image is None else CameraPicture(encoded(np.ascontiguousarray(image[:, :, ::-1])))
 
     def pass_over(self) -> bool:
-        """Take the next picture of a live source and throw it away. False: there is none right now."""
+        """Takes the next picture of a live source and discards it; returns False when there is none right now."""
         return self._capture is not None and self._capture.grab()
 
     def _next(self) -> np.ndarray | None:
-        """BGR picture; after the end, the first one again (loop) or, live, None until the source is back."""
+        """Returns a BGR picture; after the end the first one again (loop) or, if live, None
+        until the source is back.
+        """
         for _ in range(2):
             good, image = self._capture.read() if self._capture is not None else (False, None)
             if good:
@@ -94,7 +112,7 @@ class Video:
             if not (self.live or self.loop):
                 raise End
             self._capture = self._opened()
-        if not self.live:  # opened anew and still nothing to read
+        if not self.live:  # reopened and still nothing to read
             raise End
         return None
 
@@ -110,7 +128,9 @@ class Video:
 
 
 class GeneratedFrames:
-    """A generator: `frame(index)`, or iteration, gives (RGB uint8 [h, w, 3], objects or truth table[, condition])."""
+    """Wraps a generator: `frame(index)`, or iteration, gives (RGB uint8 [h, w, 3], objects or
+    truth table[, condition]).
+    """
 
     live = False
 
@@ -118,6 +138,7 @@ class GeneratedFrames:
         self._at = scene.frame if hasattr(scene, "frame") else _in_turn(iter(scene))
 
     def at(self, index: int) -> CameraPicture | None:
+        """Returns the generator's picture as JPEG with its truth. Raises `End` when an iterator is exhausted."""
         image, seen, *rest = self._at(index)
         truth = dict(seen) if isinstance(seen, Mapping) else {"objects": list(seen)}
         return CameraPicture(encoded(image), truth | ({"condition": rest[0]} if rest else {}))
@@ -132,9 +153,18 @@ def opened(
     fps: float = 5.0,
     options: Mapping[str, Any] = {},
 ) -> Pictures:
-    """The pictures of camera number `camera` of `cameras`. UserError in one line when `source` cannot be used.
+    """Returns the pictures of camera number `camera` of `cameras`.
 
-    `options` (seed, …) go to a generator's constructor, together with `camera` and `fps`; others have no use for them.
+    Args:
+        source: folder, zip, video file, URL, `junction`, or a generator `module:Class`.
+        loop: begin again after the last picture.
+        camera: number of this camera, from 0; several cameras start at different files.
+        cameras: how many cameras share the source.
+        fps: passed to a generator.
+        options: more arguments of a generator's constructor (seed, …); other sources ignore them.
+
+    Raises:
+        UserError: `source` cannot be used.
     """
     path = Path(source).expanduser()
     if source in SHORT_NAMES or (":" in source and "://" not in source and not path.exists()):
@@ -152,7 +182,7 @@ def opened(
 
 
 def encoded(image: np.ndarray) -> bytes:
-    """JPEG of an RGB uint8 [h, w, 3] picture."""
+    """Returns an RGB uint8 [h, w, 3] picture as JPEG."""
     return bytes(simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420"))
 
 
@@ -179,7 +209,7 @@ def _files(
 
 
 def _in_order(names: Iterator[str] | Sequence[str]) -> list[str]:
-    """By file name first: in class folders the names give the time."""
+    """Sorts by file name first: in class folders the names give the time."""
     wanted = [name for name in names if PurePath(name).suffix.lower() in IMAGE_SUFFIXES and "__MACOSX" not in name]
     return sorted(wanted, key=lambda name: (PurePath(name).name, name))
 

@@ -1,4 +1,6 @@
-"""Publishes pictures as a camera would: on an absolute schedule, numbered, stamped, late ones skipped and counted."""
+"""Publishes pictures as a camera would: on an absolute schedule, numbered and stamped; late ones
+are skipped and counted.
+"""
 
 import threading
 import time
@@ -11,22 +13,25 @@ from edge.sources.mqtt.connection import Link
 from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.source import as_json
 
-FRAME_EXPIRY_S = 2  # an older frame is of no use: let it die in the broker
+FRAME_EXPIRY_S = 2  # an older frame is of no use: the broker discards it
 
 
 @dataclass(slots=True)
 class Pace:
-    """Tick k is due at `start_s + k * period_s`, whatever happened before: errors do not add up."""
+    """Keeps a schedule: tick k is due at `start_s + k * period_s`, whatever happened before, so
+    that errors do not add up.
+    """
 
     period_s: float
     start_s: float
     tick: int = 0
 
     def wait_s(self, now_s: float) -> float:
+        """Returns the seconds until the next tick, at least 0."""
         return max(0.0, self.start_s + self.tick * self.period_s - now_s)
 
     def skip(self, now_s: float) -> int:
-        """Leave out the ticks whose successor is due already; how many those were."""
+        """Skips the ticks whose successor is due already; returns how many."""
         behind = int((now_s - self.start_s) / self.period_s) - self.tick
         self.tick += max(0, behind)
         return max(0, behind)
@@ -34,10 +39,11 @@ class Pace:
 
 @dataclass
 class CameraPublisher:
-    """One camera. `published + failed` pictures were made, `skipped` ticks were late, `unreadable` gave no picture.
+    """Publishes the pictures of one camera and counts them.
 
-    `link` may be shared by several cameras. `truth_topic`: where the ground truth of each picture goes (QoS 1), if
-    it is known and wanted. `offset_s`: the first picture comes this much later; cameras of one site are not in step.
+    `published + failed` pictures were made, `skipped` ticks were late, `unreadable` gave no picture. `link` may be
+    shared by several cameras. The ground truth of each picture goes to `truth_topic` (QoS 1), if it is known and
+    wanted. The first picture comes `offset_s` later: cameras of one site are not in step.
     """
 
     link: Link
@@ -57,10 +63,11 @@ class CameraPublisher:
     _seq: int = field(default=0, init=False)
 
     def counters(self) -> dict[str, int]:
+        """Returns the counts by name."""
         return {name: getattr(self, name) for name in ("published", "skipped", "failed", "unreadable", "bytes")}
 
     def run(self, stop: threading.Event, duration_s: float | None = None) -> None:
-        """Until `stop`, the end of the pictures, `count_max` published ones or `duration_s` seconds."""
+        """Publishes until `stop`, the end of the pictures, `count_max` published ones, or `duration_s` seconds."""
         start_s = time.monotonic()
         end_s = start_s + duration_s if duration_s is not None else float("inf")
         pace = Pace(1.0 / self.fps, start_s + self.offset_s)
@@ -76,7 +83,9 @@ class CameraPublisher:
             pace.tick += 1
 
     def _waited(self, stop: threading.Event, wait_s: float) -> bool:
-        """True: stopped meanwhile. A live source must be read all the time, or its pictures grow old in its buffer."""
+        """Waits and returns whether it was stopped. A live source is read meanwhile, or its
+        pictures would grow old in its buffer.
+        """
         until_s = time.monotonic() + wait_s
         if isinstance(self.pictures, Video) and self.pictures.live:
             while not stop.is_set() and time.monotonic() < until_s and self.pictures.pass_over():
@@ -112,7 +121,7 @@ class CameraPublisher:
 
 
 def publish_all(publishers: Sequence[CameraPublisher], stop: threading.Event, duration_s: float | None = None) -> None:
-    """Several cameras at once, a thread each; returns when all of them have ended."""
+    """Runs several cameras at once, a thread each; returns when all of them have ended."""
     threads = [
         threading.Thread(target=one.run, args=(stop, duration_s), name=f"camera-{one.camera}", daemon=True)
         for one in publishers

@@ -1,1 +1,1 @@
-"""Frames and results over MQTT."""
+"""Brings frames in and publishes results over MQTT."""

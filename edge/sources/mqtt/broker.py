@@ -1,6 +1,6 @@
-"""A small MQTT broker for the demo and for tests: amqtt, loopback only, MQTT 3.1.1, no passwords.
+"""Embeds a small MQTT broker for the demo and for tests: amqtt, loopback only, MQTT 3.1.1, no passwords.
 
-Not for production: its queues are unbounded and its protocol is the old one. Use Mosquitto there.
+It is not meant for production: its queues are unbounded and its protocol is the old one. Use Mosquitto there.
 """
 
 import asyncio
@@ -18,16 +18,15 @@ STOP_S = 5.0
 
 
 def free_port() -> int:
-    """A TCP port that nobody on this machine listens at right now."""
+    """Returns a TCP port of the loopback interface that is free at this moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 class EmbeddedBroker:
-    """`with EmbeddedBroker() as broker: ... broker.port`. Runs on a thread of its own; `port` 0 picks a free one.
-
-    Raises UserError when the extra `demo` is missing or the port is taken.
+    """Runs a broker on a thread of its own: `with EmbeddedBroker() as broker: ... broker.port`.
+    `port` 0 picks a free one.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -39,8 +38,10 @@ class EmbeddedBroker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Returns once clients can connect."""
-        make = _make_broker()  # here, not on the thread: a missing package is the caller's to hear of
+        """Starts the broker and returns once clients can connect. Raises `UserError` when the
+        extra `demo` is missing or the port is taken.
+        """
+        make = _make_broker()  # here, not on the thread, so that the caller gets the error about a missing package
         if not _is_free(self.port):
             raise UserError(f"port {self.port} is taken; choose another one with --port, or stop who uses it")
         self._started.clear()
@@ -50,7 +51,7 @@ class EmbeddedBroker:
             raise UserError(f"the embedded broker did not start on port {self.port}: {self._error or 'no answer'}")
 
     def stop(self) -> None:
-        """Ends every connection. May be called again."""
+        """Ends every connection and the thread. May be called again."""
         thread, self._thread = self._thread, None
         if thread is None or self._loop is None or self._stop is None:
             return
@@ -86,12 +87,14 @@ def _is_free(port: int) -> bool:
 
 
 def _make_broker() -> Any:
-    """A function from a port to a broker that has not started. UserError when amqtt is not installed."""
+    """Returns a function from a port to a broker that has not started. Raises `UserError` when
+    amqtt is not installed.
+    """
     try:
         from amqtt.broker import Broker
     except ImportError as error:
         raise UserError(f"the embedded broker needs {error.name}; pip install amqtt, or use Mosquitto") from error
-    for name in ("amqtt", "transitions"):  # every lost connection is a warning there: weather, not news
+    for name in ("amqtt", "transitions"):  # they log a warning for every lost connection, which is normal here
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def make(port: int) -> Broker:

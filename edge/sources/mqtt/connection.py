@@ -1,8 +1,8 @@
-"""One connection to an MQTT broker, kept for ever: connect, fall back, back off, feed the bounded outbox; one thread.
+"""Maintains one connection to an MQTT broker on one thread: connects, falls back to 3.1.1, backs off, sends the outbox.
 
-The thread turns paho's network functions itself (its documented way of sitting in a foreign loop). That gives three
-things paho's own thread does not: a fall-back from MQTT 5 to 3.1.1, a bound on outgoing bytes at QoS 0, and a fresh
-client per connection, so that nothing half-sent outlives it.
+The thread drives paho's network functions itself (its documented way to run inside another loop). That gives three
+things that paho's own thread does not: a fall-back from MQTT 5 to 3.1.1, a bound on outgoing bytes at QoS 0, and a
+fresh client per connection, so that nothing half-sent outlives it.
 """
 
 import logging
@@ -41,10 +41,18 @@ log = logging.getLogger("leeway.mqtt")
 
 
 class Link:
-    """Start it once; it connects, reconnects and re-subscribes until `stop`. All callbacks run on its thread.
+    """Connects once started, reconnects and re-subscribes until `stop`. All callbacks run on its thread.
 
-    `births`: published at every connect, `will`: by the broker when we vanish, `farewell`: at a clean stop.
-    `settings` that name files which cannot be read raise UserError here; everything later is weather, counted.
+    Args:
+        settings: how to reach the broker; files it names that cannot be read raise `UserError` here.
+        subscriptions: topic filters.
+        on_message: called with each message.
+        births: published at every connect.
+        will: published by the broker when the connection is lost.
+        farewell: published at a clean stop.
+        packet_bytes_max: largest packet that the broker may send (MQTT 5).
+        counters: where faults after the start are counted.
+        say: called with one line per new trouble.
     """
 
     def __init__(
@@ -84,12 +92,13 @@ class Link:
     # ---- for other threads -------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        """Starts the thread; allowed once."""
         assert self._thread is None, "a link starts once"
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{self.settings.name}", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = FLUSH_S + CONNACK_S) -> None:
-        """Send what waits (at most 2 s), say farewell, disconnect. May be called again."""
+        """Sends what waits (for at most 2 s), publishes the farewell, disconnects. May be called again."""
         if self._thread is None or self._closing.is_set():
             return
         if self._farewell is not None and self.connected:
@@ -100,21 +109,22 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        """The broker has accepted us, and our subscriptions where we have some."""
+        """Returns whether the broker has accepted the connection, and the subscriptions where there are any."""
         return self._ready.is_set()
 
     @property
     def protocol(self) -> str | None:
-        """What is spoken: "5", "3.1.1", or None while there is no connection."""
+        """Returns the protocol in use, "5" or "3.1.1"; None while there is no connection."""
         return NAMES[self._protocol] if self.connected else None
 
     def wait_connected(self, timeout_s: float) -> bool:
+        """Waits for a connection; returns False when there is none within `timeout_s` seconds."""
         return self._ready.wait(timeout_s)
 
     def publish(self, message: OutgoingMessage) -> bool:
-        """Hand a message over without waiting. False: dropped, and counted with the reason.
+        """Queues a message without waiting; returns False when it was dropped, which is counted with the reason.
 
-        While there is no connection QoS 0 is dropped, QoS 1 waits within the bound, and of retained messages the last
+        While there is no connection QoS 0 is dropped and QoS 1 waits within the bound; of retained messages the last
         one of each topic is kept and sent at the next connect.
         """
         if message.retain:
@@ -140,14 +150,16 @@ class Link:
         while not self._closing.is_set():
             try:
                 again_at_once = self._one_connection()
-            except UserError as error:  # the files of `mqtt.tls`, while somebody renews them: weather by now
+            except UserError as error:  # the files of `mqtt.tls` while they are being renewed: expected at run time
                 self._report(f"{error}; trying again")
                 again_at_once = False
             if not again_at_once:
                 self._closing.wait(self._attempts.pause_s())
 
     def _one_connection(self) -> bool:
-        """From connect to the end. True: try again without a pause, the broker wants another protocol."""
+        """Runs one connection to its end. Returns True to try again without a pause: the broker
+        wants another protocol.
+        """
         self._reset()
         self._client = client = self._fresh_client(self._attempts.next_protocol())
         try:
@@ -187,7 +199,7 @@ class Link:
         return client
 
     def _over(self) -> bool:
-        """The connection has ended: sort out what was on its way, and learn for the next attempt."""
+        """Cleans up after a connection: sorts out what was on its way, and learns for the next attempt."""
         self._ready.clear()
         self._feeder.give_back()
         if self._accepted_s is not None:
@@ -231,7 +243,7 @@ class Link:
         return f"{self.settings.host}:{self.settings.port}"
 
     def _report(self, line: str) -> None:
-        """Say it, but not at every attempt."""
+        """Reports a line, but not again at every attempt."""
         if line != self._last_said and not self._closing.is_set():
             self._say(line)
         self._last_said = line
@@ -239,7 +251,7 @@ class Link:
     # ---- the thread: one turn ----------------------------------------------------------------------------------
 
     def _turn(self, client: paho.Client) -> None:
-        """Wait for something to do on the socket or in the outbox, at most half a second, and do it."""
+        """Waits up to half a second for something to do on the socket or in the outbox, and does it."""
         connection = client.socket()
         assert connection is not None
         pending = getattr(connection, "pending", int)()  # bytes that TLS has decrypted already: select cannot see them
@@ -262,7 +274,7 @@ class Link:
             self._feeder.feed(client)
 
     def _leave(self, client: paho.Client) -> None:
-        """End the connection from our side; a clean stop first sends what waits."""
+        """Ends the connection from our side; a clean stop first sends what waits."""
         until_s = time.monotonic() + FLUSH_S
         while client.socket() is not None and self.connected and time.monotonic() < until_s:
             if self._feeder.empty and not client.want_write():
@@ -282,7 +294,7 @@ class Link:
         self._accepted_s = time.monotonic()
         self._feeder.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
         self.counters.add("connects")
-        self._feeder.give_back()  # what slipped in between the loss and now
+        self._feeder.give_back()  # what was queued between the loss and now
         for message in (*self._births, *self._retained.copy().values()):
             if not self.outbox.put(message):
                 self._dropped("dropped_backlog")

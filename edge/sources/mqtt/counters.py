@@ -1,11 +1,11 @@
-"""Counts with a reason for a name, added to by several threads and read as one consistent picture."""
+"""Counts events by name from several threads, and reads them as one consistent picture."""
 
 import threading
 from collections import Counter
 
 
 class Counters:
-    """`add` from any thread; `snapshot` is a plain dict of what was counted so far (missing means 0)."""
+    """Holds counts by name: `add` is safe from any thread, `snapshot` copies all counts (a missing name means 0)."""
 
     def __init__(self, *names: str) -> None:
         self._lock = threading.Lock()

@@ -1,7 +1,7 @@
-"""What a frame message says: raw JPEG with metadata in MQTT 5 user properties, or a JSON envelope where there are none.
+"""Reads frame messages: raw JPEG with metadata in MQTT 5 user properties, or a JSON envelope where there are none.
 
 Raw JPEG is what camera software publishes. The envelope `{"frame_time", "seq", "encoding": "jpeg", "data": base64}`
-costs a third more bytes and is meant for MQTT 3.1.1, which has no user properties. Pure functions.
+costs a third more bytes and is meant for MQTT 3.1.1, which has no user properties. The functions are pure.
 """
 
 import base64
@@ -17,12 +17,14 @@ ENCODINGS = ("jpeg", "jpg", "image/jpeg")
 
 
 class BadEnvelope(ValueError):
-    """The payload looks like an envelope and is not one."""
+    """Tells that a payload looks like an envelope and is not one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One frame taken out of its message. `frame_time` unix seconds; `bad_clock`: it was absurd and was replaced."""
+    """Holds one frame taken out of its message. `frame_time` is in Unix seconds; `bad_clock`
+    says that it was absurd and was replaced.
+    """
 
     payload: bytes
     frame_time: float
@@ -33,16 +35,22 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class LabelAnswer:
-    """An operator's answer to a question for a label. `label` None: cannot be told."""
+    """Holds an operator's answer to a question for a label; `label` None means that it cannot be told."""
 
     id: str
     label: str | None
 
 
 def opened(payload: bytes, properties: Mapping[str, str], received_time: float) -> Envelope:
-    """The frame in `payload`. `received_time` (unix seconds) stands in for a capture time that is missing or absurd.
+    """Returns the frame in `payload` with its metadata.
 
-    Raises BadEnvelope for JSON that is not an envelope; bytes that are no JPEG are passed on (the decoder judges them).
+    Args:
+        payload: JPEG or an envelope; other bytes are passed on, since the decoder judges them.
+        properties: user properties of the message.
+        received_time: Unix seconds; replaces a capture time that is missing or absurd.
+
+    Raises:
+        BadEnvelope: JSON that is not an envelope.
     """
     if payload[:1] == b"{":
         payload, said = _unwrapped(payload)
@@ -55,7 +63,7 @@ def opened(payload: bytes, properties: Mapping[str, str], received_time: float) 
 
 
 def sealed(payload: bytes, properties: Mapping[str, str]) -> bytes:
-    """The envelope of `payload`: what `opened` opens."""
+    """Returns `payload` in an envelope, which `opened` reads."""
     said: dict[str, Any] = dict(properties)
     if (frame_time := _number(said.get("frame_time"))) is not None:
         said["frame_time"] = frame_time
@@ -65,7 +73,7 @@ def sealed(payload: bytes, properties: Mapping[str, str]) -> bytes:
 
 
 def answered(payload: bytes) -> LabelAnswer | None:
-    """The answer in `payload` (`{"id", "label"}`), None when it is none."""
+    """Returns the answer in `payload` (`{"id", "label"}`), or None when it holds none."""
     try:
         table = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What waits to go out, bounded in bytes by us: the client library bounds nothing at QoS 0."""
+"""Queues outgoing messages within a bound in bytes, since the client library bounds nothing at QoS 0."""
 
 import threading
 from collections import deque
@@ -10,7 +10,7 @@ OVERHEAD_BYTES = 256  # of a packet and its bookkeeping; keeps many tiny message
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """One message to publish. `user`: metadata (MQTT 5 user properties); `wrap`: as a JSON envelope on 3.1.1."""
+    """Holds one message to publish. `user`: metadata (MQTT 5 user properties); `wrap`: as a JSON envelope on 3.1.1."""
 
     topic: str
     payload: bytes
@@ -23,11 +23,14 @@ class OutgoingMessage:
 
     @property
     def bytes(self) -> int:
+        """Returns the size that counts against the bound, overhead included."""
         return len(self.payload) + len(self.topic) + OVERHEAD_BYTES
 
 
 class Outbox:
-    """Messages in order. Bytes count from `put` until `release`: what the network has not taken yet counts too."""
+    """Holds messages in order. Bytes count from `put` until `release`, so messages that the
+    network has not taken yet count.
+    """
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
@@ -40,10 +43,11 @@ class Outbox:
 
     @property
     def bytes(self) -> int:
+        """Returns the bytes that count at this moment."""
         return self._bytes
 
     def put(self, message: OutgoingMessage, *, first: bool = False) -> bool:
-        """False, and nothing changed, when the message does not fit any more."""
+        """Appends a message, or puts it first; returns False and changes nothing when it does not fit."""
         with self._lock:
             if self._bytes + message.bytes > self.bytes_max:
                 return False
@@ -52,23 +56,25 @@ class Outbox:
             return True
 
     def take(self) -> OutgoingMessage | None:
-        """The next one. Its bytes count until it is given to `release` or `back`."""
+        """Returns the next message, or None. Its bytes count until it is given to `release` or `back`."""
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
     def release(self, message: OutgoingMessage) -> None:
+        """Stops counting the bytes of a message that was delivered or dropped."""
         with self._lock:
             self._bytes -= message.bytes
 
     def back(self, messages: Iterable[OutgoingMessage]) -> None:
-        """Taken, but not delivered: first again, in the order given."""
+        """Puts messages that were taken but not delivered back to the front, in the order given."""
         with self._lock:
             self._waiting.extendleft(reversed(list(messages)))
 
     def forget_stale(self) -> int:
-        """Drop what is worth nothing at the next connection; how many that were.
+        """Drops messages that are worth nothing at the next connection (QoS 0 and retained
+        ones); returns how many were lost.
 
-        Retained messages are not counted: their last state is published anew at every connect.
+        Retained messages are not counted: their last state is published again at every connect.
         """
         with self._lock:
             kept = [message for message in self._waiting if message.qos > 0 and not message.retain]

@@ -1,4 +1,6 @@
-"""What the last attempts to connect teach the next one: which protocol, and how long to wait. No clock, no I/O."""
+"""Decides from the last attempts to connect which protocol the next one uses and how long it
+waits. No clock, no I/O.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,13 +12,15 @@ from edge.sources.mqtt.socket_options import V5, V311
 BACKOFF_FIRST_S = 0.2
 STEADY_S = 5.0  # a connection that lived this long ends a row of failures
 
-# Why an attempt came to nothing: it said no to the protocol; no to us; it hung up; it took the call and kept silent.
+# How the broker ended an attempt: refused the protocol; refused us; closed the connection; accepted it and kept silent.
 Refusal = Literal["protocol", "us", "hung up", "silent"]
 
 
 @dataclass(slots=True)
 class Attempts:
-    """`protocol` "auto" means MQTT 5, and 3.1.1 from a refusal until the end of the next accepted connection."""
+    """Remembers the attempts in a row. `protocol` "auto" means MQTT 5, and 3.1.1 from a refusal until the end of the
+    next accepted connection.
+    """
 
     protocol: Literal["auto", "5", "3.1.1"]
     longest_pause_s: float
@@ -26,26 +30,30 @@ class Attempts:
 
     @property
     def auto(self) -> bool:
+        """Returns whether the protocol may be chosen."""
         return self.protocol == "auto"
 
     def next_protocol(self) -> MQTTProtocolVersion:
+        """Returns the protocol for the next attempt."""
         if self.auto:
             return V311 if self.fall_back else V5
         return V5 if self.protocol == "5" else V311
 
     def pause_s(self) -> float:
-        """Before the next attempt: doubles from 0.2 s, bounded, so that frames flow soon after the broker is back."""
+        """Counts a failure and returns the pause before the next attempt, in s: doubles from 0.2
+        s up to `longest_pause_s`.
+        """
         self.failures += 1
         return min(self.longest_pause_s, BACKOFF_FIRST_S * 2.0 ** min(self.failures - 1, 10))
 
     def lost(self, lived_s: float) -> None:
-        """A connection that had been accepted ended."""
+        """Notes that an accepted connection ended after `lived_s` seconds."""
         self.fall_back, self.hung_up = False, 0
         if lived_s >= STEADY_S:
             self.failures = 0
 
     def refused(self, how: Refusal) -> bool:
-        """An attempt ended before it was accepted. True: try the other protocol, and at once."""
+        """Notes that an attempt ended before it was accepted; returns True to try the other protocol at once."""
         tried_v5 = self.next_protocol() == V5
         self.hung_up = self.hung_up + 1 if how == "hung up" else 0
         if self.auto and tried_v5 and how in ("protocol", "silent"):

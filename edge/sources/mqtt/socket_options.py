@@ -1,4 +1,4 @@
-"""paho's client set up our way, and what differs between MQTT 5 and 3.1.1: the only file that speaks both."""
+"""Configures paho's client and its sockets, and hides the differences between MQTT 5 and 3.1.1 from all other files."""
 
 import socket
 import ssl
@@ -23,7 +23,7 @@ NO_RETAINED = 2  # retained frames are stale by nature: the broker need not send
 
 
 def fresh_client(settings: MqttSettings, protocol: MQTTProtocolVersion, will: OutgoingMessage | None) -> paho.Client:
-    """A client that has not connected yet. UserError when the TLS files cannot be used."""
+    """Returns a client that has not connected yet. Raises `UserError` when the TLS files cannot be used."""
     client = paho.Client(CallbackAPIVersion.VERSION2, settings.name, protocol=protocol)
     client.connect_timeout = CONNECT_S
     client.on_socket_open = _without_delay
@@ -46,9 +46,10 @@ def _without_delay(_: paho.Client, __: Any, connection: Any) -> None:
 
 
 def acknowledge_at_once(connection: Any) -> None:
-    """Do not let a broker that has Nagle's algorithm on (Mosquitto's default) wait for our delayed acknowledgement.
+    """Turns off delayed TCP acknowledgements: a broker with Nagle's algorithm on (Mosquitto's default) waits for each.
 
-    Measured at 100 frames/s of 15 kB over loopback: it costs some 15 ms at the median. Linux forgets it; set it often.
+    Measured at 100 frames/s of 15 kB over loopback, the wait costs some 15 ms at the median. Linux resets the option by
+    itself, so it must be set often.
     """
     if quick := getattr(socket, "TCP_QUICKACK", None):
         with suppress(OSError):
@@ -56,7 +57,9 @@ def acknowledge_at_once(connection: Any) -> None:
 
 
 def connect_options(protocol: MQTTProtocolVersion, packet_bytes_max: int | None) -> dict[str, Any]:
-    """Nothing of an older session is wanted, and nothing larger than `packet_bytes_max`."""
+    """Returns arguments for connecting with a clean session and, on MQTT 5, a largest packet of
+    `packet_bytes_max` bytes.
+    """
     if protocol != V5:
         return {}
     if packet_bytes_max is None:
@@ -65,6 +68,7 @@ def connect_options(protocol: MQTTProtocolVersion, packet_bytes_max: int | None)
 
 
 def subscribe(client: paho.Client, topics: Sequence[str], qos: int) -> None:
+    """Subscribes to topics; on MQTT 5 without the retained messages."""
     if client.protocol == V5:
         client.subscribe([(topic, SubscribeOptions(qos, retainHandling=NO_RETAINED)) for topic in topics])
     else:
@@ -72,7 +76,9 @@ def subscribe(client: paho.Client, topics: Sequence[str], qos: int) -> None:
 
 
 def send(client: paho.Client, message: OutgoingMessage) -> paho.MQTTMessageInfo:
-    """Metadata as user properties; where there are none, in a JSON envelope if the message allows it, else left out."""
+    """Publishes a message with its metadata as user properties; on 3.1.1 in a JSON envelope if
+    `wrap` allows it, else without.
+    """
     if client.protocol != V5:
         payload = sealed(message.payload, message.user) if message.wrap else message.payload
         return client.publish(message.topic, payload, message.qos, message.retain)

@@ -1,4 +1,4 @@
-"""Two clients with one id throw each other out for ever: seen here, so that it is said instead of silent flapping."""
+"""Detects two clients with one id, which disconnect each other for ever, so that it can be reported."""
 
 from collections import deque
 
@@ -9,14 +9,18 @@ SAY_EVERY_S = 60.0
 
 
 class Takeovers:
-    """MQTT 5 brokers say "session taken over"; 3.1.1 ones just close, so there several short lives stand for it."""
+    """Judges lost connections: MQTT 5 brokers state "session taken over"; 3.1.1 ones just close, so several short lives
+    in a row count as a takeover.
+    """
 
     def __init__(self) -> None:
         self._short: deque[float] = deque(maxlen=SUSPICIOUS)
         self._said_s: float | None = None
 
     def lost(self, now_s: float, lived_s: float, told: bool) -> bool:
-        """A connection that had been accepted ended after `lived_s`. True: it was (`told`) or looks like a takeover."""
+        """Notes that an accepted connection ended after `lived_s`; returns whether it was
+        (`told`) or looks like a takeover.
+        """
         if lived_s < SHORT_LIFE_S:
             self._short.append(now_s)
         return told or (
@@ -24,7 +28,7 @@ class Takeovers:
         )
 
     def worth_saying(self, now_s: float) -> bool:
-        """At most once a minute."""
+        """Returns whether a takeover may be reported now: at most once a minute."""
         if self._said_s is not None and now_s - self._said_s < SAY_EVERY_S:
             return False
         self._said_s = now_s

@@ -1,4 +1,4 @@
-"""Which topic carries what: `<prefix>/<node>/...`, the only place where topic names are put together or taken apart."""
+"""Builds and parses topic names (`<prefix>/<node>/...`); no other file does."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ FORBIDDEN = frozenset("/+#\0")
 
 
 def valid_level(name: str) -> str:
-    """`name` itself when it may be one level of a topic; ValueError names what is wrong with it."""
+    """Returns `name` when it may be one level of a topic; raises `ValueError` that names what is wrong with it."""
     if not name:
         raise ValueError("an empty name cannot be part of a topic")
     if bad := sorted(FORBIDDEN.intersection(name)):
@@ -16,16 +16,18 @@ def valid_level(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics of one box. `prefix` may have several levels (`home/leeway`), `node` is one level."""
+    """Names the topics of one box. `prefix` may have several levels (`home/leeway`), `node` is one level."""
 
     prefix: str = "leeway"
     node: str = "box"
 
     @property
     def base(self) -> str:
+        """Returns `<prefix>/<node>`."""
         return f"{self.prefix}/{self.node}"
 
     def under(self, suffix: str) -> str:
+        """Returns the topic for a suffix below `base`."""
         return f"{self.base}/{suffix}"
 
     @property
@@ -50,7 +52,9 @@ class Topics:
 
     @property
     def all_frames(self) -> str:
-        """The daemon's filter: frames of every camera, and nothing else (ground truth travels on its own topic)."""
+        """Returns the daemon's filter: frames of every camera and nothing else (ground truth
+        travels on its own topic).
+        """
         return self.under("+/frame")
 
     def frame(self, camera: str) -> str:
@@ -66,7 +70,7 @@ class Topics:
         return self.under(f"{valid_level(model)}/drift")
 
     def camera_of(self, topic: str) -> str | None:
-        """The camera whose frame topic this is; None for every other topic."""
+        """Returns the camera whose frame topic this is; None for every other topic."""
         head, tail = f"{self.base}/", "/frame"
         if not (topic.startswith(head) and topic.endswith(tail)):
             return None

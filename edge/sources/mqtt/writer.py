@@ -1,4 +1,6 @@
-"""Hands the outbox to one connection's client piece by piece, and takes back what a lost connection did not deliver."""
+"""Passes the outbox to one connection's client piece by piece, and takes back what a lost
+connection did not deliver.
+"""
 
 from collections.abc import Callable
 
@@ -12,7 +14,7 @@ INFLIGHT = 20  # QoS > 0 messages on their way at once
 
 
 class Feeder:
-    """For one connection; used by the network thread alone."""
+    """Feeds one connection; used by the network thread alone."""
 
     def __init__(self, outbox: Outbox, counters: Counters, report: Callable[[str], None]) -> None:
         self.packet_bytes_max: int | None = None  # what the broker takes, where it says so
@@ -21,13 +23,17 @@ class Feeder:
 
     @property
     def empty(self) -> bool:
+        """Returns whether nothing waits and nothing is in the client's hands."""
         return not (len(self._outbox) or self._in_hand)
 
     def ready(self, client: paho.Client) -> bool:
-        """The client gets the next message only when it has written the last one: so the bound is ours."""
+        """Returns whether the client may get the next message: only after it has written the
+        last one, so that our bound holds.
+        """
         return bool(len(self._outbox)) and not client.want_write() and len(self._in_hand) < INFLIGHT
 
     def feed(self, client: paho.Client) -> None:
+        """Passes the next message to the client; one that is larger than the broker takes is dropped and counted."""
         message = self._outbox.take()
         if message is None:
             return
@@ -43,19 +49,21 @@ class Feeder:
             self._in_hand[info.mid] = message
 
     def written(self, mid: int) -> None:
-        """The client says that `mid` is written (QoS 0) or acknowledged."""
+        """Notes that the client has written message `mid` (QoS 0) or received its acknowledgement."""
         message = self._in_hand.pop(mid, None)
         if message is not None:  # None: written at once, inside `feed`
             self._delivered(message)
 
     def give_back(self) -> None:
-        """The connection is gone. QoS > 0 goes back into the outbox; the rest is worth nothing later, and counted."""
+        """Cleans up after a lost connection: QoS > 0 goes back into the outbox; the rest is
+        stale, so it is dropped and counted.
+        """
         stale = [message for message in self._in_hand.values() if message.qos == 0 or message.retain]
         for message in stale:
             self._outbox.release(message)
         self._outbox.back(message for message in self._in_hand.values() if not (message.qos == 0 or message.retain))
         self._in_hand = {}
-        # Retained messages are no loss: their last state is published anew at every connect.
+        # Retained messages are no loss: their last state is published again at every connect.
         lost = sum(not message.retain for message in stale) + self._outbox.forget_stale()
         if lost:
             self._counters.add("dropped_disconnected", lost)
