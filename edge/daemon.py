@@ -12,10 +12,11 @@ from typing import Any
 from devices.interface import Device
 from devices.remote import Remote
 from edge.answers.cascade import Cascade
+from edge.answers.combining import Combines
 from edge.answers.infaas import ModelLess
 from edge.config import Config
 from edge.core.events import Served
-from edge.core.interfaces import Combines, Learns, Observer
+from edge.core.interfaces import Observer
 from edge.core.loop import run
 from edge.core.scheduler import Scheduler
 from edge.core.state import Estimator, State
@@ -131,7 +132,7 @@ def wire(config: Config) -> WiredDaemon:
     worker = Worker(world.call, lambda: main.enter(background=True))
     people = People(worker) if config.drift is not None and not teachers(config.drift) else None
     asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
-    hindsight = DelayedFeedback(world.post) if any(isinstance(answer, Learns) for answer in asked.values()) else None
+    hindsight = DelayedFeedback(world.post) if any(isinstance(answer, Observer) for answer in asked.values()) else None
     source = MqttSource(config.mqtt, world.receive, hears(world, people, hindsight))
     journal = Journal(source, time, config.journal, log.warning)
     if people is not None:

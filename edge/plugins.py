@@ -1,6 +1,8 @@
-"""A part named by the import path of its class, as it stands in a YAML file: no registry to edit."""
+"""Builds parts that are named by the import path of their class, as in a YAML file: no registry to edit."""
 
 import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,3 +54,17 @@ def found(use: str) -> Any:
         return pkgutil.resolve_name(use)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"use: {use!r} cannot be imported ({error}); expected package.module:Class") from error
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Tells where a plug-in comes from: its class attribute `about`."""
+
+    paper: str  # authors, venue and year; or whose idea it is
+    sources: Mapping[str, str] = field(default_factory=dict)  # option -> where its default comes from
+    deviations: tuple[str, ...] = ()  # what is otherwise here than in the paper, and why
+    needs: frozenset[str] = frozenset()  # of NEEDS: without it there is nothing for the plug-in to do
+
+
+# What a plug-in may need of a box and its work; `evaluation.requirements` tells whether a scenario has it.
+NEEDS = frozenset({"variants", "lanes", "remote", "labels", "ensemble", "preemption", "memory"})

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from math import sqrt
 from statistics import NormalDist
 
+from edge.answers.combining import Combines, EnsembleVerdict, Vote
 from edge.answers.hashing import hash_uniform
 from edge.core.events import Arrived, Combined, Event, Feedback, Reply, Request, Run, Time
-from edge.core.interfaces import AnswerRule, Combines, EnsembleVerdict, Moment, Vote
+from edge.core.interfaces import AnswerRule, Moment
 from edge.core.state import State
 
 NORMAL = NormalDist()

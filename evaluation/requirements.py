@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from edge.answers.single import Single
-from edge.core.interfaces import NEEDS
+from edge.plugins import NEEDS
 from edge.systems import System
 from evaluation.scenario import Scenario
 from porting.variant import Stage

@@ -55,7 +55,8 @@ EDGE_FLOORS = [
     {"config.py", "observers"},
     {"systems", "sources", "planners"},
     {"policies", "runtime"},
-    {"data", "meters", "answers", "estimators"},
+    {"data", "meters"},
+    {"answers", "estimators"},
     {"core", "plugins.py"},
 ]
 FILES_MAX = 12  # modules directly in a folder of several kinds

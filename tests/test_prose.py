@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 # Folders and files whose prose has the form; one that is brought to it is added here.
 FINISHED = (
     "edge/answers",
+    "edge/core",
     "edge/estimators",
     "edge/meters",
     "edge/planners",

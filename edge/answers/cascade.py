@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge.core.events import Request, StepResult, Task
-from edge.core.interfaces import About, Opening, Progress
+from edge.core.interfaces import Opening, Progress
 from edge.core.state import OpenRequest
+from edge.plugins import About
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
+from edge.answers.combining import Vote
 from edge.answers.ensemble import SOURCES, Ensemble
 from edge.answers.panel import loss_of, opening, remember, variant_of
 from edge.core.events import Combined, Event, Feedback, Reply, Request, Time
-from edge.core.interfaces import About, Moment, Opening, Vote
+from edge.core.interfaces import Moment, Opening
 from edge.core.state import State
+from edge.plugins import About
 from porting.variant import Variant
 
 # Share of the members' votes that may be late while a member is added: above it the box has no time for one more.

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from edge.answers.combining import EnsembleVerdict, Vote
 from edge.answers.panel import Panel, opening
 from edge.answers.voting import Means, agreeing, elected, surest
 from edge.core.events import Event, Request, StepResult, Task
-from edge.core.interfaces import About, EnsembleVerdict, Moment, Opening, Progress, Vote
+from edge.core.interfaces import Moment, Opening, Progress
 from edge.core.state import OpenRequest
+from edge.plugins import About
 
 SOURCES = {
     "model": "the app's",

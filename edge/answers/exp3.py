@@ -8,8 +8,9 @@ from edge.answers.hashing import hash_uniform
 from edge.answers.panel import Panel, loss_of, opening, remember
 from edge.answers.trust import Trust
 from edge.core.events import Event, Feedback, Reply, Request, StepResult, Task
-from edge.core.interfaces import About, Moment, Opening, Progress
+from edge.core.interfaces import Moment, Opening, Progress
 from edge.core.state import OpenRequest
+from edge.plugins import About
 
 STREAMS_MAX = 256  # streams with trust of their own, to bound memory; streams beyond that share one
 

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from edge.answers.combining import Vote
 from edge.answers.ensemble import SOURCES, Ensemble
 from edge.answers.panel import loss_of, remember
 from edge.answers.trust import Trust
 from edge.core.events import Event, Feedback, Request
-from edge.core.interfaces import About, Moment, Opening, Vote
+from edge.core.interfaces import Moment, Opening
+from edge.plugins import About
 
 
 @dataclass

@@ -8,8 +8,9 @@ from typing import ClassVar, NamedTuple
 from edge.answers.hashing import hash_uniform
 from edge.answers.panel import Panel, on_offer, remember
 from edge.core.events import Event, Reply, Request, Run, StepResult, Task, Time
-from edge.core.interfaces import About, Moment, Opening, Progress
+from edge.core.interfaces import Moment, Opening, Progress
 from edge.core.state import Lane, OpenRequest, State
+from edge.plugins import About
 from porting.variant import Variant
 
 SECOND_NS = 1_000_000_000

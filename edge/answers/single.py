@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import Request
-from edge.core.interfaces import About, ModelAlone, Opening
+from edge.core.interfaces import ModelAlone, Opening
+from edge.plugins import About
 
 
 @dataclass(frozen=True)

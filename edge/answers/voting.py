@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from edge.core.interfaces import Vote
+from edge.answers.combining import Vote
 
 MEAN_OF_MAX = 1_000  # answers over which a running mean is taken at most: after that, old ones fade
 

@@ -1,4 +1,4 @@
-"""What can happen and what can be ordered: frozen values, ids and sizes, integer nanoseconds of one monotonic clock."""
+"""Names what can happen and what can be ordered: frozen values, ids and sizes, integer ns of one monotonic clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Outcome = Literal["ok", "late", "superseded", "failed", "refused", "withdrawn", 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client wants: one frame through one app, or one piece of background work (no deadline)."""
+    """Asks for one frame through one app, or for one piece of background work (no deadline)."""
 
     id: int
     app: str  # the service asked for: a model, or a DAG of models
@@ -27,7 +27,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One model's work for one item. Waits in the queue of stage `chain[at]`; keeps its id from stage to stage."""
+    """Stands for one model's work on one item. Waits for stage `chain[at]`; keeps its id from stage to stage."""
 
     id: int
     request: int  # the id of the one that it serves
@@ -45,7 +45,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What the core learns of a task's step."""
+    """Tells the core what came of a task's step."""
 
     done: bool = True  # False: the task waits again, for stage `next` of its chain
     next: int | None = None  # None: the following stage; the same index again for a training step
@@ -58,12 +58,14 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
+    """Says that a request came."""
+
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """The client no longer wants it (a newer frame took its slot). Ignored once work on it has begun."""
+    """Says that a client no longer wants it (a newer frame took its slot). Ignored once work on it has begun."""
 
     request_id: int
     reason: Outcome = "superseded"
@@ -71,6 +73,8 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
+    """Says that a work ended and what came of its tasks."""
+
     work_id: int
     results: Mapping[int, StepResult]  # by task id
     took_ns: int | None = None  # measured on the lane; None: take the time between order and event
@@ -78,6 +82,8 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """Says that a work failed on its lane."""
+
     work_id: int
     reason: str
     tasks: tuple[int, ...] = ()  # the ones at fault; empty: unknown, each is tried once more on its own
@@ -85,17 +91,23 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
+    """Says that a work ended without a result: it was told to, or given back."""
+
     work_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
+    """Says that a lane has loaded a stage."""
+
     lane: str
     stage: str
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
+    """Says that a lane could not load a stage."""
+
     lane: str
     stage: str
     reason: str
@@ -103,12 +115,16 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
+    """Says that a stage is no longer in a lane's memory."""
+
     lane: str
     stage: str
 
 
 @dataclass(frozen=True, slots=True)
 class LaneUp:
+    """Says that a lane can be used; nothing is loaded there yet."""
+
     lane: str
     kind: str
     memory_bytes: int
@@ -116,13 +132,15 @@ class LaneUp:
 
 @dataclass(frozen=True, slots=True)
 class LaneDown:
+    """Says that a lane is gone, with all that was loaded on it."""
+
     lane: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model's serving pointer moved. The core switches once the new stages are resident, and not before.
+    """Says that a model's serving pointer moved. The core switches once the new stages are resident, and not before.
 
     `others`: variants (and early exits) of the same model that a policy or an answer may choose in its place.
     """
@@ -134,7 +152,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the slow loop decides and the fast loop obeys. An empty mapping leaves the choice to the fast loop."""
+    """Holds what the slow loop decides and the fast loop obeys. An empty mapping leaves the choice to the fast loop."""
 
     background: float = 1.0  # share of each lane that work without a deadline may take, 0..1
     placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # lane -> models that belong on it
@@ -143,17 +161,19 @@ class Plan:
     variants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model -> variant -> share of requests
     admitted: Mapping[str, float] = field(default_factory=dict)  # model -> share of requests to take on, 0..1
     budgets_ns: Mapping[str, Time] = field(default_factory=dict)  # model -> its part of an end-to-end deadline
-    preload: tuple[str, ...] = ()  # models to have in memory before anybody asks
+    preload: tuple[str, ...] = ()  # models to have in memory before they are asked for
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
+    """Says that the plan is another one from now on."""
+
     plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody who knows better said of an answer. The core does nothing; plug-ins that learn see it."""
+    """Brings the truth about an answer, from people or a teacher. The core does nothing; plug-ins that learn see it."""
 
     request_id: int
     losses: Mapping[str, float]  # model, or "model/variant" -> 0 (right) .. 1 (wrong)
@@ -161,7 +181,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """What the members of an ensemble said of one request, and what was made of it. For plug-ins that learn, too.
+    """Tells what the members of an ensemble said of one request, and what was made of it, to plug-ins that learn.
 
     The share of members that agree needs no labels: where it falls, the world may have changed.
     """
@@ -174,39 +194,25 @@ class Combined:
 
 @dataclass(frozen=True, slots=True)
 class Woke:
-    """The time that `WakeAt` asked for has come."""
+    """Says that the time which `WakeAt` asked for has come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The daemon stops: what waits is answered "stopped", what runs has a moment to finish."""
+    """Says that the daemon stops: what waits is answered "stopped", what runs has a moment to finish."""
 
 
 Event = (
-    Arrived
-    | Withdrawn
-    | Finished
-    | Failed
-    | Stopped
-    | Loaded
-    | LoadFailed
-    | Evicted
-    | LaneUp
-    | LaneDown
-    | Served
-    | Planned
-    | Feedback
-    | Combined
-    | Woke
-    | Closing
-)
+    Arrived | Withdrawn | Finished | Failed | Stopped | Loaded | LoadFailed | Evicted | LaneUp | LaneDown | Served
+    | Planned | Feedback | Combined | Woke | Closing
+)  # fmt: skip
 
 # ---- actions: what can be ordered --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run `stages` back to back on these tasks, as one batch. `work_id` is 0 until the scheduler numbers it.
+    """Orders `stages` back to back on these tasks, as one batch. `work_id` is 0 until the scheduler numbers it.
 
     `variant`: from here on the tasks walk this variant of their model. It differs from theirs in stages not yet run.
     `latest_ns`: a lane that would begin later gives the work back (`Stopped`): Clockwork (OSDI 2020), action windows.
@@ -223,23 +229,31 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
+    """Orders a running work to end early."""
+
     work_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
+    """Orders a lane to load a stage."""
+
     lane: str
     stage: str
 
 
 @dataclass(frozen=True, slots=True)
 class Evict:
+    """Orders a lane to forget a stage."""
+
     lane: str
     stage: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """Orders the answer of a request; from a policy: gives it up, or some of its tasks."""
+
     request_id: int
     outcome: Outcome
     tasks: tuple[int, ...] = ()  # whose outputs make the result, in the order opened; from a policy: what it gives up
@@ -248,6 +262,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
+    """Asks for `Woke` at this time."""
+
     time_ns: Time
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edge.core.interfaces import Learns, Moment, Observer, World
+from edge.core.interfaces import Moment, Observer, World
 from edge.core.scheduler import Scheduler
 
 
@@ -27,4 +27,4 @@ def learners(scheduler: Scheduler) -> list[Observer]:
     while (inner := getattr(found[-1], "inner", None)) is not None:
         found.append(inner)
     found += [*scheduler.answers.values(), scheduler.state.estimator]
-    return [plug_in for plug_in in found if isinstance(plug_in, Learns)]
+    return [plug_in for plug_in in found if isinstance(plug_in, Observer)]

@@ -54,7 +54,7 @@ class Scheduler:
 
     @property
     def answers(self) -> Mapping[str, AnswerRule]:
-        """The rules by which requests are answered, by app."""
+        """Returns the rules by which requests are answered, by app."""
         return self.requests.answers
 
     def handle(self, event: Event, now: Time) -> list[Action]:

@@ -1,4 +1,4 @@
-"""The simulated world: a heap, a seed, injected faults. Same seed, same moments, to the byte."""
+"""Simulates lanes and clients with a heap, a seed and injected faults. Same seed, same moments, to the byte."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ Detections = Mapping[str, Mapping[str, int]] | Callable[[Task], Mapping[str, int
 
 @dataclass(frozen=True)
 class Faults:
-    """Chances, 0..1."""
+    """Holds the chances of faults, 0..1."""
 
     failed: float = 0.0  # of a work; every other time the lane says which task it was
     stopped: float = 0.0  # of a work
@@ -59,7 +59,7 @@ class Faults:
 
 
 class SimulatedWorld:
-    """World of tests, benchmarks and searches.
+    """Plays the world for tests, benchmarks and searches.
 
     `arrivals`: requests in order of time, taken one by one. `detections`: see `Detections`.
     `profile`: how long a batch really takes. Beside it goes noise: up to the share `noise`
@@ -107,7 +107,7 @@ class SimulatedWorld:
         self.profile = profile
         self.draw_ns: Callable[[Stage, int, str, Random], int] | None = getattr(self.profile, "draw_ns", None)
         self.waiting_max = waiting_max or {}
-        self.waiting: dict[tuple[str, str], dict[int, None]] = {}  # app, stream -> requests that nobody began with
+        self.waiting: dict[tuple[str, str], dict[int, None]] = {}  # app, stream -> requests that have not begun
         self.heap: list[tuple[Time, int, str, int, Event]] = []
         self.pushed = 0
         self.arriving = next(self.arrivals, None)
@@ -119,7 +119,7 @@ class SimulatedWorld:
     # ---- the loop's three calls ------------------------------------------------------------------------------------
 
     def listen(self) -> tuple[Time, Event] | None:
-        """The next event; `Closing` when there is none any more; None after it."""
+        """Returns the next event; `Closing` when there is none any more; `None` after it."""
         self.events += 1
         heap = self.heap
         while heap or self.arriving is not None:
@@ -138,6 +138,7 @@ class SimulatedWorld:
         return self.now, Closing()
 
     def do(self, action: Action) -> None:
+        """Carries an action out in virtual time."""
         match action:
             case Run():
                 self._run(action)
@@ -156,6 +157,7 @@ class SimulatedWorld:
                 self._push(self.now, Stopped(work_id))
 
     def post(self, event: Event) -> None:
+        """Queues an event for now."""
         self._push(self.now, event)
 
     # ---- time --------------------------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class SimulatedWorld:
         return type(event) is Finished and event.work_id in self.over
 
     def _note(self, event: Event) -> None:
-        """What the world itself learns from what it is about to tell."""
+        """Learns from what the world is about to tell."""
         match event:
             case Served(_, stages):
                 self.stages.update((stage.digest, stage) for stage in stages)

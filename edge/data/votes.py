@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from edge.answers.combining import Combines, Vote
 from edge.core.events import Combined, Reply
-from edge.core.interfaces import Combines, Vote
 from edge.data.job import InFlightRequest, TaskJob
 from edge.data.outcome import DetectedObject
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.interfaces import About
 from edge.estimators.ridge import GRAPHS_MAX, Sums
 from edge.estimators.table import Table
+from edge.plugins import About
 from porting.variant import Stage
 
 Key = tuple[str, str]  # graph, and "" for all lanes of `threads` together or the name of any other lane

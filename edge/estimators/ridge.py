@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import ClassVar
 
-from edge.core.interfaces import About
 from edge.estimators.table import Table
+from edge.plugins import About
 from porting.variant import Stage
 
 GRAPHS_MAX = 1_024  # new graphs come with promotions; the oldest are learnt again if they come back

@@ -9,8 +9,8 @@ from statistics import median
 from typing import ClassVar
 
 from edge.core.events import NEVER
-from edge.core.interfaces import About
 from edge.estimators.table import Table
+from edge.plugins import About
 from porting.variant import Stage
 
 WINDOWS_MAX = 4_096  # new graphs come with promotions; the oldest are learnt again if they come back

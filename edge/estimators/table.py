@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar
 
-from edge.core.interfaces import About
+from edge.plugins import About
 from porting.variant import Stage
 
 CURVES_MAX = 1_024  # new graphs come with promotions

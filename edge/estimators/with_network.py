@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge.core.events import Event
-from edge.core.interfaces import About, Learns, Moment
+from edge.core.interfaces import Moment, Observer
 from edge.core.state import Estimator
 from edge.estimators.rolling import Rolling
+from edge.plugins import About
 from porting.variant import Stage
 
 
@@ -53,4 +54,4 @@ class WithNetwork:
 
     def observe(self, moment: Moment) -> Iterable[Event]:
         """Passes the moment on if the inner estimator observes."""
-        return self.inner.observe(moment) if isinstance(self.inner, Learns) else ()
+        return self.inner.observe(moment) if isinstance(self.inner, Observer) else ()

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import Event, Run
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.planners.blocks.posting import Posting
 from edge.planners.infaas import placed
+from edge.plugins import About
 
 SECOND_NS = 1_000_000_000
 

@@ -7,12 +7,13 @@ from math import sqrt
 from typing import ClassVar
 
 from edge.core.events import Event, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.meters.arrival_rate import RateMeter
 from edge.meters.history import History
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.posting import Posting
+from edge.plugins import About
 from edge.policies.blocks.batching import nearby
 
 SURE = 2.0  # standard deviations by which demand must exceed that of a season ago to be more than chance

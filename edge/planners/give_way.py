@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from edge.core.events import Event, Planned, Reply, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
+from edge.plugins import About
 
 MISSED = ("late", "superseded")
 

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from edge.answers.panel import on_offer
 from edge.core.events import Event, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import Lane, State
 from edge.meters.arrival_rate import RateMeter
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.posting import Posting
+from edge.plugins import About
 from porting.variant import Variant
 
 SECOND_NS = 1_000_000_000

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge.core.events import Event, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.duty_cycles import SECOND_NS, Session
 from edge.planners.blocks.posting import Posting
 from edge.planners.squishy import session
+from edge.plugins import About
 
 IMPOSSIBLE = float("inf")
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import Event, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import Lane, State
 from edge.meters.arrival_rate import RateMeter
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.posting import Posting
 from edge.planners.blocks.variant_mix import Option, best_mix, served_at_most
+from edge.plugins import About
 from edge.policies.blocks.feasibility import sizes
 from edge.policies.blocks.variant_options import accuracy
 from porting.variant import Variant

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge.core.events import Event, Time
-from edge.core.interfaces import About, Moment, Policy
+from edge.core.interfaces import Moment, Policy
 from edge.core.state import State
 from edge.meters.arrival_rate import RateMeter
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.placements import search
 from edge.planners.blocks.posting import Posting
 from edge.planners.blocks.what_if import Placement, TaskArrival
+from edge.plugins import About
 from edge.policies.first_come import FirstCome
 
 

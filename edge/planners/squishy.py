@@ -6,12 +6,13 @@ from functools import cache
 from typing import ClassVar
 
 from edge.core.events import Event, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.meters.arrival_rate import RateMeter
 from edge.meters.traffic import Traffic
 from edge.planners.blocks.duty_cycles import SECOND_NS, Packing, Room, Session, pack_what_fits
 from edge.planners.blocks.posting import Posting
+from edge.plugins import About
 
 
 @dataclass

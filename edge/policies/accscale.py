@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Event, Run, Task, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import Entry, Lane, State
+from edge.plugins import About
 from edge.policies.blocks.feasibility import idle, largest, wake
 from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from edge.core.events import NEVER, Action, Run, Task, Time
-from edge.core.interfaces import About
 from edge.core.state import Entry, Lane, State
+from edge.plugins import About
 from edge.policies.blocks.aimd import Aimd
 from edge.policies.blocks.batching import together
 from edge.policies.blocks.feasibility import idle, largest, loaded, run, shed, shed_ns, wake

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 from edge.core.events import NEVER, Action, Task, Time
-from edge.core.interfaces import About
 from edge.core.state import Entry, Lane, State
+from edge.plugins import About
 from edge.policies.blocks.batching import together, worth_a_try
 from edge.policies.blocks.demand_loading import load
 from edge.policies.blocks.feasibility import (

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Task, Time
-from edge.core.interfaces import About
 from edge.core.state import State
+from edge.plugins import About
 from edge.policies.blocks.batching import next_action
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import Action, Task, Time
-from edge.core.interfaces import About
 from edge.core.state import State
+from edge.plugins import About
 from edge.policies.blocks.batching import together
 from edge.policies.blocks.feasibility import idle, largest_feasible, run, shed, shed_ns, wake
 from edge.policies.blocks.lane_assignment import served_by

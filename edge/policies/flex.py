@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from edge.core.events import Action, Run, Stop, Time, WakeAt
-from edge.core.interfaces import About
 from edge.core.state import Entry, Lane, State
+from edge.plugins import About
 from edge.policies.largest_feasible import LargestFeasible
 
 

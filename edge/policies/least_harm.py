@@ -6,9 +6,10 @@ from math import exp
 from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Event, Run, Task, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import Entry, Lane, State
 from edge.meters.slo_attainment import Attainment
+from edge.plugins import About
 from edge.policies.blocks.feasibility import idle, tail_ns, wake
 from edge.policies.blocks.queue_view import QueueView
 from edge.policies.blocks.variant_options import Offer, offers, run, shed, shed_ns

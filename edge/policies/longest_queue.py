@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import Action, Task, Time
-from edge.core.interfaces import About
 from edge.core.state import State
+from edge.plugins import About
 from edge.policies.blocks.feasibility import Drop
 from edge.policies.blocks.greedy import Queue, take
 

@@ -6,8 +6,8 @@ from itertools import islice
 from typing import ClassVar, Literal
 
 from edge.core.events import NEVER, Action, Task, Time
-from edge.core.interfaces import About
 from edge.core.state import Entry, Lane, State
+from edge.plugins import About
 from edge.policies.blocks.batching import together, worth_a_try
 from edge.policies.blocks.feasibility import (
     finish_by_ns,

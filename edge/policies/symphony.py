@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from edge.core.events import Action, Event, Run, Task, Time
-from edge.core.interfaces import About, Moment
+from edge.core.interfaces import Moment
 from edge.core.state import Entry, Lane, State
 from edge.meters.traffic import Traffic
+from edge.plugins import About
 from edge.policies.blocks.batching import latest_start_ns, worth_a_try
 from edge.policies.blocks.feasibility import (
     finish_by_ns,

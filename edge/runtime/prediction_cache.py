@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
+from edge.answers.combining import Combines
 from edge.core.events import Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Reply, Served, Time
-from edge.core.interfaces import AnswerRule, Combines, Learns, Moment
+from edge.core.interfaces import AnswerRule, Moment, Observer
 from edge.data.job import InFlightRequest, TaskJob
 from edge.data.outcome import TaskOutcome
 
@@ -41,7 +42,7 @@ class PredictionCache:
         self.models = {
             app: tuple(answer.models())
             for app, answer in answers.items()
-            if not isinstance(answer, Learns) and not isinstance(answer, Combines)
+            if not isinstance(answer, Observer) and not isinstance(answer, Combines)
         }
         self.serving: dict[str, tuple[str, ...]] = {}  # model -> chain
         self.kept: dict[Hashable, Kept] = {}  # what was used last stands last

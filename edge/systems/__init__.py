@@ -12,9 +12,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from edge.answers.single import Single
-from edge.core.interfaces import About, AnswerRule, Observer, Policy
+from edge.core.interfaces import AnswerRule, Observer, Policy
 from edge.core.state import Estimator
-from edge.plugins import PlugIn, Strict
+from edge.plugins import About, PlugIn, Strict
 from edge.policies.wrappers.default_stack import complete
 from porting.errors import UserError
 
@@ -68,7 +68,7 @@ class System(Strict):
         return {place: about for place, about in told.items() if about is not None}
 
     def needs(self) -> frozenset[str]:
-        """Returns what must be there for the system to make sense, a subset of `edge.core.interfaces.NEEDS`."""
+        """Returns what must be there for the system to make sense, a subset of `edge.plugins.NEEDS`."""
         return frozenset().union(*(about.needs for about in self.abouts().values()))
 
     def table(self) -> dict[str, Any]:

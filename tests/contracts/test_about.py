@@ -5,8 +5,7 @@ from functools import cache
 
 import pytest
 
-from edge.core.interfaces import NEEDS, About
-from edge.plugins import PlugIn
+from edge.plugins import NEEDS, About, PlugIn
 from edge.systems import system, systems
 from evaluation.comparison import outcomes
 from evaluation.presets import PRESETS, preset

@@ -6,8 +6,7 @@ import pytest
 
 from edge.answers.cascade import Cascade
 from edge.core.events import LaneUp, Served
-from edge.core.interfaces import About
-from edge.plugins import PlugIn
+from edge.plugins import About, PlugIn
 from edge.systems import System
 from evaluation.requirements import ignored, missing, offered, refusal
 from evaluation.scenario import Scenario, affine

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from edge.core.events import Action, Event, Reply, Task, Time
-from edge.core.interfaces import About, Moment, Policy
+from edge.core.interfaces import Moment, Policy
 from edge.core.state import Entry, Lane, State
 from edge.meters.new_requests import Newcomers
 from edge.meters.prediction_error import Expected
+from edge.plugins import About
 from edge.policies.blocks.feasibility import largest_within
 from edge.policies.blocks.lane_assignment import belongs
 from edge.policies.blocks.variant_options import due_ns, rest_ns

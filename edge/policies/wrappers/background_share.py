@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edge.core.events import Action, Run, Task, Time, WakeAt
-from edge.core.interfaces import About, Policy
+from edge.core.interfaces import Policy
 from edge.core.state import WINDOW_NS, Lane, State
+from edge.plugins import About
 from edge.policies.blocks.batching import holder, nearby, together
 
 

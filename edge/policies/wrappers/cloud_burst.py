@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edge.core.events import NEVER, Action, Event, Run, Task, Time, WakeAt
-from edge.core.interfaces import About, Moment, Policy
+from edge.core.interfaces import Moment, Policy
 from edge.core.state import Lane, State
+from edge.plugins import About
 from edge.policies.blocks.batching import REMOTE
 from edge.policies.blocks.feasibility import run, wake
 from edge.policies.blocks.overflow import Trip, left_behind, trips

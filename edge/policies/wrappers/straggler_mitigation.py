@@ -5,8 +5,9 @@ from heapq import heappop, heappush
 from typing import Any, ClassVar
 
 from edge.core.events import Action, Reply, Task, Time, WakeAt
-from edge.core.interfaces import About, Policy
+from edge.core.interfaces import Policy
 from edge.core.state import OpenRequest, State
+from edge.plugins import About
 
 
 @dataclass

@@ -6,11 +6,12 @@ from math import ceil
 from typing import Any, ClassVar
 
 from edge.core.events import Action, Arrived, Event, Reply, Request, Task, Time
-from edge.core.interfaces import About, Moment, Policy
+from edge.core.interfaces import Moment, Policy
 from edge.core.state import Lane, State
 from edge.meters.arrival_rate import RateMeter
 from edge.meters.new_requests import Newcomers
 from edge.meters.traffic import Traffic
+from edge.plugins import About
 from edge.policies.blocks.feasibility import largest
 from edge.policies.blocks.schedulability import schedulable
 

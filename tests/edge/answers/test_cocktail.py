@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from edge.answers.cocktail import Cocktail, excess
+from edge.answers.combining import Vote
 from edge.core.events import Combined, Event, Feedback, Reply, Request, Served
-from edge.core.interfaces import Moment, Vote
+from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.estimators.table import Table
 from evaluation.synthetic import MS, stage

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from edge.answers.combining import EnsembleVerdict, Vote
 from edge.answers.ensemble import Ensemble
 from edge.core.events import Request
-from edge.core.interfaces import EnsembleVerdict, Vote
 from edge.core.state import OpenRequest
 
 MEMBERS = ("m/a", "m/b", "m/c", "m/d")

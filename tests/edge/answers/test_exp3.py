@@ -5,11 +5,12 @@ from math import exp, log, sqrt
 
 import pytest
 
+from edge.answers.combining import Vote
 from edge.answers.exp3 import Exp3, draw
 from edge.answers.exp4 import Exp4
 from edge.answers.hashing import hash_uniform
 from edge.core.events import Event, Feedback, Reply, Request, Served
-from edge.core.interfaces import Moment, Vote
+from edge.core.interfaces import Moment
 from edge.core.state import State
 from edge.estimators.table import Table
 from evaluation.synthetic import served, stage
