@@ -17,7 +17,7 @@ Report = Callable[[Mapping[str, Any]], None]
 
 class Stats:
     """Observer. `models` tells of each model's variant and drift; `counters` of the network's own troubles;
-    `cache` of answers that were given again.
+    `cache` of answers that were given again; `faults` of sources that failed, by name.
     """
 
     def __init__(
@@ -29,9 +29,10 @@ class Stats:
         wall: Callable[[], float],
         period_ns: int,
         cache: Callable[[], Mapping[str, int]] = dict,
+        faults: Callable[[], Mapping[str, int]] = dict,
     ):
         self.metrics, self.report, self.models, self.counters = metrics, report, models, counters
-        self.wall, self.period_ns, self.cache = wall, period_ns, cache
+        self.wall, self.period_ns, self.cache, self.faults = wall, period_ns, cache, faults
         self.told_ns: Time = 0
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
@@ -48,6 +49,7 @@ class Stats:
             "models": dict(self.models(state)),
             "network": counters,
             **({"cache": cache} if (cache := dict(self.cache())) else {}),
+            **({"source_faults": faults} if (faults := dict(self.faults())) else {}),
             "queues": {model: waiting for model, waiting in waiting_tasks(state).items() if waiting},
             "memory_bytes": resident_bytes() or None,  # RSS, where the system says
             "final": final,

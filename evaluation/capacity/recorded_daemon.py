@@ -7,7 +7,6 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from time import monotonic_ns, time
 from typing import Protocol
 
 from edge.config import Config
@@ -49,7 +48,7 @@ class Recorded:
 
 
 def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
-    """Until the driver is done. `network`: with the connection to the broker that the config names.
+    """Until the driver is done. `network`: with the sources that the config names.
 
     Raises `UserError` where the box cannot serve that.
     """
@@ -61,7 +60,7 @@ def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
         gc.collect()
         gc.freeze()  # as the daemon does
         if network:
-            parts.source.start()
+            parts.sources.start(parts.inbox)
         driving.start()
 
     parts.world.listeners.append(driver)  # type: ignore[attr-defined]
@@ -70,7 +69,7 @@ def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
     with ExitStack() as stack:
         stack.callback(gc.unfreeze)
         stack.enter_context(parts.world)
-        stack.callback(parts.source.stop)
+        stack.callback(parts.sources.stop)
         parts.world.start(begin, parts.config.background.share)
         run(parts.scheduler, parts.world, [*observers, recorded, ready])
     return recorded
@@ -83,12 +82,6 @@ def drive(parts: WiredDaemon, driver: Driver) -> None:
     except BaseException as bug:
         parts.world.post(bug)
     parts.world.ask_to_stop()
-
-
-def frame_now(camera: str, payload: bytes) -> Frame:
-    """As if it had just come over the network."""
-    now = time()
-    return Frame(camera, payload, monotonic_ns(), now, now)
 
 
 class NoLabels:

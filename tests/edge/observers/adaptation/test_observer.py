@@ -350,7 +350,7 @@ def test_a_damaged_variant_is_not_taken_for_what_serves(rig):
 def test_people_are_asked_over_mqtt_and_their_answers_count(box, mosquitto):
     mqtt = {"port": mosquitto.port, "node": "box"}
     with Rig(box, mqtt=mqtt, drift={"models": ["paint"]}) as rig, Client(mosquitto.port) as client:
-        assert rig.daemon.parts.source.wait_connected(10)
+        assert rig.daemon.mqtt.wait_connected(10)
         rig.order(Ask((sample_of("red", 5), sample_of("blue", 6)), "audit"))
         assert within(lambda: len(client.under("label/request")) == 2)
         asked = [m for m in client.heard if m.topic.endswith("label/request")]
