@@ -22,6 +22,7 @@ from benchmarks.live_boxes import Box
 from edge.core.events import Event, Reply, Time
 from edge.core.interfaces import Moment
 from edge.data.job import InFlightRequest
+from edge.sources.source import frame_now
 from evaluation.arrivals.measured_durations import RecordedDurations
 from evaluation.arrivals.recording import Recording, recording_of, scenario_from
 from evaluation.arrivals.request import Arrival
@@ -53,7 +54,7 @@ class Player(recorded_daemon.NoLabels):
         begin_ns = monotonic_ns() + HEAD_START_NS
         for number, arrival in enumerate(self.arrivals):
             sleep(max(0.0, (begin_ns + arrival.arrived_ns - monotonic_ns()) / 1e9))
-            receive(recorded_daemon.frame_now(arrival.stream, self.shots[number % len(self.shots)]))
+            receive(frame_now(arrival.stream, self.shots[number % len(self.shots)]))
         while len(self.told) + len(self.lost) < len(self.arrivals):
             sleep(0.01)
 

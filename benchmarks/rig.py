@@ -238,6 +238,7 @@ def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str
     """
     from edge.config import Config
     from edge.daemon import WiredDaemon, serve
+    from edge.sources.mqtt.source import MqttSource
 
     def ready(parts: WiredDaemon) -> None:
         probe = Probe()
@@ -245,7 +246,8 @@ def daemon_process(pipe: Connection, table: Mapping[str, Any], pins: Mapping[str
         threading.Thread(target=answer, args=(parts, probe), daemon=True).start()
 
     def answer(parts: WiredDaemon, probe: Probe) -> None:
-        assert parts.source.wait_connected(20)  # it connects once the models are loaded
+        (mqtt,) = (source for source in parts.sources if isinstance(source, MqttSource))
+        assert mqtt.wait_connected(20)  # it opens its door once the models are loaded
         for thread in threading.enumerate():
             for prefix, cores in (pins or {}).items():
                 if thread.name.startswith(prefix) and thread.native_id is not None:

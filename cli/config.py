@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Annotated, Any
 
 import typer
 
 from cli.output import AsJson, emit, table
 from porting.errors import UserError
+from porting.import_path import resolve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 
@@ -55,11 +55,10 @@ def find_classes(path: Path, config: Any) -> None:
     named = {"policy": config.policy, "estimator": config.estimator}
     named |= {f"devices.{name}": device for name, device in config.devices.items()}
     named |= {f"apps.{name}": app for name, app in config.apps.items()}
+    named |= {f"planners.{place}": planner for place, planner in enumerate(config.planners)}
+    named |= {f"sources.{place}": source for place, source in enumerate(config.sources)}
     for place, plug_in in named.items():
-        try:
-            resolve_name(plug_in.use)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"{path}: {place}.use: {error}; expected package.module:Class") from error
+        resolve(plug_in.use, f"{path}: {place}.use")
 
 
 def build_plug_ins(path: Path, config: Any) -> None:
@@ -67,11 +66,15 @@ def build_plug_ins(path: Path, config: Any) -> None:
 
     Raises `UserError` for the first option or model that is wrong.
     """
+    from edge.daemon import made_sources
     from edge.systems import replaced
     from porting.repository.repository import Repository
 
     for plug_in in (config.policy, config.estimator, *config.planners):
         plug_in.build()
+    made_sources(config)
+    if config.drift is not None:
+        config.drift.tests(), config.drift.ladder()
     answers = replaced(config.answer, {name: app.build() for name, app in config.apps.items()}).values()
     if not config.models.is_dir():
         return
@@ -89,8 +92,9 @@ def build_plug_ins(path: Path, config: Any) -> None:
 def summary(config: Any) -> dict[str, Any]:
     """Returns what a reader wants confirmed: the parts by name, and the plug-ins in use."""
     return {
-        "node": config.mqtt.node,
+        **({"node": config.mqtt.node} if config.mqtt else {}),
         "models": config.models,
+        "sources": [source.use for source in config.all_sources()],
         "devices": {name: device.use for name, device in config.devices.items()},
         "system": config.system or "",
         "policy": config.policy.use,
@@ -110,6 +114,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, object]]:
                 (f"{key}.{name}", inner if isinstance(inner, str) else ", ".join(inner))
                 for name, inner in value.items()
             ]
+        elif isinstance(value, list):
+            lines.append((key, ", ".join(value)))
         else:
             lines.append((key, {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value))
     return lines

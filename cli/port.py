@@ -146,30 +146,30 @@ def read(path: Path | None, labels: tuple[str, ...] | None, limit: int) -> "Samp
 
 def device_of(name: str, threads: int) -> "Device":
     """Returns a device by its short name or its import path. Raises `UserError`."""
-    from pkgutil import resolve_name
-
     from devices.interface import DeviceError
     from porting.errors import UserError
+    from porting.import_path import resolve
 
     options: dict[str, Any] = {"threads": threads} if name == "cpu" else {}
+    if name not in DEVICES and ":" not in name:
+        raise UserError(f"--device {name}: unknown; expected {', '.join(DEVICES)} or package.module:Class")
     try:
-        made: Device = resolve_name(DEVICES.get(name, name))(**options)
+        made: Device = resolve(DEVICES.get(name, name), f"--device {name}")(**options)
         return made
     except DeviceError as error:
         raise UserError(str(error)) from None
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"--device {name}: {error}; expected {', '.join(DEVICES)} or module:Class") from None
 
 
 def pass_of(name: str) -> Any:
     """Returns an instance of the pass at an import path such as `porting.graph.no_ops:NoOps`. Raises `UserError`."""
-    from pkgutil import resolve_name
-
     from porting.errors import UserError
+    from porting.import_path import resolve
 
     try:
-        return resolve_name(name)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        return resolve(name, "--pass")()
+    except (ValueError, TypeError) as error:
         raise UserError(f"--pass {name}: {error}; expected module:Class, e.g. porting.graph.no_ops:NoOps") from None
 
 

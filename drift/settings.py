@@ -1,6 +1,5 @@
 """The `drift:` part of `edge.yaml`: what is watched, how soon an alarm may come, what a repair may cost."""
 
-from pkgutil import resolve_name
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +8,7 @@ from drift.detection.thresholds import MakeTest
 from drift.evaluation.judge import Rule
 from drift.repair.response import Response
 from porting.errors import UserError
+from porting.import_path import resolve
 
 S = 1_000_000_000  # nanoseconds
 MS = 1_000_000
@@ -96,7 +96,7 @@ class DriftSettings(BaseModel):
         return self.teacher.get(model) if isinstance(self.teacher, dict) else self.teacher
 
     def tests(self) -> list[MakeTest]:
-        return [_named(path) for path in self.detectors]
+        return [resolve(path, "drift.detectors") for path in self.detectors]
 
     def ladder(self) -> list[Response]:
         return [_made(*_split(table)) for table in self.responses]
@@ -113,16 +113,9 @@ def _split(table: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _made(use: str, options: dict[str, Any]) -> Response:
-    kind = _named(use)
+    kind = resolve(use, "drift.responses")
     try:
         made: Response = kind(**options)
         return made
     except (TypeError, ValueError) as error:
         raise UserError(f"drift.responses: {use}: {error}; see its docstring for the options it takes") from None
-
-
-def _named(path: str) -> Any:
-    try:
-        return resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"drift: cannot import {path!r}: {error}") from None

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from drift.settings import DriftSettings
 from edge.core.state import Transition
-from edge.plugins import PlugIn, Strict, build
-from edge.sources.mqtt.settings import HttpSettings, MqttSettings
+from edge.plugins import PlugIn, Strict, build, first_problem
+from edge.sources.http.settings import HttpSettings
+from edge.sources.mqtt.settings import MqttSettings
 from edge.sources.mqtt.topics import valid_level
 from edge.systems import system
 from porting.errors import UserError
 
 SECRET = re.compile(r"\{(LEEWAY_[A-Z0-9_]+)\}")  # "{LEEWAY_MQTT_PASSWORD}" in a value
+SHORT_FORMS = {"mqtt": "edge.sources.mqtt.source:MqttSource", "http": "edge.sources.http.server:HttpSource"}
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -52,9 +54,20 @@ class Config(Strict):
     """The whole of `edge.yaml`."""
 
     models: Path = Field(description="the model repository; relative to this file")
-    mqtt: MqttSettings = Field(default_factory=lambda: MqttSettings.model_validate({}))
+    mqtt: MqttSettings | None = Field(
+        None,
+        description="frames in and results out over MQTT; short for an entry of `sources` and served beside them; with "
+        "these defaults where the file has neither `mqtt` nor `sources`",
+    )
     http: HttpSettings | None = Field(
-        None, description="answer tensors as well, by the Open Inference Protocol v2; `{}`: with these defaults"
+        None,
+        description="answer tensors as well, by the Open Inference Protocol v2; short for an entry of `sources` and "
+        "served beside them; `{}`: with these defaults",
+    )
+    sources: tuple[PlugIn, ...] = Field(
+        (),
+        description="where frames come from and results go to; a path in their options is relative to this file where "
+        "it begins with `./` or `../`",
     )
     devices: dict[str, PlugIn] = Field(
         default_factory=lambda: {"cpu0": PlugIn(use="devices.cpu:Cpu")}, min_length=1, description="lanes by name"
@@ -92,6 +105,20 @@ class Config(Strict):
     journal: Path | None = Field(None, description="write alarms, audits, promotions as JSON lines to this file")
     stats_period_s: float = Field(1.0, gt=0, description="how often statistics are published")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _mqtt_by_default(cls, table: Any) -> Any:
+        """A file that names no source at all means MQTT."""
+        if isinstance(table, dict) and table.get("mqtt") is None and not table.get("sources"):
+            return {**table, "mqtt": {}}
+        return table
+
+    def all_sources(self) -> list[PlugIn]:
+        """Returns every source to serve: those of the short forms, `mqtt` before `http`, then those of `sources`."""
+        short = {use: getattr(self, key) for key, use in SHORT_FORMS.items()}
+        named = [PlugIn(use=use, **dict(settings)) for use, settings in short.items() if settings is not None]
+        return [*named, *self.sources]
+
     def stream(self, name: str) -> StreamSettings | None:
         return self.streams.get(name) or self.streams.get("*")
 
@@ -112,7 +139,7 @@ def load(path: Path) -> Config:
     try:
         config = Config.model_validate(table)
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error)}") from error
+        raise UserError(f"{path}: {first_problem(error, Config)}; see `leeway config schema`") from error
     check_names(config, path)
     return anchored(config, path.resolve().parent)
 
@@ -143,38 +170,6 @@ def secret(name: str, path: Path) -> str:
     return os.environ[name]
 
 
-def explain(error: ValidationError) -> str:
-    """The first problem of a validation, as one line: place, what is wrong, what is known there."""
-    problems = error.errors()
-    first = problems[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        said = f"{where}: unknown key{suggestion(first['loc'])}"
-    elif first["type"] == "missing":
-        said = f"{where}: missing"
-    else:
-        said = f"{where}: {first['msg']}, got {first.get('input')!r}"
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{said}{more}; see `leeway config schema`"
-
-
-def suggestion(place: tuple[int | str, ...]) -> str:
-    """The known keys beside an unknown one, found by walking the models along its place."""
-    kind: Any = Config
-    for part in place[:-1]:
-        kind = inner_model(kind, part)
-    known = sorted(getattr(kind, "model_fields", {}))
-    return f"; known here: {', '.join(known)}" if known else ""
-
-
-def inner_model(kind: Any, part: int | str) -> Any:
-    fields = getattr(kind, "model_fields", {})
-    if part not in fields:
-        return kind  # a key of a mapping: its values are of the model that the mapping holds
-    options = [fields[part].annotation, *getattr(fields[part].annotation, "__args__", ())]
-    return next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
-
-
 def check_names(config: Config, path: Path) -> None:
     for name in config.apps:
         try:
@@ -190,10 +185,20 @@ def check_names(config: Config, path: Path) -> None:
 
 def anchored(config: Config, folder: Path) -> Config:
     """Paths in the file are relative to the file, not to where the command was typed."""
-    if config.mqtt.tls is not None:
+    if config.mqtt is not None and config.mqtt.tls is not None:
         mqtt = config.mqtt.model_copy(update={"tls": _anchored(config.mqtt.tls, folder)})
         config = config.model_copy(update={"mqtt": mqtt})
-    return _anchored(config, folder)
+    sources = tuple(PlugIn(**_anchored_options(source.model_dump(), folder)) for source in config.sources)
+    return _anchored(config.model_copy(update={"sources": sources}), folder)
+
+
+def _anchored_options(value: Any, folder: Path) -> Any:
+    """Options of a plug-in have no types here: a path is known by how it begins."""
+    if isinstance(value, dict):
+        return {key: _anchored_options(inner, folder) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_anchored_options(inner, folder) for inner in value]
+    return str(folder / value) if isinstance(value, str) and value.startswith(("./", "../")) else value
 
 
 def _anchored(table: Table, folder: Path) -> Table:

@@ -34,15 +34,15 @@ from edge.observers.serving_watch import ServingWatch, served
 from edge.observers.stats import Stats
 from edge.observers.trace import Trace
 from edge.policies.wrappers.default_stack import complete
+from edge.runtime.inbox import LiveInbox
 from edge.runtime.lane import LaneThreads
 from edge.runtime.prediction_cache import PredictionCache
 from edge.runtime.signals import stopped_by_signals
 from edge.runtime.worker import Worker
 from edge.runtime.world import LiveWorld
-from edge.sources.http.catalogue import PREFIX, Catalogue
-from edge.sources.http.server import HttpSource
-from edge.sources.mqtt.envelope import LabelAnswer
-from edge.sources.mqtt.source import MqttSource
+from edge.sources.fan_out import Sources
+from edge.sources.http.catalogue import PREFIX
+from edge.sources.source import STATS, Delivery, Source
 from edge.systems import replaced
 from porting.errors import UserError
 from porting.repository.repository import Repository
@@ -58,12 +58,12 @@ class WiredDaemon:
     repository: Repository
     world: LiveWorld
     scheduler: Scheduler
-    source: MqttSource
+    sources: Sources
+    inbox: LiveInbox
     metrics: Metrics
     stats: Stats
     observers: list[Observer]
     traces: list[Trace]
-    http: HttpSource | None
 
     def served(self) -> list[Served]:
         """What serves now, of every model that this box may be asked for."""
@@ -86,31 +86,28 @@ def serve(
 ) -> dict[str, Any]:
     """Run until told to stop; returns the last statistics. Raises `UserError` where the box cannot serve that."""
     parts = wire(config)
-    world, source = parts.world, parts.source
+    world, sources = parts.world, parts.sources
     with ExitStack() as stack:
         stack.enter_context(world)
         for trace in parts.traces:
             stack.enter_context(trace)
         stack.enter_context(stopped_by_signals(world.ask_to_stop))
         stack.enter_context(stopped_after(duration_s, world.ask_to_stop))
-        if parts.http is not None:
-            stack.enter_context(parts.http)
+        stack.callback(sources.stop)
+        sources.prepare(parts.inbox)
         begin = parts.served()
 
         def open_the_door() -> None:
             gc.collect()
             gc.freeze()  # what is loaded by now stays: the collector need not walk it while frames wait
-            source.start()
-            if parts.http is not None:
-                parts.http.begin()
+            sources.start(parts.inbox)
             models = ", ".join(f"{served.variant.model} {served.variant.name}" for served in begin)
-            log.info("serving %s; frames are awaited on %s", models, config.mqtt.topics.frame("CAMERA"))
+            log.info("serving %s; sources: %s", models, sources)
 
         parts.observers.append(Ready([served.variant.model for served in begin], open_the_door))
         world.start(
             [*begin, *step_models(config.drift, round(config.background.step_ms * 1e6))], config.background.share
         )
-        stack.callback(source.stop)
         on_ready(parts)
         run(parts.scheduler, world, parts.observers)
         last = parts.stats.table(monotonic_ns(), parts.scheduler.state, final=True)
@@ -130,13 +127,11 @@ def wire(config: Config) -> WiredDaemon:
     lanes.update({name: LaneThreads(device, repository, world.post, step_ns) for name, device in devices.items()})
 
     worker = Worker(world.call, lambda: main.enter(background=True))
-    people = People(worker) if config.drift is not None and not teachers(config.drift) else None
+    sources = Sources(made_sources(config))
+    people = People(worker, sources) if config.drift is not None and not teachers(config.drift) else None
     asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
     hindsight = DelayedFeedback(world.post) if any(isinstance(answer, Observer) for answer in asked.values()) else None
-    source = MqttSource(config.mqtt, world.receive, hears(world, people, hindsight))
-    journal = Journal(source, time, config.journal, log.warning)
-    if people is not None:
-        people.ask_label = source.ask_label
+    journal = Journal(sources, time, config.journal, log.warning)
     labeller: Labeller = people or Teacher(world, config.drift.teacher_of if config.drift else lambda model: None)
     adapt = AdaptationObserver(
         world, repository, labeller, watched_models(config.drift, repository, main), journal, worker
@@ -145,7 +140,7 @@ def wire(config: Config) -> WiredDaemon:
     prices = {name: device.price_per_request for name, device in devices.items() if isinstance(device, Remote)}
     metrics = Metrics(frozenset(teachers(config.drift)), frozenset(config.streams), prices)
     answers = asked | background_answers(config.drift)
-    listeners += [metrics, Results(source, answers, world.post), adapt, *([hindsight] if hindsight else [])]
+    listeners += [metrics, Results(sources, answers, world.post), adapt, *([hindsight] if hindsight else [])]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
     scheduler = Scheduler(State(estimator_of(config, devices), transition=config.transition), policy, answers)
     cache = PredictionCache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
@@ -154,12 +149,13 @@ def wire(config: Config) -> WiredDaemon:
         world.recall = cache.recall
     stats = Stats(
         metrics,
-        report=lambda table: tell(source, table),
+        report=lambda table: tell(sources, table),
         models=lambda state: model_tables(state, adapt),
-        counters=lambda: source.counters,
+        counters=lambda: sources.counters,
         wall=time,
         period_ns=round(config.stats_period_s * 1e9),
         cache=cache.counters if cache else dict,
+        faults=lambda: sources.faults,
     )
     watch = ServingWatch(
         repository,
@@ -170,11 +166,20 @@ def wire(config: Config) -> WiredDaemon:
     )
     traces = [Trace(config.trace)] if config.trace else []
     planners: list[Observer] = [table.build() for table in config.planners]
-    catalogue = Catalogue(answers)
-    http = HttpSource(config.http, repository, catalogue, world, limits_of(config, asked)) if config.http else None
-    others: list[Observer] = [*([cache] if cache else []), *([catalogue] if http else [])]
+    told = [each.answered for each in (people, hindsight) if each is not None]
+    inbox = LiveInbox(world, repository, answers, limits_of(config, asked), told, sources.fault)
+    others: list[Observer] = [*([cache] if cache else []), *([sources] if sources.watching else [])]
     observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *others, *traces]
-    return WiredDaemon(config, repository, world, scheduler, source, metrics, stats, observers, traces, http)
+    return WiredDaemon(config, repository, world, scheduler, sources, inbox, metrics, stats, observers, traces)
+
+
+def made_sources(config: Config) -> list[Source]:
+    """Makes every source that the config names; none begins yet. Raises `UserError` for one that is none."""
+    made = [(plug_in.use, plug_in.build()) for plug_in in config.all_sources()]
+    for use, source in made:
+        if not isinstance(source, Source):
+            raise UserError(f"sources: {use} is no source: it needs the methods start, publish and stop")
+    return [source for _, source in made]
 
 
 def nearest(devices: Mapping[str, Device]) -> Device:
@@ -189,21 +194,9 @@ def estimator_of(config: Config, devices: Mapping[str, Device]) -> Estimator:
     return WithNetwork(estimator, overhead_ms) if overhead_ms else estimator
 
 
-def tell(source: MqttSource, table: Mapping[str, Any]) -> None:
-    source.publish("stats", table, retain=True, qos=1 if table["final"] else 0)
-
-
-def hears(
-    world: LiveWorld, people: People | None, hindsight: DelayedFeedback | None
-) -> Callable[[LabelAnswer], None] | None:
-    """What people answer comes on the network thread and belongs on the loop's. None: nobody wants to know."""
-    wanted = [each.answered for each in (people, hindsight) if each is not None]
-
-    def tell_all(answer: LabelAnswer) -> None:
-        for answered in wanted:
-            answered(answer.id, answer.label)
-
-    return (lambda answer: world.call(lambda: tell_all(answer))) if wanted else None
+def tell(sources: Sources, table: Mapping[str, Any]) -> None:
+    """Publishes statistics; the last ones of a run are to arrive."""
+    sources.publish(STATS, table, Delivery(retain=True, confirmed=table["final"]))
 
 
 def models_of(answers: Mapping[str, Any]) -> list[str]:

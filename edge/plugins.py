@@ -1,14 +1,16 @@
 """Builds parts that are named by the import path of their class, as in a YAML file: no registry to edit."""
 
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.interface import DeviceError
 from porting.errors import UserError
+from porting.import_path import resolve
+
+Table = TypeVar("Table", bound=BaseModel)
 
 
 class Strict(BaseModel):
@@ -28,14 +30,14 @@ class PlugIn(BaseModel):
 
     def kind(self) -> Any:
         """The class itself. Raises `UserError` where the path leads nowhere."""
-        return found(self.use)
+        return resolve(self.use, "use")
 
 
 def build(table: dict[str, Any]) -> Any:
     """The plug-in that a table names, and the ones within it. Raises `UserError` where a path or an option is wrong."""
     options = {name: inner(option) for name, option in table.items()}
     use = options.pop("use")
-    kind = found(use)
+    kind = resolve(use, "use")
     try:
         return kind(**options)
     except (TypeError, ValueError) as error:
@@ -49,11 +51,45 @@ def inner(option: Any) -> Any:
     return build(option) if isinstance(option, dict) and isinstance(option.get("use"), str) else option
 
 
-def found(use: str) -> Any:
+def checked(model: type[Table], options: Mapping[str, Any]) -> Table:
+    """Returns the options of a plug-in as a `model`. Raises `ValueError` with the first thing wrong, in one line."""
     try:
-        return pkgutil.resolve_name(use)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"use: {use!r} cannot be imported ({error}); expected package.module:Class") from error
+        return model.model_validate(options)
+    except ValidationError as error:
+        raise ValueError(first_problem(error, model)) from None
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """Returns the first problem of a validation, as one line: place, what is wrong, what is known there."""
+    problems = error.errors()
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        said = f"{where}: unknown key{suggestion(model, first['loc'])}"
+    elif first["type"] == "missing":
+        said = f"{where}: missing"
+    else:
+        said = f"{where}: {first['msg']}, got {first.get('input')!r}"
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{said}{more}"
+
+
+def suggestion(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """Returns the known keys beside an unknown one, found by walking the models along its place."""
+    kind: Any = model
+    for part in place[:-1]:
+        kind = inner_model(kind, part)
+    known = sorted(getattr(kind, "model_fields", {}))
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def inner_model(kind: Any, part: int | str) -> Any:
+    """Returns the model that the key `part` of a model holds, or None."""
+    fields = getattr(kind, "model_fields", {})
+    if part not in fields:
+        return kind  # a key of a mapping: its values are of the model that the mapping holds
+    options = [fields[part].annotation, *getattr(fields[part].annotation, "__args__", ())]
+    return next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -33,8 +34,11 @@ from edge.core.scheduler import Scheduler
 from edge.core.state import State
 from edge.estimators.table import Table
 from edge.policies.wrappers.model_loading import Resident
+from edge.sources.source import USUAL, Source
 from porting.checks.equivalence import difference
 from porting.variant import Stage, Variant
+from tests.conftest import eventually
+from tests.edge.sources.inbox import KeepingInbox
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -58,7 +62,7 @@ def of(file: str):
 
 def test_there_is_one_example_of_each_kind():
     folders = sorted(str(Path(file).parent) for file in EXAMPLES)
-    assert folders == ["devices", "drift/detection", "edge/planners", "edge/policies", "porting/graph"]
+    assert folders == ["devices", "drift/detection", "edge/planners", "edge/policies", "edge/sources", "porting/graph"]
 
 
 @pytest.mark.parametrize("chore", [["check"], ["format", "--check"]], ids=" ".join)
@@ -136,6 +140,23 @@ def test_the_detector_scores_what_is_unlike_higher(example: ModuleType):
     assert detector.score(unsure) > 5 * abs(detector.score(sure[:100]))
     assert detector.score(unsure[::-1]) == pytest.approx(detector.score(unsure))
     assert np.isfinite(detector.score(np.eye(5)[:1]))
+
+
+@of("edge/sources/snapshots.py")
+def test_the_source_hands_over_what_is_uploaded_and_writes_what_came_of_it(example: ModuleType, tmp_path: Path):
+    inbox, source = KeepingInbox(), example.Snapshots(str(tmp_path), period_s=0.001)
+    assert isinstance(source, Source)
+    (tmp_path / "gate.jpg").write_bytes(b"jpeg")
+    source.start(inbox)
+    assert eventually(lambda: inbox.frames and not [*tmp_path.glob("*.jpg")])
+    source.publish("gate/colour/result", {"camera": "gate", "objects": []}, USUAL)
+    source.publish("stats", {"final": True}, USUAL)
+    assert [path.name for path in tmp_path.iterdir()] == ["gate.json"]
+    (tmp_path / "folder.jpg").mkdir()
+    assert eventually(lambda: inbox.faults)
+    source.stop()
+    assert [(frame.camera, frame.payload) for frame in inbox.frames] == [("gate", b"jpeg")]
+    assert eventually(lambda: "snapshots" not in {thread.name for thread in threading.enumerate()})
 
 
 def identity_chain() -> onnx.ModelProto:

@@ -1,10 +1,12 @@
-"""Reports what happens to the models, one line each: to a file, to the broker, and as a retained state per model."""
+"""Reports what happens to the models, one line each: to a file, to all sources, and as a retained state per model."""
 
 import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
+
+from edge.sources.source import EVENTS, Delivery, Publisher, drift_topic
 
 log = logging.getLogger("leeway")
 
@@ -12,20 +14,12 @@ TOLD = ("alarm", "audit", "promotion", "rollback", "refused", "given_up", "no_la
 WORDS = ("verdict", "accuracy", "response", "variant", "reason")  # of the evidence: what a log line has room for
 
 
-class EventPublisher(Protocol):
-    """Publishes messages below the topic of this box."""
-
-    def publish(
-        self, topic_suffix: str, payload: bytes | str | Mapping[str, Any], retain: bool = False, qos: int = 0
-    ) -> bool: ...
-
-
 class Journal:
     """Records an event when called with kind, model and evidence. A file that cannot be written
     is reported once and then left alone.
     """
 
-    def __init__(self, publisher: EventPublisher, wall: Any, path: Path | None, say: Any):
+    def __init__(self, publisher: Publisher, wall: Any, path: Path | None, say: Any):
         self.publisher, self.wall, self.say = publisher, wall, say
         self.file: IO[str] | None = None
         if path is not None:
@@ -35,8 +29,8 @@ class Journal:
         line = {"kind": kind, "model": model, "time": round(self.wall(), 3), **plain(fields)}
         if kind in TOLD:
             log.info("%s: %s%s", model, kind, brief(line))
-        self.publisher.publish("events", line, qos=1)
-        self.publisher.publish(f"{model}/drift", line, retain=True)
+        self.publisher.publish(EVENTS, line, Delivery(confirmed=True))
+        self.publisher.publish(drift_topic(model), line, Delivery(retain=True))
         if self.file is not None:
             self._write(json.dumps(line))
 

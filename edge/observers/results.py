@@ -2,18 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from time import time
-from typing import Any, Protocol
 
 from edge.core.events import Event, Reply, Time
 from edge.data.job import InFlightRequest
 from edge.data.result import message
 from edge.data.votes import combined
-
-
-class ResultPublisher(Protocol):
-    """Publishes results of a camera and an app."""
-
-    def publish_result(self, camera: str, app: str, result: dict[str, Any], traceparent: str | None) -> bool: ...
+from edge.sources.source import USUAL, Delivery, Publisher, result_topic
 
 
 class Results:
@@ -25,7 +19,7 @@ class Results:
 
     def __init__(
         self,
-        publisher: ResultPublisher,
+        publisher: Publisher,
         answers: Mapping[str, object] | None = None,
         post: Callable[[Event], None] = lambda event: None,
     ):
@@ -54,4 +48,7 @@ class Results:
         if said is not None:
             self.post(said)
         result = message(opened, reply, now, time(), missed, said)
-        self.publisher.publish_result(request.stream, request.app, result, opened.frame.traceparent)
+        trace = opened.frame.traceparent
+        headers = {"traceparent": trace} if trace else {}
+        topic = result_topic(request.stream, request.app)
+        self.publisher.publish(topic, {**result, **headers}, Delivery(headers=headers) if headers else USUAL)

@@ -18,8 +18,8 @@ Report = Callable[[Mapping[str, Any]], None]
 class Stats:
     """Observes the loop and reports statistics every `period_ns`.
 
-    `models` returns each model's variant and drift, `counters` the troubles of the network, and `cache` the counters of
-    the prediction cache.
+    `models` returns each model's variant and drift, `counters` the troubles of the network, `cache` the counters of
+    the prediction cache, and `faults` those of sources that failed, by name.
     """
 
     def __init__(
@@ -31,9 +31,10 @@ class Stats:
         wall: Callable[[], float],
         period_ns: int,
         cache: Callable[[], Mapping[str, int]] = dict,
+        faults: Callable[[], Mapping[str, int]] = dict,
     ):
         self.metrics, self.report, self.models, self.counters = metrics, report, models, counters
-        self.wall, self.period_ns, self.cache = wall, period_ns, cache
+        self.wall, self.period_ns, self.cache, self.faults = wall, period_ns, cache, faults
         self.told_ns: Time = 0
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
@@ -51,6 +52,7 @@ class Stats:
             "models": dict(self.models(state)),
             "network": counters,
             **({"cache": cache} if (cache := dict(self.cache())) else {}),
+            **({"source_faults": faults} if (faults := dict(self.faults())) else {}),
             "queues": {model: waiting for model, waiting in waiting_tasks(state).items() if waiting},
             "memory_bytes": resident_bytes() or None,  # RSS, where the system says
             "final": final,

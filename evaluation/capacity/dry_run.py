@@ -19,6 +19,7 @@ from edge.core.events import LaneUp, Reply, Time
 from edge.data.job import InFlightRequest
 from edge.plugins import PlugIn
 from edge.sources.mqtt.settings import MqttSettings
+from edge.sources.source import frame_now
 from evaluation.arrivals.measured_durations import RecordedDurations
 from evaluation.arrivals.recording import Recording, recording_of
 from evaluation.capacity import recorded_daemon
@@ -117,7 +118,7 @@ def dry_run(
     """
     check_sizes(config, pictures)
     quieter = quiet(config)
-    traffic = CameraTraffic(config.mqtt.topics.base, pictures, len(config.apps), duration_s)
+    traffic = CameraTraffic(mqtt_of(config).topics.base, pictures, len(config.apps), duration_s)
     if network:
         with FakeBroker(traffic) as there:
             across = Across(there, progress)
@@ -129,7 +130,7 @@ def dry_run(
 
 def check_sizes(config: Config, pictures: Sequence[bytes]) -> None:
     """Raises `UserError` when a picture is larger than the config lets in."""
-    largest, limit = max(map(len, pictures)), config.mqtt.frame_bytes_max
+    largest, limit = max(map(len, pictures)), mqtt_of(config).frame_bytes_max
     if largest > limit:
         raise UserError(f"a picture of {largest} bytes: mqtt.frame_bytes_max lets {limit} in, larger ones are dropped")
 
@@ -138,13 +139,18 @@ def quiet(config: Config) -> Config:
     """Returns the config with every app on every frame, and nothing that drops, answers from the cache or writes."""
     apps = {name: app.model_copy(update={"slo_ms": SLO_MS}) for name, app in config.apps.items()}
     every = StreamSettings(apps=tuple(apps), waiting_max=1)
-    off = {"planners": (), "trace": None, "journal": None, "http": None, "cache_mb": 0.0}
+    off = {"planners": (), "trace": None, "journal": None, "cache_mb": 0.0, "http": None, "sources": ()}
     return config.model_copy(update={"apps": apps, "streams": {"*": every}, "policy": EVERY_BATCH, **off})
+
+
+def mqtt_of(config: Config) -> MqttSettings:
+    """How the box is reached over MQTT; by default where it is not."""
+    return config.mqtt or MqttSettings.model_validate({})
 
 
 def connected(config: Config, port: int) -> Config:
     """Returns the config with its connection to the fake broker instead of its own."""
-    kept = config.mqtt.model_dump(include={"prefix", "node", "frame_bytes_max", "outgoing_bytes_max"})
+    kept = mqtt_of(config).model_dump(include={"prefix", "node", "frame_bytes_max", "outgoing_bytes_max"})
     return config.model_copy(update={"mqtt": MqttSettings(host=LOOPBACK, port=port, protocol="5", **kept)})
 
 
@@ -197,7 +203,7 @@ class Within(Heard):
         )
 
     def drive(self, receive: recorded_daemon.Receive) -> None:
-        self.generator.send = lambda camera, jpeg: receive(recorded_daemon.frame_now(camera, jpeg))
+        self.generator.send = lambda camera, jpeg: receive(frame_now(camera, jpeg))
         self.generator.run()
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:

@@ -8,7 +8,6 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from time import monotonic_ns, time
 from typing import Protocol
 
 from edge.config import Config
@@ -50,8 +49,7 @@ class Recorded:
 
 
 def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
-    """Runs the daemon until the driver is done, and returns the recording. Raises `UserError`
-    where the box cannot serve that.
+    """Runs the daemon until the driver is done, and returns the recording. `network`: with the sources of the config.
 
     Args:
         config: the box.
@@ -66,7 +64,7 @@ def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
         gc.collect()
         gc.freeze()  # as the daemon does
         if network:
-            parts.source.start()
+            parts.sources.start(parts.inbox)
         driving.start()
 
     parts.world.listeners.append(driver)  # type: ignore[attr-defined]
@@ -75,7 +73,7 @@ def serve(config: Config, driver: Driver, network: bool = False) -> Recorded:
     with ExitStack() as stack:
         stack.callback(gc.unfreeze)
         stack.enter_context(parts.world)
-        stack.callback(parts.source.stop)
+        stack.callback(parts.sources.stop)
         parts.world.start(begin, parts.config.background.share)
         run(parts.scheduler, parts.world, [*observers, recorded, ready])
     return recorded
@@ -88,12 +86,6 @@ def drive(parts: WiredDaemon, driver: Driver) -> None:
     except BaseException as bug:
         parts.world.post(bug)
     parts.world.ask_to_stop()
-
-
-def frame_now(camera: str, payload: bytes) -> Frame:
-    """Returns a frame as if it had just come over the network."""
-    now = time()
-    return Frame(camera, payload, monotonic_ns(), now, now)
 
 
 class NoLabels:

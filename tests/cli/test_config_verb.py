@@ -23,6 +23,7 @@ def test_a_right_file_is_shown_with_its_parts(tmp_path, capsys):
     assert (code, err, found["ok"], found["node"]) == (0, "", True, "box")
     assert found["apps"] == {"junction": "edge.answers.cascade:Cascade, within 5000 ms"}
     assert found["streams"] == {"*": ["junction"]}
+    assert found["sources"] == ["edge.sources.mqtt.source:MqttSource"]
     assert found["models"] == str(tmp_path / "repository")
 
 
@@ -38,6 +39,11 @@ def test_it_is_a_table_for_people(tmp_path, capsys):
         ({"polcy": {}}, "polcy: unknown key; known here: "),
         ({"policy": {"use": "edge.policies.edf:Nearest"}}, "policy.use: "),
         ({"devices": {"gpu0": {"use": "devices.nothing:Gpu"}}}, "devices.gpu0.use: "),
+        (
+            {"policy": {"use": "edge.policies.burst:Burst"}},
+            "policy.use: 'edge.policies.burst:Burst' has moved; write 'edge.policies.wrappers.cloud_burst:Burst'",
+        ),
+        ({"planners": [{"use": "edge.planners.no:No"}]}, "planners.0.use: 'edge.planners.no:No' cannot be imported"),
         ({"streams": {"gate": {"apps": ["color"]}}}, "no app is called 'color'; apps here: colour"),
     ],
 )
@@ -47,6 +53,14 @@ def test_what_is_wrong_is_one_line(tmp_path, capsys, changes, said):
     (line,) = err.splitlines()
     assert said in line
     assert "edge.yaml" in line
+
+
+def test_what_drift_names_is_found_as_well(tmp_path, capsys):
+    code, _, err = typed(
+        capsys, "config", "check", edge(tmp_path, drift={"detectors": ["drift.detectors.bbsds:Bbsds"]})
+    )
+    assert code == 2
+    assert "'drift.detectors.bbsds:Bbsds' has moved; write 'drift.detection.bbsds:Bbsds'" in err
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path, capsys):

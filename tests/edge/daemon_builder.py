@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -29,14 +29,17 @@ from edge.daemon import WiredDaemon, serve
 from edge.data.frame import Frame
 from edge.data.job import InFlightRequest
 from edge.data.result import message
+from edge.sources.http.server import HttpSource
 from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.socket_options import send
+from edge.sources.mqtt.source import MqttSource
 from porting.pipeline import derive, port
 from porting.repository.repository import Repository
 from tests.conftest import eventually
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}
 LABELS = ("red", "green", "blue")
+AnySource = TypeVar("AnySource")
 KINDS = ("vehicle", "person")  # red and green cells; blue cells
 CELL = 48  # pixels of a frame
 BUDGET_NS = 2_000_000
@@ -210,6 +213,7 @@ class Daemon:
     """
 
     def __init__(self, config: Config | Path, first: Sequence[bytes] = ()):
+        self.faults: dict[str, int] | None = {}  # of sources; None: any
         self.first = first  # frames that are there before anything is loaded: they wait for each other
         self.config = load(config) if isinstance(config, Path) else config
         self.results: list[dict[str, Any]] = []
@@ -237,6 +241,7 @@ class Daemon:
         self._thread.join(30)
         if kind is None and self.error is not None:
             raise self.error
+        assert kind is not None or self.faults is None or self.parts.sources.faults == self.faults
 
     @property
     def alive(self) -> bool:
@@ -246,6 +251,18 @@ class Daemon:
     def parts(self) -> WiredDaemon:
         assert self._parts is not None
         return self._parts
+
+    @property
+    def mqtt(self) -> MqttSource:
+        return self.source(MqttSource)
+
+    @property
+    def http(self) -> HttpSource:
+        return self.source(HttpSource)
+
+    def source(self, kind: type[AnySource]) -> AnySource:
+        (found,) = (source for source in self.parts.sources if isinstance(source, kind))
+        return found
 
     def stop(self) -> dict[str, Any]:
         """Drain and end; the last statistics."""

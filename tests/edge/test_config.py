@@ -8,6 +8,7 @@ import yaml
 from edge.config import AppSettings, Config, StreamSettings, build, load
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
+from edge.sources.mqtt.settings import MqttSettings
 from porting.errors import UserError
 from tests.edge.daemon_builder import CASCADE, edge
 
@@ -150,3 +151,43 @@ def test_an_unknown_system_is_told_with_the_nearest(tmp_path):
     path = edge(tmp_path)
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "system": "fif"}))
     assert "system: no system is called 'fif'; did you mean 'fifo'?" in complaint(path)
+
+
+MQTT, HTTP, OTHER = "MqttSource", "HttpSource", {"use": "elsewhere.camera:Rtsp", "url": "rtsp://gate"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kinds"),
+    [
+        ({"mqtt": None}, [MQTT]),
+        ({"mqtt": {}}, [MQTT]),
+        ({"mqtt": None, "sources": []}, [MQTT]),
+        ({"mqtt": None, "http": {"port": 9}}, [MQTT, HTTP]),
+        ({"mqtt": None, "sources": [OTHER]}, ["Rtsp"]),
+        ({"mqtt": None, "http": {}, "sources": [OTHER]}, [HTTP, "Rtsp"]),
+        ({"mqtt": {}, "http": {}, "sources": [OTHER, OTHER]}, [MQTT, HTTP, "Rtsp", "Rtsp"]),
+    ],
+    ids=str,
+)
+def test_short_forms_are_sources_and_mqtt_is_there_where_nothing_else_is_named(tmp_path, changes, kinds):
+    named = load(edge(tmp_path, **changes)).all_sources()
+    assert [source.use.partition(":")[2] for source in named] == kinds
+
+
+def test_a_short_form_hands_all_its_keys_on(tmp_path):
+    mqtt = {"port": 7, "node": "gate", "password": "secret", "tls": {"ca": "ca.pem"}}
+    mqtt_source, http_source = load(edge(tmp_path, mqtt=mqtt, http={"port": 9})).all_sources()
+    options = {key: value for key, value in mqtt_source.model_dump().items() if key != "use"}
+    made = MqttSettings.model_validate(options)
+    assert (made.port, made.node, made.password, made.tls.ca) == (7, "gate", "secret", tmp_path / "ca.pem")
+    assert http_source.model_dump()["port"] == 9
+
+
+def test_paths_in_the_options_of_a_source_are_relative_to_the_file_where_they_begin_so(tmp_path):
+    options = {"folder": "./in", "tls": {"ca": "../ca.pem"}, "more": ["./a", "b", 3], "url": "rtsp://gate/./a"}
+    (source,) = load(edge(tmp_path, mqtt=None, sources=[{**OTHER, **options}])).all_sources()
+    found = source.model_dump()
+    assert found["folder"] == str(tmp_path / "in")
+    assert found["tls"] == {"ca": str(tmp_path / "../ca.pem")}
+    assert found["more"] == [str(tmp_path / "a"), "b", 3]
+    assert found["url"] == "rtsp://gate/./a"

@@ -16,7 +16,7 @@ MB = 1024 * 1024
 def daemon(box, mosquitto):
     """Connected to the broker; every result it makes is published."""
     with Daemon(over(box, mosquitto)) as running:
-        assert running.parts.source.wait_connected(10)
+        assert running.mqtt.wait_connected(10)
         yield running
 
 
@@ -32,7 +32,7 @@ def over(box, mosquitto, **more):
 
 def settled(daemon):
     """Wait until nothing is under way; the network's counters and the books."""
-    source = daemon.parts.source
+    source = daemon.mqtt
     assert within(lambda: source.counters["received"] == daemon.handled())
     return source.counters, daemon.stop()
 
@@ -80,7 +80,7 @@ def test_other_topics_and_other_boxes_are_none_of_its_business(daemon, client):
 def test_payloads_that_are_too_large_never_reach_a_lane(box, mosquitto):
     config = over(box, mosquitto, frame_bytes_max=MB)
     with Daemon(config) as daemon, Client(mosquitto.port) as client:
-        assert daemon.parts.source.wait_connected(10)
+        assert daemon.mqtt.wait_connected(10)
         client.send(b"\xff\xd8" + bytes(50 * MB))  # the broker was told not to hand on so much
         client.send(b"\xff\xd8" + bytes(MB + 10))  # small enough for a packet, too large for a frame
         client.send(b"")
@@ -99,7 +99,7 @@ def test_a_clock_that_jumps_is_replaced_and_counted(daemon, client, said):
     (result,) = client.under("result")
     assert result["frame_time"] == result["received_time"] == pytest.approx(time.time(), abs=60)
     assert result["slo"]["met"]
-    assert daemon.parts.source.counters["bad_clock"] == 1
+    assert daemon.mqtt.counters["bad_clock"] == 1
 
 
 def test_after_a_broker_restart_frames_flow_again_and_the_books_add_up(box, mosquitto, daemon, client):
@@ -109,7 +109,7 @@ def test_after_a_broker_restart_frames_flow_again_and_the_books_add_up(box, mosq
 
     assert within(lambda: answered_more(3))
     mosquitto.stop()
-    assert within(lambda: not daemon.parts.source.connected)
+    assert within(lambda: not daemon.mqtt.connected)
     daemon.answered(jpeg("red"))  # no broker, no reason to stop: only the result finds nobody
     client.ready.clear()
     mosquitto.start()
@@ -132,7 +132,7 @@ def test_a_broker_that_comes_late_is_found(box, mosquitto):
     with Daemon(over(box, mosquitto)) as daemon:
         daemon.answered(jpeg("red"))
         mosquitto.start()
-        assert daemon.parts.source.wait_connected(5)
+        assert daemon.mqtt.wait_connected(5)
         with Client(mosquitto.port) as client:
             client.send(jpeg("red"))
             assert within(lambda: client.under("result"))
@@ -140,7 +140,7 @@ def test_a_broker_that_comes_late_is_found(box, mosquitto):
 
 def test_two_daemons_of_one_name_are_counted_and_said(box, mosquitto, daemon, caplog):
     with Daemon(over(box, mosquitto)) as other:
-        first, second = daemon.parts.source, other.parts.source
+        first, second = daemon.mqtt, other.mqtt
         assert within(lambda: first.counters["takeovers"] and second.counters["takeovers"])
         assert "client id" in caplog.text
         assert "leeway-box" in caplog.text
@@ -151,7 +151,7 @@ def test_two_daemons_of_one_name_are_counted_and_said(box, mosquitto, daemon, ca
 def test_it_says_that_it_is_there_and_that_it_left(box, mosquitto):
     with Client(mosquitto.port) as client:
         with Daemon(over(box, mosquitto)) as daemon:
-            assert daemon.parts.source.wait_connected(10)
+            assert daemon.mqtt.wait_connected(10)
             assert within(lambda: client.under("available") == ["online"])
         assert within(lambda: client.under("available") == ["online", "stopped"])
         (last,) = [stats for stats in client.under("stats") if stats["final"]]
@@ -161,8 +161,8 @@ def test_it_says_that_it_is_there_and_that_it_left(box, mosquitto):
 def test_a_daemon_that_vanishes_is_reported_by_its_will(mosquitto, box):
     config = load(over(box, mosquitto))
     with Client(mosquitto.port) as client, Daemon(config) as daemon:
-        assert daemon.parts.source.wait_connected(10)
+        assert daemon.mqtt.wait_connected(10)
         assert within(lambda: client.under("available") == ["online"])
         with Daemon(config) as other:  # the broker throws the first one out without a farewell
             assert within(lambda: "offline" in client.under("available"))
-            assert other.parts.source
+            assert other.mqtt

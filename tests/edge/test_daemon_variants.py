@@ -15,7 +15,7 @@ from edge.observers.trace import replay
 from edge.policies.fifo import Fifo
 from edge.policies.wrappers.default_stack import complete
 from edge.policies.wrappers.straggler_mitigation import Straggle
-from edge.sources.mqtt.envelope import LabelAnswer
+from edge.sources.source import Delivery, Value
 from porting.errors import UserError
 from porting.pipeline import derive
 from porting.repository.repository import Repository
@@ -51,9 +51,9 @@ class Box(Daemon):
                 listener.publisher = self
         super()._begun(parts)
 
-    def publish_result(self, camera: str, app: str, result: dict[str, Any], traceparent: str | None) -> bool:
-        self.published.append(result)
-        return True
+    def publish(self, topic: str, value: Value, delivery: Delivery) -> None:
+        assert isinstance(value, dict)
+        self.published.append(value)
 
     def observe(self, moment: Moment) -> tuple[()]:
         if isinstance(moment.event, Combined):
@@ -202,16 +202,16 @@ def test_a_request_without_a_variant_is_answered_by_one_that_fits(trio: Path) ->
 def test_what_people_say_of_a_result_is_feedback(trio: Path) -> None:
     with Box(edge(trio, apps=app("exp3:Exp3", rate=1.0), variants=VARIANTS)) as daemon:
         (answer,) = (it for name, it in daemon.parts.scheduler.answers.items() if name == "colour")
-        on_answer = daemon.parts.source._on_answer
+        answer_with = daemon.parts.inbox.answer
         for _ in range(40):
             result = daemon.said("red")
-            on_answer(LabelAnswer(result["id"], "red"))
+            answer_with(result["id"], "red")
             request_id = int(result["id"].rpartition("-")[2])
             assert within(lambda: request_id not in answer.drawn)  # noqa: B023
-        on_answer(LabelAnswer("nobody-knows", "red"))
-        on_answer(LabelAnswer(daemon.said("red")["id"], None))
+        answer_with("nobody-knows", "red")
+        answer_with(daemon.said("red")["id"], None)
         assert answer.shares()["paint/swapped"] < 0.1
 
 
 def test_nobody_listens_for_labels_where_nobody_learns(trio: Path) -> None:
-    assert wire(load(edge(trio))).source._on_answer is None
+    assert not wire(load(edge(trio))).inbox.hears_labels

@@ -11,6 +11,9 @@ from edge.data.job import InFlightRequest
 from edge.data.picture import Picture
 from edge.runtime.worker import Worker
 from edge.runtime.world import LiveWorld
+from edge.sources.source import LABEL_REQUEST, Delivery, Publisher
+
+LABEL_EXPIRY_S = 3_600
 
 Say = Callable[[int, str | None, float], None]  # sample id, label or None for "cannot tell", confidence 0..1
 
@@ -54,14 +57,8 @@ def best(opened: InFlightRequest, reply: Reply, labels: Sequence[str]) -> tuple[
     return label, said[label] / whole
 
 
-class AskLabel(Protocol):
-    """Sends a question for a label to people; returns False when it was dropped."""
-
-    def __call__(self, id: str, model: str, jpeg: bytes, about: Mapping[str, str]) -> bool: ...
-
-
 class People:
-    """Asks people for labels: questions go out on `label/request`, answers come on `label/answer`.
+    """Asks people for labels: a picture goes out as `label/request`, answers come back by its `id`.
 
     At most `OPEN_MAX` questions are open; beyond that the oldest are forgotten. The worker encodes the pictures, since
     a repair asks for two hundred at once and frames must not wait for that.
@@ -69,9 +66,8 @@ class People:
 
     OPEN_MAX = 2_000
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.ask_label: AskLabel | None = None  # set once there is a connection to ask over
+    def __init__(self, worker: Worker, publisher: Publisher) -> None:
+        self.worker, self.publisher = worker, publisher
         self.open: dict[str, tuple[int, Say]] = {}
 
     def ask(self, model: str, labels: Sequence[str], sample: Sample, about: Mapping[str, str], say: Say) -> None:
@@ -86,8 +82,8 @@ class People:
         if isinstance(jpeg, Exception):
             raise jpeg
         if name in self.open:
-            assert self.ask_label is not None
-            self.ask_label(name, model, jpeg, about)
+            headers = {"id": name, "model": model, **about}
+            self.publisher.publish(LABEL_REQUEST, jpeg, Delivery(False, True, headers, "image/jpeg", LABEL_EXPIRY_S))
 
     def answered(self, name: str, label: str | None) -> None:
         """Passes an answer on, with confidence 1. Runs on the loop thread; an answer to an

@@ -1,7 +1,6 @@
 """Reads a camera's pictures from a folder, a zip, a video file or URL, or a generator named by its import path."""
 
 import os
-import pkgutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import simplejpeg
 
 from porting.errors import UserError
+from porting.import_path import resolve
 
 JPEG_QUALITY = 90
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
@@ -225,10 +225,7 @@ def _reencoded(content: bytes) -> bytes | None:
 
 
 def _scene(name: str, options: Mapping[str, Any]) -> Any:
-    try:
-        make = pkgutil.resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{name} cannot be imported as a generator of pictures: {error}") from error
+    make = resolve(name, "a generator of pictures")
     try:
         return make(**options)
     except TypeError as error:

@@ -7,24 +7,25 @@ the daemon stops. 500: the work failed.
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from importlib import metadata as distribution
 from threading import Lock, Thread
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from devices.oip import EXTENSIONS, LENGTH_HEADER
-from edge.core.events import Event, Reply, Time, Withdrawn
+from edge.core.events import Event, Reply, Time
+from edge.core.interfaces import Moment
 from edge.data.job import TaskJob
 from edge.data.tensor_request import TensorRequest
+from edge.plugins import checked
 from edge.sources.http import protocol
 from edge.sources.http.catalogue import Catalogue, Entry, Version
 from edge.sources.http.protocol import InferRequest, Refused, Specs
-from edge.sources.mqtt.settings import HttpSettings
+from edge.sources.http.settings import HttpSettings
+from edge.sources.source import Delivery, Inbox, Value
 from porting.errors import UserError
-from porting.repository.repository import Repository
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 CLOSE_S = 3.0  # for the server to say goodbye
 KEEP_ALIVE_S = 75  # longer than most clients keep a connection that is idle
 STATUS = {"failed": 500}  # other outcomes: 503
-Limits = Mapping[str, tuple[float, int]]  # model -> the SLO of its app in ms, and its priority
 
 
 class Rows:
@@ -61,50 +61,58 @@ class Rows:
             self.over.set_result(bad)
 
 
-class TensorInbox(Protocol):
-    """What it needs of the live world; all of it from any thread."""
-
-    draining: bool
-
-    def ask(self, asked: TensorRequest) -> bool: ...
-    def post(self, event: Event | BaseException) -> None: ...
-    def call(self, word: Callable[[], None]) -> None: ...
-
-
 class HttpSource:
-    """As a context it listens, and refuses all until `begin`.
+    """Answers questions over HTTP. Options: those of `HttpSettings`; raises `ValueError` for wrong ones.
 
-    Raises `UserError` where the port is taken or a package is missing.
+    It listens from `prepare` on, and refuses questions until `start`. It publishes nothing: who asks is answered.
     """
 
-    def __init__(
-        self, settings: HttpSettings, repository: Repository, catalogue: Catalogue, world: TensorInbox, limits: Limits
-    ):
-        self.settings, self.catalogue, self.world, self.limits = settings, catalogue, world, limits
+    def __init__(self, **options: Any):
+        self.settings = checked(HttpSettings, options)
         self.begun = False
-        self.reader = protocol.Reader(repository, settings.rows_max)
         self.lock, self.open = Lock(), 0  # rows that are not answered yet
-        self.port = settings.port
+        self.port = self.settings.port
+        self.catalogue: Catalogue | None = None
+        self.thread: Thread | None = None
 
     # ---- begin and end -------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> "HttpSource":
+    def prepare(self, inbox: Inbox) -> None:
+        """Listens. Raises `UserError` where the port is taken or a package is missing."""
+        self.inbox, self.limits = inbox, inbox.limits
+        self.catalogue = Catalogue(inbox.answers)
+        self.reader = protocol.Reader(inbox.repository, self.settings.rows_max)
         self.socket = self._bound()
         self.server = self._server()
         self.thread = Thread(target=self._serve, name="http", daemon=True)
         self.thread.start()
-        return self
 
-    def begin(self) -> None:
-        """What serves is loaded: from now on questions are answered."""
+    def start(self, inbox: Inbox) -> None:
+        """Answers questions from now on: what serves is loaded."""
+        if self.thread is None:
+            self.prepare(inbox)
         self.begun = True
 
     def ready(self) -> bool:
-        return self.begun and not self.world.draining
+        """Returns whether questions are answered."""
+        return self.begun and not self.inbox.draining
 
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(CLOSE_S)
+    def observe(self, moment: Moment) -> Iterator[Event]:
+        """Follows which models and graphs can be asked for."""
+        if self.catalogue is not None:
+            yield from self.catalogue.observe(moment)
+
+    def publish(self, topic: str, value: Value, delivery: Delivery) -> None:
+        """Does nothing: an answer goes to whom has asked."""
+
+    def stop(self) -> None:
+        """Ends the server; what is open gets some seconds."""
+        if self.thread is not None:
+            self.server.should_exit = True
+            self.thread.join(CLOSE_S)
+
+    def __str__(self) -> str:
+        return f"http://{self.settings.host}:{self.port}"
 
     def _bound(self) -> socket.socket:
         settings = self.settings
@@ -137,8 +145,9 @@ class HttpSource:
     def _serve(self) -> None:
         try:
             self.server.run(sockets=[self.socket])
-        except BaseException as bug:  # the loop thread raises it and the daemon stops
-            self.world.post(RuntimeError(f"http: {bug!r}"))
+        except BaseException as error:
+            self.begun = False
+            self.inbox.fault(self, error)
 
     def _app(self) -> "Starlette":
         from starlette.applications import Starlette
@@ -187,6 +196,7 @@ class HttpSource:
 
     def _named(self, request: "Request") -> tuple[Entry, Version]:
         name, wanted = request.path_params["model"], request.path_params.get("version")
+        assert self.catalogue is not None
         entry = self.catalogue.entries.get(name)
         if entry is None:
             raise Refused(404, f"no model and no graph is called {name!r}")
@@ -233,7 +243,7 @@ class HttpSource:
         rows = Rows(len(question.rows), self._leave)
         asked = self._asked(entry, version, question, arrived_ns, rows)
         for each in asked:
-            if not self.world.ask(each):
+            if not self.inbox.ask(each):
                 each.told(Reply(0, "stopped"), ())
         gone: asyncio.Future[Any] = asyncio.ensure_future(
             request.receive()
@@ -246,13 +256,8 @@ class HttpSource:
         if bad is None:
             return [job for job in rows.jobs if job is not None]
         for each in asked:
-            each.withdrawn = True
-            self.world.call(partial(self._withdraw, each))  # behind the row itself, so that it has its id
+            self.inbox.withdraw(each)
         raise Refused(STATUS.get(bad.outcome, 503), f"{bad.outcome}: {bad.detail or 'dropped by the scheduler'}")
-
-    def _withdraw(self, row: TensorRequest) -> None:
-        """On the loop thread. Nothing happens where it runs or is over."""
-        self.world.post(Withdrawn(row.request_id, "withdrawn"))
 
     def _asked(
         self, entry: Entry, version: Version, question: InferRequest, arrived_ns: Time, rows: Rows

@@ -91,6 +91,11 @@ class Link:
 
     # ---- for other threads -------------------------------------------------------------------------------------
 
+    def subscribe(self, topic: str) -> None:
+        """Adds a topic to the subscriptions of every connection. Called before `start` only."""
+        assert self._thread is None, "subscriptions are made when a connection begins"
+        self._subscriptions += (topic,)
+
     def start(self) -> None:
         """Starts the thread; allowed once."""
         assert self._thread is None, "a link starts once"

@@ -1,6 +1,4 @@
-"""How to reach the broker and what to call ourselves there (the `mqtt:` table of edge.yaml, a camera's options), and
-where others reach us (`http:`).
-"""
+"""How to reach the broker and what to call ourselves there (the `mqtt:` table of edge.yaml, a camera's options)."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -72,18 +70,3 @@ class MqttSettings(BaseModel):
     def name(self) -> str:
         """The client id in use."""
         return self.client_id or f"leeway-{self.node}"
-
-
-class HttpSettings(BaseModel):
-    """Anybody who reaches the port may ask: there is no password. Keep it on this machine, or in a network of yours."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0: on all of them")
-    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0: one that is free")
-    slo_ms: float = Field(
-        1000.0, gt=0, description="deadline of a question that names none and whose model has no app of its own, ms"
-    )
-    rows_max: int = Field(32, ge=1, le=1024, description="rows of one question; each is scheduled by itself")
-    open_max: int = Field(128, ge=1, le=4096, description="rows that may wait for their answers; more get 503")
-    body_mb: int = Field(64, ge=1, le=1024, description="size of a question")

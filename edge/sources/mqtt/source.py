@@ -9,16 +9,17 @@ from typing import Any
 import paho.mqtt.client as paho
 
 from edge.data.frame import Frame
+from edge.plugins import checked
 from edge.sources.mqtt.connection import Link
 from edge.sources.mqtt.counters import Counters
-from edge.sources.mqtt.envelope import BadEnvelope, LabelAnswer, answered, opened
+from edge.sources.mqtt.envelope import BadEnvelope, answered, opened
 from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.settings import MqttSettings
+from edge.sources.source import USUAL, Delivery, Inbox, Value
 
 ANSWER_BYTES_MAX = 65_536
 CAMERAS_MAX = 1_024  # whose sequence numbers are remembered
 GAP_MAX = 1_000_000  # a larger jump of the sequence number is a new sequence
-LABEL_EXPIRY_S = 3_600
 
 COUNTERS = (
     "received",  # frames handed on; every message that came in is this, one of the next seven, or about labels
@@ -51,32 +52,29 @@ log = logging.getLogger("leeway.mqtt")
 
 
 class MqttSource:
-    """The daemon's side of MQTT. `on_frame` and `on_answer` run on the network thread: be quick and do not raise.
-    `on_frame` says False where it takes no frames any more.
+    """Serves one MQTT broker. Options: those of `MqttSettings`; raises `ValueError` or `UserError` for wrong ones.
 
-    Subscribes to `<prefix>/<node>/+/frame`, and to `<prefix>/<node>/label/answer` where `on_answer` is given, only.
-    `clock` gives integer nanoseconds (monotonic), `wall` unix seconds.
+    Subscribes to `<prefix>/<node>/+/frame`, and to `<prefix>/<node>/label/answer` where the daemon uses labels, only.
+    `clock` gives integer nanoseconds (monotonic), `wall` unix seconds; `say` gets lines for people.
     """
 
     def __init__(
         self,
-        settings: MqttSettings,
-        on_frame: Callable[[Frame], bool],
-        on_answer: Callable[[LabelAnswer], None] | None = None,
-        clock: Callable[[], int] = time.monotonic_ns,
         *,
+        clock: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
         say: Callable[[str], None] = log.warning,
+        **options: Any,
     ) -> None:
-        self.settings = settings
+        self.settings = settings = checked(MqttSettings, options)
         self.topics = topics = settings.topics
-        self._on_frame, self._on_answer = on_frame, on_answer
         self._clock, self._wall = clock, wall
         self._counters = Counters(*COUNTERS)
         self._last_seq: dict[str, int] = {}
+        self._inbox: Inbox | None = None
         self.link = Link(
             settings,
-            subscriptions=(topics.all_frames, *((topics.label_answer,) if on_answer else ())),
+            subscriptions=(topics.all_frames,),
             on_message=self._take,
             births=(OutgoingMessage(topics.available, b"online", qos=1, retain=True),),
             will=OutgoingMessage(topics.available, b"offline", qos=1, retain=True),
@@ -87,65 +85,58 @@ class MqttSource:
             say=say,
         )
 
-    def start(self) -> None:
+    def start(self, inbox: Inbox) -> None:
+        """Connects, and goes on trying where there is no broker. Frames reach `inbox` on the network thread."""
+        self._inbox = inbox
+        if inbox.hears_labels:
+            self.link.subscribe(self.topics.label_answer)
         self.link.start()
 
     def stop(self) -> None:
-        """Send what waits, say `stopped`, disconnect. Takes at most some seconds."""
+        """Sends what waits, says `stopped`, disconnects. Takes at most some seconds."""
         self.link.stop()
+
+    def __str__(self) -> str:
+        return f"frames are awaited on {self.topics.frame('CAMERA')} at {self.settings.host}:{self.settings.port}"
 
     @property
     def connected(self) -> bool:
+        """Returns whether the broker has accepted us and our subscriptions."""
         return self.link.connected
 
     @property
     def protocol(self) -> str | None:
+        """Returns the version of MQTT in use, "5" or "3.1.1"; None without a connection."""
         return self.link.protocol
 
     def wait_connected(self, timeout_s: float) -> bool:
+        """Waits for a connection; returns whether there is one."""
         return self.link.wait_connected(timeout_s)
 
     @property
     def counters(self) -> dict[str, int]:
+        """Returns every counter of `COUNTERS`."""
         counts = self._counters.snapshot()
         return {**counts, "reconnects": max(0, counts["connects"] - 1)}
 
     # ---- out ---------------------------------------------------------------------------------------------------
 
-    def publish_result(self, camera: str, app: str, result: Mapping[str, Any], traceparent: str | None = None) -> bool:
-        """One result (see docs): QoS 0, not retained. False: dropped and counted (`dropped_*`)."""
-        user = {"traceparent": traceparent} if traceparent else {}
-        topic = self.topics.result(camera, app)
-        return self.link.publish(
-            OutgoingMessage(topic, as_json({**result, **user}), user=user, content_type="application/json")
-        )
+    def publish(self, topic: str, value: Value, delivery: Delivery = USUAL) -> bool:
+        """Publishes under `<prefix>/<node>/`: QoS 1 where the delivery is to be confirmed, else QoS 0.
 
-    def publish(
-        self, topic_suffix: str, payload: bytes | str | Mapping[str, Any], retain: bool = False, qos: int = 0
-    ) -> bool:
-        """Publish under `<prefix>/<node>/`; a mapping goes out as JSON. False: dropped and counted (`dropped_*`)."""
-        body = (
-            payload
-            if isinstance(payload, bytes)
-            else payload.encode()
-            if isinstance(payload, str)
-            else as_json(payload)
-        )
-        kind = "application/json" if isinstance(payload, Mapping) else None
-        return self.link.publish(OutgoingMessage(self.topics.under(topic_suffix), body, qos, retain, content_type=kind))
-
-    def ask_label(self, id: str, model: str, jpeg: bytes, about: Mapping[str, str] = {}) -> bool:
-        """Ask the operators what `jpeg` shows; `on_answer` gets the answer with the same id. `about`: camera, seq, …"""
-        user = {"id": id, "model": model, **about}
+        Returns False where the message was dropped; it is counted (`dropped_*`).
+        """
+        is_bytes = isinstance(value, bytes)
         return self.link.publish(
             OutgoingMessage(
-                self.topics.label_request,
-                jpeg,
-                qos=1,
-                user=user,
-                content_type="image/jpeg",
-                expiry_s=LABEL_EXPIRY_S,
-                wrap=True,
+                self.topics.under(topic),
+                value if isinstance(value, bytes) else as_json(value),
+                qos=1 if delivery.confirmed else 0,
+                retain=delivery.retain,
+                user=delivery.headers,
+                content_type=delivery.content_type if is_bytes else "application/json",
+                expiry_s=delivery.expiry_s,
+                wrap=is_bytes and bool(delivery.headers),
             )
         )
 
@@ -162,7 +153,8 @@ class MqttSource:
             topic = message.topic
         except UnicodeDecodeError:
             return "wrong_topic"
-        if topic == self.topics.label_answer and self._on_answer is not None:
+        assert self._inbox is not None
+        if topic == self.topics.label_answer and self._inbox.hears_labels:
             return self._judge_answer(bytes(message.payload))
         camera = self.topics.camera_of(topic)
         if camera is None:
@@ -201,8 +193,9 @@ class MqttSource:
         self._last_seq[camera] = seq
 
     def _hand_on(self, frame: Frame) -> str:
+        assert self._inbox is not None
         try:
-            taken = self._on_frame(frame)
+            taken = self._inbox.receive(frame)
         except Exception:  # a bug over there must not end the network thread; it is logged whole
             log.exception("the frame of camera %s could not be handed on", frame.camera)
             return "undeliverable"
@@ -212,9 +205,9 @@ class MqttSource:
         answer = answered(payload) if len(payload) <= ANSWER_BYTES_MAX else None
         if answer is None:
             return "bad_answers"
-        assert self._on_answer is not None
+        assert self._inbox is not None
         try:
-            self._on_answer(answer)
+            self._inbox.answer(answer.id, answer.label)
         except Exception:
             log.exception("the answer %s could not be handed on", answer.id)
             return "undeliverable_answers"

@@ -177,9 +177,7 @@ def test_statistics_are_told_once_a_period():
 
 def test_a_result_says_what_its_stream_lost_since_the_last_one():
     told = []
-    results = Results(
-        SimpleNamespace(publish_result=lambda camera, app, table, trace: told.append(table["dropped_before"]))
-    )
+    results = Results(SimpleNamespace(publish=lambda topic, table, delivery: told.append(table["dropped_before"])))
     results.dropped("gate", "app", "stream_full")
     results.dropped("gate", "", "unknown_camera")  # of no app: no result will ever say it
     results.dropped("yard", "app", "stream_full")
@@ -192,12 +190,14 @@ def test_a_result_says_what_its_stream_lost_since_the_last_one():
 
 def test_the_trace_context_of_a_frame_goes_on_with_its_result():
     told = []
-    results = Results(SimpleNamespace(publish_result=lambda camera, app, table, trace: told.append(trace)))
+    results = Results(SimpleNamespace(publish=lambda *said: told.append(said)))
     first, second = opened(1), opened(2)
     first.frame = replace(first.frame, properties={"traceparent": "00-ab-cd-01"})
     for one in (first, second):
         results.replied(one, Reply(one.request.id, "ok"), MS)
-    assert told == ["00-ab-cd-01", None]
+    trace = {"traceparent": "00-ab-cd-01"}
+    assert [delivery.headers for _, _, delivery in told] == [trace, {}]
+    assert [table.get("traceparent") for _, table, _ in told] == ["00-ab-cd-01", None]
 
 
 # ---- lanes that are lost, lanes that cost

@@ -8,6 +8,7 @@ from edge.core.state import Model, State
 from edge.estimators.table import Table
 from edge.observers.journal import Journal
 from edge.observers.serving_watch import PERIOD_NS, ServingWatch, served
+from edge.sources.source import Delivery
 from porting.errors import UserError
 from porting.repository.repository import Repository
 from tests.edge.daemon_builder import swapped
@@ -103,15 +104,17 @@ class Press:
     def __init__(self):
         self.told = []
 
-    def publish(self, suffix, payload, retain=False, qos=0):
-        self.told.append((suffix, payload["kind"], retain, qos))
-        return True
+    def publish(self, topic, value, delivery):
+        self.told.append((topic, value["kind"], delivery))
 
 
 def test_the_journal_goes_to_the_file_and_to_both_topics(tmp_path):
     press, path = Press(), tmp_path / "deep" / "journal.jsonl"
     Journal(press, lambda: 7.0, path, pytest.fail)("alarm", "paint", {"stream": "gate"})
-    assert press.told == [("events", "alarm", False, 1), ("paint/drift", "alarm", True, 0)]
+    assert press.told == [
+        ("events", "alarm", Delivery(confirmed=True)),
+        ("paint/drift", "alarm", Delivery(retain=True)),
+    ]
     assert path.read_text() == '{"kind": "alarm", "model": "paint", "time": 7.0, "stream": "gate"}\n'
 
 

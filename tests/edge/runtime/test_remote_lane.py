@@ -28,9 +28,8 @@ def peer(box: Path) -> Daemon:
 
 
 def url(daemon: Daemon) -> str:
-    assert daemon.parts.http is not None
-    assert within(lambda: daemon.parts.http.ready())
-    return f"http://127.0.0.1:{daemon.parts.http.port}"
+    assert within(lambda: daemon.http.ready())
+    return f"http://127.0.0.1:{daemon.http.port}"
 
 
 def cloud(address: str, **options: object) -> dict[str, object]:
@@ -112,7 +111,7 @@ def test_a_peer_that_goes_away_takes_its_lane_down_and_brings_it_back(box):
             (folder / "repository").symlink_to(box / "repository")
             port = int(address.rpartition(":")[2])
             with Daemon(edge(folder, http={"port": port}, mqtt={"port": 1, "node": "peer"})) as again:
-                assert within(lambda: again.parts.http.ready())
+                assert within(lambda: again.http.ready())
                 assert within(lambda: ready(here, "cloud", "paint"))
                 assert here.answered(jpeg("blue"))["objects"][0]["label"] == "blue"
             last = here.stop()
@@ -126,9 +125,9 @@ import sys
 from pathlib import Path
 from tests.edge.daemon_builder import Daemon
 with Daemon(Path(sys.argv[1])) as daemon:
-    while not daemon.parts.http.ready():
+    while not daemon.http.ready():
         pass
-    print(daemon.parts.http.port, flush=True)
+    print(daemon.http.port, flush=True)
     daemon.parts.world.listeners.append(type("Says", (), {
         "arrived": lambda *_: print("arrived", flush=True), "dropped": lambda *_: None, "replied": lambda *_: None,
     })())

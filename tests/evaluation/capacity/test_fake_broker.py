@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.data.frame import Frame
-from edge.sources.mqtt.source import MqttSettings, MqttSource
+from edge.sources.mqtt.source import MqttSource
+from edge.sources.source import result_topic
 from evaluation.capacity.fake_broker import (
     LOOPBACK,
     CameraTraffic,
@@ -20,6 +21,7 @@ from evaluation.capacity.fake_broker import (
     varint,
 )
 from tests.conftest import eventually
+from tests.edge.sources.inbox import KeepingInbox
 
 
 class Box:
@@ -27,21 +29,22 @@ class Box:
 
     def __init__(self, there: FakeBroker, bad: bytes = b"") -> None:
         self.there, self.bad, self.frames = there, bad, list[Frame]()
-        self.source = MqttSource(MqttSettings(host=LOOPBACK, port=there.port, node="n", protocol="5"), self.take)
+        self.source = MqttSource(host=LOOPBACK, port=there.port, node="n", protocol="5")
+        self.inbox = KeepingInbox(self.take)
 
     def take(self, frame: Frame) -> bool:
         self.frames.append(frame)
         if frame.payload == self.bad:
             self.there.tell(frame.camera)
         else:
-            self.source.publish_result(frame.camera, "look", {"objects": []})
+            self.source.publish(result_topic(frame.camera, "look"), {"objects": []})
         return True
 
 
 def played(bad: bytes = b"", base: str = "leeway/n") -> tuple[Box, list[float]]:
     with FakeBroker(CameraTraffic(base, [b"one", b"two" * 200], 1, 0.6)) as there:
         box = Box(there, bad)
-        box.source.start()
+        box.source.start(box.inbox)
         shares = [*there.watch()]
         box.source.stop()
     assert not there.process.is_alive()
@@ -68,7 +71,7 @@ def test_a_frame_without_an_answer_does_not_stop_its_camera() -> None:
 def test_whoever_leaves_in_the_middle_ends_it() -> None:
     with FakeBroker(CameraTraffic("leeway/n", [b"one"], 1, 30.0)) as there:
         box = Box(there)
-        box.source.start()
+        box.source.start(box.inbox)
         assert eventually(lambda: len(box.frames) > 10)
         box.source.stop()
     assert not there.process.is_alive()

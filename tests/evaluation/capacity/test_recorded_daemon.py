@@ -8,6 +8,7 @@ import pytest
 from edge.config import load
 from edge.core.events import Arrived, Finished, Reply, Run, Served, Time
 from edge.data.job import InFlightRequest
+from edge.sources.source import frame_now
 from evaluation.arrivals.recording import recording_of
 from evaluation.capacity import recorded_daemon
 from tests.conftest import eventually
@@ -22,7 +23,7 @@ class Some(recorded_daemon.NoLabels):
 
     def drive(self, receive: recorded_daemon.Receive) -> None:
         for number, payload in enumerate(self.payloads, 1):
-            self.taken.append(receive(recorded_daemon.frame_now("gate", payload)))
+            self.taken.append(receive(frame_now("gate", payload)))
             assert eventually(lambda n=number: len(self.replies) >= n)
 
     def replied(self, opened: InFlightRequest, reply: Reply, now: Time) -> None:

@@ -1,5 +1,7 @@
 """Who answers for a label: the teacher's best guess among the student's labels, or people, who may never answer."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -86,17 +88,18 @@ class AtOnce:
 
 @pytest.fixture
 def people():
-    made = People(AtOnce())
-    made.asked = []
-    made.ask_label = lambda id, model, jpeg, about: made.asked.append((id, model, jpeg, about)) or True
+    asked = []
+    made = People(AtOnce(), SimpleNamespace(publish=lambda *said: asked.append(said)))
+    made.asked = asked
     return made
 
 
 def test_people_see_the_picture_and_their_answer_counts_once(people):
     said = []
     people.ask("paint", LABELS, sample(7), {"camera": "gate"}, lambda *words: said.append(words))
-    ((name, model, jpeg, about),) = people.asked
-    assert (name, model, about) == ("paint-7", "paint", {"camera": "gate"})
+    ((topic, jpeg, delivery),) = people.asked
+    assert (topic, delivery.confirmed, delivery.content_type) == ("label/request", True, "image/jpeg")
+    assert delivery.headers == {"id": "paint-7", "model": "paint", "camera": "gate"}
     assert decode(jpeg).shape == (8, 6, 3)
     for label in ("bus", "car"):
         people.answered("paint-7", label)
@@ -112,7 +115,7 @@ def test_asking_encodes_nothing_on_the_loop(people):
     people.open.pop("paint-1")  # forgotten meanwhile: nobody is asked
     for act, told in people.worker.kept:
         told(act())
-    assert [name for name, *_ in people.asked] == ["paint-0", "paint-2"]
+    assert [delivery.headers["id"] for *_, delivery in people.asked] == ["paint-0", "paint-2"]
 
 
 def test_questions_that_nobody_answers_are_bounded(people):

@@ -13,8 +13,10 @@ from edge.sources.camera.frames import End, encoded, opened
 from edge.sources.camera.publisher import CameraPublisher, publish_all
 from edge.sources.mqtt.broker import EmbeddedBroker
 from edge.sources.mqtt.connection import Link
-from edge.sources.mqtt.source import MqttSettings, MqttSource
+from edge.sources.mqtt.settings import MqttSettings
+from edge.sources.mqtt.source import MqttSource
 from porting.errors import UserError
+from tests.edge.sources.inbox import KeepingInbox
 
 
 def picture(shade=0, width=32, height=24):
@@ -158,16 +160,18 @@ def link(port):
 
 
 def test_cameras_publish_numbered_frames_and_truth(port, link, eventually):
-    frames, truths = [], []
-    source = MqttSource(MqttSettings(port=port, protocol="3.1.1"), lambda frame: not frames.append(frame))
+    inbox, truths = KeepingInbox(), []
+    frames = inbox.frames
+    source = MqttSource(port=port, protocol="3.1.1")
     witness = Link(
         MqttSettings(port=port, client_id="witness", protocol="3.1.1"),
         subscriptions=["leeway/box/+/truth"],
         on_message=lambda message: truths.append(json.loads(message.payload)),
     )
-    for one in (source, witness):
-        one.start()
-        assert one.wait_connected(10)
+    source.start(inbox)
+    witness.start()
+    assert source.wait_connected(10)
+    assert witness.wait_connected(10)
     topics = source.topics
     cameras = [
         CameraPublisher(

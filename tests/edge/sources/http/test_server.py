@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from devices.oip import LENGTH_HEADER, WireMessage, packed, unpacked
 from edge.config import load
 from edge.observers.trace import replay
 from edge.policies.wrappers.default_stack import complete
+from edge.sources.http.server import HttpSource
 from evaluation.arrivals.recording import scenario_of
 from porting.errors import UserError
 from porting.repository.repository import Repository
 from tests.edge.daemon_builder import CASCADE, Daemon, add_up, edge, jpeg, swapped, within
+from tests.edge.sources.inbox import KeepingInbox
 
 APPS = {"colour": {"use": "edge.answers.single:Single", "model": "paint", "slo_ms": 5000}, "junction": CASCADE}
 RED = np.zeros((1, 3, 16, 16), np.float32)
@@ -60,8 +63,7 @@ def peer(box: Path, ready: bool = True, **changes: Any) -> Daemon:
 
 
 def asker(daemon: Daemon) -> Asker:
-    assert daemon.parts.http is not None
-    made = Asker(daemon.parts.http.port)
+    made = Asker(daemon.http.port)
     assert within(lambda: made.ask("/v2/health/ready").status == 200)
     return made
 
@@ -394,7 +396,7 @@ def test_a_trace_with_questions_in_it_can_be_replayed_and_rehearsed(box):
 
 
 def test_a_port_that_is_taken_is_one_line(box, shared):
-    taken = shared[1].parts.http.port
+    taken = shared[1].http.port
     with (
         pytest.raises(UserError, match=f"127.0.0.1:{taken}: Address already in use; name another port"),
         peer(box, http={"port": taken}),
@@ -404,12 +406,12 @@ def test_a_port_that_is_taken_is_one_line(box, shared):
 
 def test_an_answer_does_not_wait_for_an_acknowledgement(shared):
     """What is accepted inherits the option; without it head and body of an answer are 40 ms apart."""
-    assert shared[1].parts.http.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert shared[1].http.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_without_the_key_nobody_listens(box):
     with Daemon(edge(box)) as daemon:
-        assert daemon.parts.http is None
+        assert not [source for source in daemon.parts.sources if isinstance(source, HttpSource)]
         assert daemon.answered(jpeg("red"))
         assert not [model for model in daemon.parts.scheduler.state.models if "/" in model]
 
@@ -428,3 +430,30 @@ def test_the_slo_of_an_app_is_the_deadline_of_its_model(box):
         (300_000_000, 2), (1_000_000_000, 0), (700_000_000, 0),
     ]  # fmt: skip
     assert all(row.arrived_ns >= began for row in asked)
+
+
+def test_a_server_that_dies_is_a_fault_and_not_ready(monkeypatch, tmp_path):
+    inbox, source, die = KeepingInbox(repository=Repository(tmp_path)), HttpSource(port=0), threading.Event()
+
+    def run(sockets):
+        die.wait(10)
+        raise OSError("out of descriptors")
+
+    monkeypatch.setattr(source, "_server", lambda: SimpleNamespace(run=run, should_exit=False))
+    source.start(inbox)
+    assert source.ready()
+    die.set()
+    assert within(lambda: [(who, str(error)) for who, error in inbox.faults] == [(source, "out of descriptors")])
+    assert not source.ready()
+    source.stop()
+
+
+def test_a_daemon_that_stops_is_not_ready(tmp_path):
+    inbox, source = KeepingInbox(repository=Repository(tmp_path)), HttpSource(port=0)
+    source.prepare(inbox)
+    assert not source.ready()
+    source.start(inbox)
+    assert source.ready()
+    inbox.draining = True
+    assert not source.ready()
+    source.stop()

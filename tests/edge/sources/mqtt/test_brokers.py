@@ -13,9 +13,12 @@ from edge.sources.mqtt.broker import EmbeddedBroker, free_port
 from edge.sources.mqtt.connection import Link
 from edge.sources.mqtt.outbox import OutgoingMessage
 from edge.sources.mqtt.source import MqttSettings, MqttSource
+from edge.sources.source import LABEL_REQUEST, Delivery
 from porting.errors import UserError
+from tests.edge.sources.inbox import KeepingInbox
 
 JPEG = b"\xff\xd8 not looked at \xff\xd9"
+QUESTION = Delivery(confirmed=True, headers={"id": "17", "model": "vehicles"}, content_type="image/jpeg", expiry_s=60)
 OUTCOMES = ("received", "too_large", "wrong_topic", "bad_envelope", "empty", "stale_retained", "undeliverable")
 
 
@@ -51,8 +54,8 @@ class Rig:
         return MqttSettings(**{"port": port, "node": self.node, "reconnect_max_s": 0.5, **more})
 
     def source(self, port, *, on_frame=None, on_answer=None, **more):
-        source = MqttSource(self.settings(port, **more), on_frame or self.keep, on_answer, say=self.lines.append)
-        source.start()
+        source = MqttSource(**dict(self.settings(port, **more)), say=self.lines.append)
+        source.start(KeepingInbox(on_frame or self.keep, on_answer))
         self.stack.callback(source.stop)
         return source
 
@@ -102,11 +105,11 @@ def test_a_frame_goes_in_and_a_result_comes_out(port, rig, eventually):
     got = rig.frames[0]
     assert (got.camera, got.payload, got.frame_time, got.seq) == ("gate", JPEG, 1_700_000_000.25, 41)
     assert got.received_time == 1_700_000_001.0
-    assert source.publish_result("gate", "vehicles", {"id": "1", "objects": []}, got.traceparent)
+    assert source.publish("gate/vehicles/result", {"id": "1"}, Delivery(headers={"traceparent": got.traceparent}))
     assert eventually(lambda: heard)
     topic, payload, _ = heard[0]
     assert topic == f"leeway/{rig.node}/gate/vehicles/result"
-    assert json.loads(payload) == {"id": "1", "objects": [], "traceparent": "00-aa-bb-01"}
+    assert json.loads(payload) == {"id": "1"}
 
 
 @pytest.mark.broker
@@ -167,12 +170,12 @@ def test_operators_are_asked_and_answer(port, rig, eventually):
     source = rig.source(port, on_answer=rig.answers.append)
     assert source.wait_connected(10)
     operator, asked = rig.link(port, "operator"), rig.listener(port, "label/request")
-    assert source.ask_label("17", "vehicles", JPEG)
+    assert source.publish(LABEL_REQUEST, JPEG, QUESTION)
     assert eventually(lambda: asked)
     operator.publish(OutgoingMessage(source.topics.label_answer, b'{"id": "17", "label": "bus"}', qos=1))
     operator.publish(OutgoingMessage(source.topics.label_answer, b"bus", qos=1))
     assert eventually(lambda: source.counters["bad_answers"] == 1 and rig.answers)
-    assert (rig.answers[0].id, rig.answers[0].label) == ("17", "bus")
+    assert rig.answers == [("17", "bus")]
 
 
 def test_bad_messages_are_counted_and_good_ones_still_flow(port, rig, eventually):
@@ -248,7 +251,7 @@ def test_the_broker_says_offline_when_the_daemon_vanishes(port, rig, eventually)
 def test_frames_flow_again_within_5_s_after_the_broker_restarts(mosquitto, rig, eventually):
     source, camera = rig.source(mosquitto.port), rig.link(mosquitto.port, "camera")
     assert source.wait_connected(10)
-    source.publish("stats", {"n": 1}, retain=True, qos=1)
+    source.publish("stats", {"n": 1}, Delivery(retain=True, confirmed=True))
     published = []
 
     def flows():
@@ -260,7 +263,7 @@ def test_frames_flow_again_within_5_s_after_the_broker_restarts(mosquitto, rig, 
     assert eventually(lambda: not source.connected and not camera.connected)
     rig.frames.clear()
     assert not camera.publish(frame(rig))
-    assert not source.publish_result("gate", "vehicles", {})
+    assert not source.publish("gate/vehicles/result", {})
     mosquitto.start()
     assert eventually(flows, 5.0)
     assert source.counters["dropped_disconnected"] == 1

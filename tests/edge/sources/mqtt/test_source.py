@@ -20,6 +20,7 @@ from edge.sources.mqtt.socket_options import V5, V311
 from edge.sources.mqtt.source import MqttSource, as_json
 from edge.sources.mqtt.takeover import Takeovers
 from edge.sources.mqtt.topics import Topics
+from tests.edge.sources.inbox import KeepingInbox
 
 NOW = 1_800_000_000.0
 BYTES = st.binary(max_size=64)
@@ -300,11 +301,12 @@ def message_on(topic: str, payload: bytes) -> paho.MQTTMessage:
 
 
 def test_every_message_is_in_one_counter_and_labels_are_not_frames() -> None:
-    def fails(answer: LabelAnswer) -> None:
+    def fails(answer: object) -> None:
         raise ValueError("a bug over there")
 
     taken = iter([True, False])
-    source = MqttSource(MqttSettings(), lambda frame: next(taken), fails)
+    source = MqttSource()
+    source._inbox = KeepingInbox(lambda frame: next(taken), fails)
     for topic, payload in (("gate/frame", b"jpeg"),) * 2 + (("label/answer", b'{"id": "a", "label": "red"}'),):
         source._take(message_on(f"leeway/box/{topic}", payload))
     counted = {name: n for name, n in source.counters.items() if n}
