@@ -68,14 +68,3 @@ def within(freedom: int, angle: float) -> float:
         total += term
         term *= cos(angle) ** 2 * (power - 1) / power
     return 2 / pi * (angle + total) if odd else total
-
-
-def paired_difference(
-    ours: Sequence[float], others: Sequence[float], confidence: float = 0.95, seed: int = 0, draws: int = DRAWS
-) -> Interval:
-    """Of `ours - others`, both measured on the same traces in the same order: what a trace does to both cancels out.
-
-    Raises ValueError where they are not equally many.
-    """
-    differences = [mine - theirs for mine, theirs in zip(ours, others, strict=True)]
-    return mean_interval(differences, confidence, seed, draws)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge.answers.cascade import Cascade
 from edge.core.events import LaneUp, Request, Served, Task
 from edge.systems import System, systems
-from evaluation.bounds.goodput import accuracy_of, fairest_bound, floor_bound, goodput_bound, weighted_bound
+from evaluation.bounds.goodput import accuracy_of, fairest_bound, goodput_bound, weighted_bound
 from evaluation.bounds.lagrangian import priced_bound
 from evaluation.bounds.packing import edf, jobs_of, most_value
 from evaluation.comparison import examiner_of
@@ -271,4 +271,3 @@ def test_no_policy_exceeds_the_bound(system: System, data: Any) -> None:
     assert scores.good <= goodput_bound(scenario)
     assert scores.accuracy <= scores.accuracy_bound
     assert scores.attainment_min <= fairest_bound(scenario, rounds=3)
-    assert scores.good <= floor_bound(scenario, scores.attainment_min, rounds=3)
