@@ -14,7 +14,7 @@ from math import floor
 import numpy as np
 
 from evaluation.bounds.demand import Demand, Way
-from evaluation.bounds.packing import Floats, jobs_of, most_value
+from evaluation.bounds.preemptive_relaxation import Floats, jobs_of, most_value
 from evaluation.scenario import Scenario
 from porting.variant import Variant
 

@@ -11,7 +11,7 @@ from edge.core.events import LaneUp, Request, Served, Task
 from edge.estimators.table import Table
 from evaluation.bounds.demand import Demand, least_shares
 from evaluation.bounds.goodput import fairest_bound, goodput_bound, weighted_bound
-from evaluation.bounds.packing import edf, jobs_of, most_value
+from evaluation.bounds.preemptive_relaxation import edf, jobs_of, most_value
 from evaluation.presets import edge4, edge4_variants
 from evaluation.scenario import MS, Scenario, affine
 from porting.variant import Stage, Variant
@@ -204,7 +204,7 @@ def test_many_variants_of_many_models_are_not_multiplied_out() -> None:
     assert way.work_ns.tolist() == [4 * 6 * MS]
 
 
-# ---- packing -------------------------------------------------------------------------------------------------------
+# ---- preemptive relaxation -----------------------------------------------------------------------------------------
 
 
 def test_a_stretch_ends_where_nothing_due_by_then_waited() -> None:
