@@ -16,6 +16,7 @@ from edge.systems import System, systems
 from evaluation.bounds.goodput import accuracy_of, fairest_bound, goodput_bound, weighted_bound
 from evaluation.bounds.lagrangian import lagrangian_bound
 from evaluation.bounds.preemptive_relaxation import edf, jobs_of, most_value
+from evaluation.bounds.scenario_bounds import ScenarioBounds
 from evaluation.comparison import examiner_of
 from evaluation.metrics.lane_timeline import LaneTimeline
 from evaluation.metrics.scores import Scores, score
@@ -249,13 +250,13 @@ def generator(draw: Any, needs: frozenset[str]) -> Scenario:
 
 def played(system: System, scenario: Scenario) -> Scores:
     """As the comparison of systems plays it."""
-    bounds = goodput_bound(scenario), weighted_bound(scenario)
+    bounds = ScenarioBounds(goodput_bound(scenario), weighted_bound(scenario))
     models = [each.variant.model for each in scenario.served]
     scenario = replace(scenario, answers=system.make_answers(scenario.answers, models))
     recorder, examiner = LaneTimeline(), examiner_of(scenario)
     observers = (recorder, *system.make_planners(), *([examiner] if examiner else []))
     world = play(scenario, system.make_policy(), system.make_estimator(), observers)
-    return score(scenario, world, recorder, *bounds)
+    return score(scenario, world, recorder, bounds)
 
 
 @pytest.mark.parametrize("system", [pytest.param(each, id=name) for name, each in sorted(systems().items())])
