@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from cli.comparison.options import Comparison
 
 BEST, OWN = "▲", "●"  # marks before a system's name
-LEGEND = (
-    f"{BEST} the most goodput   {OWN} the baseline   ± vs the baseline on the same requests, 95 % interval over seeds"
-)
 
 
 @dataclass(frozen=True, slots=True)
