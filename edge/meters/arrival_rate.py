@@ -1,9 +1,7 @@
-"""How often something is asked for: counts in buckets of time, a moving average, and the worst that any window held."""
+"""How often something is asked for: counts in buckets of time, and a moving average."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from math import exp
 
 from edge.core.events import Time
@@ -23,7 +21,7 @@ class Series:
 @dataclass
 class RateMeter:
     """`bucket_ms`: what is counted together. `window_s`: the average forgets with this time constant (Nexus, SOSP
-    2019: 10 s). `kept_s`: how far back `envelope` sees (InferLine, SoCC 2020).
+    2019: 10 s). `kept_s`: for how long the counts of closed buckets are kept.
 
     A name that was never counted has the rate 0, and one that is new had the rate 0 before.
     """
@@ -69,15 +67,6 @@ class RateMeter:
         """All that were ever counted, by name in the order of names."""
         return {name: self.rate(name, now) for name in sorted(self.series)}
 
-    def envelope(self, name: str, now: Time, widths_ns: Iterable[Time]) -> dict[Time, int]:
-        """For each width the most that any window as wide has held lately, in whole buckets and rounded up."""
-        series, bucket = self.series.get(name), now // self.bucket_ns
-        if series is None:
-            return dict.fromkeys(widths_ns, 0)
-        self._close(series, bucket)
-        counts = [*self._lately(series, bucket)]
-        return {width: most_within(counts, -(-width // self.bucket_ns)) for width in widths_ns}
-
     def _close(self, series: Series, bucket: int) -> None:
         """The open bucket is over, and so are empty ones after it."""
         over = bucket - series.bucket
@@ -89,16 +78,3 @@ class RateMeter:
         series.bucket, series.open = bucket, 0
         while series.closed and series.closed[0][0] < bucket - self.kept:
             series.closed.popleft()
-
-    def _lately(self, series: Series, bucket: int) -> Iterator[int]:
-        """Counts of all buckets since the oldest that is kept, the open one last."""
-        counts = dict(series.closed)
-        oldest = series.closed[0][0] if series.closed else bucket
-        yield from (counts.get(number, 0) for number in range(oldest, bucket))
-        yield series.open
-
-
-def most_within(counts: list[int], width: int) -> int:
-    """The largest sum of `width` neighbours."""
-    sums = [0, *accumulate(counts)]
-    return max(sums[min(end + width, len(counts))] - sums[end] for end in range(len(counts)))
