@@ -1,6 +1,5 @@
 """Bytes to pictures, pictures to input tensors. One function prepares, for porting, serving and drift alike."""
 
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -68,14 +67,6 @@ def _check_pixels(width: int, height: int, pixels_max: int) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
-
-
-def read_image(path: Path) -> Image:
-    """The picture in a file. Raises `BadImage` naming the file."""
-    try:
-        return decode(path.read_bytes())
-    except (OSError, BadImage) as error:
-        raise BadImage(f"{path}: {error}") from None
 
 
 def resize(image: Image, width: int, height: int) -> Image:

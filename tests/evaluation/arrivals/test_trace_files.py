@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.answers.cascade import Cascade
-from evaluation.arrivals import trace_table
 from evaluation.arrivals.request import Arrival, by_time
 from evaluation.arrivals.trace_files import Limits, limits_of, read
 from evaluation.scenario import MS, affine
 from porting.errors import UserError
+from tests.evaluation.arrivals.trace_writer import text_of
 
 TRACES = Path(__file__).parents[4] / "shared/data/traces"
 needs_traces = pytest.mark.skipif(not TRACES.exists(), reason=f"{TRACES} is not there")
@@ -28,9 +28,9 @@ ARRIVALS = st.lists(
 @given(ARRIVALS)
 def test_what_was_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, arrivals: list[Arrival]) -> None:
     path = tmp_path_factory.mktemp("trace") / "trace.csv"
-    trace_table.write(path, arrivals)
+    path.write_text(text_of(arrivals))
     assert list(read(path, limits=Limits(hole_s=1e12)).arrivals) == by_time(arrivals)
-    assert trace_table.digest(reversed(by_time(arrivals))) == trace_table.digest(arrivals)
+    assert text_of(reversed(by_time(arrivals))) == text_of(arrivals)
 
 
 def written(folder: Path, text: str, name: str = "trace.csv") -> Path:
