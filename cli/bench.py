@@ -12,7 +12,10 @@ from typer.core import TyperCommand
 from cli.output import complain, console
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from cli.comparison.options import Comparison
+    from evaluation.bounds.scenario_bounds import ScenarioBounds
     from evaluation.metrics.outcome import RunOutcome
     from evaluation.metrics.summary import SummaryRow
 
@@ -55,6 +58,13 @@ def schedulers(
         str, typer.Option(help="For all: table, or package.module:Class; own: each its own.")
     ] = "table",
     margin: Annotated[float, typer.Option(min=0.1, help="Of the table: 1.06 expects 6 % more than profiled.")] = 1.06,
+    bound: Annotated[
+        str,
+        typer.Option(
+            help="Of what is possible: quick; or close, tighter on one lane and for the worst model too, but slow: half"
+            " a minute for each trace of 20 s."
+        ),
+    ] = "quick",
     labels: Annotated[
         float, typer.Option(min=0, max=1, help="Share of answers that somebody marks right or wrong.")
     ] = 0,
@@ -93,6 +103,7 @@ def schedulers(
         options.estimator_of(estimator, margin),
         baseline,
         run.hint,
+        bound,
     )
     raise typer.Exit(report(compared, workers, json, html))
 
@@ -149,26 +160,39 @@ def verdict(outcomes: Sequence["RunOutcome"], whole: bool) -> int:
 
 
 def run(compared: "Comparison", workers: int | None, near: bool) -> tuple[list["RunOutcome"], bool]:
-    """What came of every run that ended, and whether all did: Ctrl-C leaves the rest out."""
+    """Returns what came of every run that ended, and whether all did: Ctrl-C leaves the rest out."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from evaluation.comparison import outcomes
 
     found: list[RunOutcome] = []
-    total = len(compared.scenarios) * len(compared.systems)
+    systems, traces = len(compared.systems), len(compared.scenarios)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        bar = progress.add_task(f"{len(compared.systems)} systems on {len(compared.scenarios)} traces", total=total)
         close = compared.close() if near else ()
         try:
-            for outcome in outcomes(compared.scenarios, compared.systems, compared.estimator, workers, close):
+            bounds = bounds_of(compared, workers, progress)
+            ran = outcomes(compared.scenarios, compared.systems, compared.estimator, workers, close, bounds)
+            for outcome in progress.track(ran, systems * traces, description=f"{systems} systems on {traces} traces"):
                 found.append(outcome)
-                progress.advance(bar)
         except KeyboardInterrupt:
             return found, False
     return found, True
+
+
+def bounds_of(compared: "Comparison", workers: int | None, progress: "Progress") -> list["ScenarioBounds"]:
+    """Returns the bounds of each scenario; none where they are quick, as each process computes those on its own."""
+    from evaluation.bounds.scenario_bounds import QUICK
+    from evaluation.comparison import bounds_by_index
+
+    if compared.bound == QUICK:
+        return []
+    count = len(compared.scenarios)
+    told = bounds_by_index(compared.scenarios, compared.bound, workers)
+    found = dict(progress.track(told, count, description=f"{compared.bound} bounds of {count} traces"))
+    return [found[index] for index in range(count)]
 
 
 def page(

@@ -32,7 +32,6 @@ def probe() -> list[DoctorFinding]:
         _runtime(),
         *(_package(*row) for row in PACKAGES),
         _gpu(),
-        *(_package(*row) for row in GPU_PACKAGES),
         _program("mosquitto", "MQTT broker for real cameras", "sudo apt-get install mosquitto"),
         _program("ffmpeg", "to make and look at video files", "sudo apt-get install ffmpeg"),
     ]
@@ -49,11 +48,6 @@ PACKAGES = [
     ("starlette", "answers tensors over HTTP", "pip install starlette uvicorn", False),
     ("uvicorn", "answers tensors over HTTP", "pip install starlette uvicorn", False),
     ("torch", "trains the example models anew", "pip install torch", False),
-]
-GPU_PACKAGES = [
-    ("tensorrt", "NVIDIA engine", "pip install tensorrt", False),
-    ("pycuda", "CUDA from Python", "pip install pycuda", False),
-    ("tensorrt_rtx_cu13_bindings", "NVIDIA RTX engine", "pip install tensorrt_rtx_cu13_bindings", False),
 ]
 
 

@@ -4,7 +4,7 @@ requests and the same bound.
 
 import hashlib
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from functools import lru_cache
 from multiprocessing import get_context
 from os import cpu_count
 from signal import SIG_IGN, SIGINT, signal
+from typing import TypeVar
 
 from edge.answers.cascade import Cascade
 from edge.core.interfaces import Observer
@@ -19,7 +20,7 @@ from edge.estimators.with_network import WithNetwork
 from edge.plugins import PlugIn
 from edge.systems import System
 from evaluation.accuracy_model import Examiner, Truth
-from evaluation.bounds.goodput import goodput_bound, weighted_bound
+from evaluation.bounds.scenario_bounds import BOUNDS, QUICK, ScenarioBounds
 from evaluation.metrics.decision_time import Timed
 from evaluation.metrics.drilldown import Drilldown, busiest_second, drilldown
 from evaluation.metrics.lane_timeline import LaneTimeline
@@ -28,26 +29,29 @@ from evaluation.metrics.scores import Scores, score
 from evaluation.scenario import Scenario, play
 from porting.variant import Variant
 
-
-@dataclass(frozen=True)
-class ScenarioBounds:
-    """Holds what no system can exceed: good requests, and the sum of their answers' accuracies
-    where variants have one.
-    """
-
-    good: float
-    accuracy: float | None
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class ComparisonJob:
-    """Describes one system on one scenario. `near`: with a drilldown."""
+    """Describes one system on one scenario. `near`: with a drilldown. `bounds`: `None` for the quick ones."""
 
     index: int  # of the scenario
     scenario: bytes  # pickled once for all systems
     system: System
     estimator: PlugIn | None  # None: each system its own
     near: bool = False
+    bounds: ScenarioBounds | None = None
+
+
+@dataclass(frozen=True)
+class BoundsJob:
+    """Bounds of one scenario. `name`: which of `BOUNDS`."""
+
+    index: int
+    scenario: bytes
+    name: str
 
 
 def outcomes(
@@ -56,6 +60,7 @@ def outcomes(
     estimator: PlugIn | None = None,
     workers: int | None = None,
     near: Iterable[int] = (),
+    bounds: Sequence[ScenarioBounds] = (),
 ) -> Iterator[RunOutcome]:
     """Yields the outcome of every system on every scenario, as they end.
 
@@ -68,18 +73,36 @@ def outcomes(
         estimator: for all systems; None: each system's own.
         workers: processes; None: one per core; 1: no other process.
         near: indices of the scenarios to look at in detail.
+        bounds: of each scenario; empty: the quick ones.
     """
     close = set(near)
     jobs = [
-        ComparisonJob(index, packed, system, estimator, index in close)
+        ComparisonJob(index, packed, system, estimator, index in close, bounds[index] if bounds else None)
         for index, packed in enumerate(map(pickle.dumps, scenarios))
         for system in systems
     ]
+    yield from as_they_end(outcome, jobs, workers)
+
+
+def bounds_by_index(
+    scenarios: Sequence[Scenario], name: str, workers: int | None
+) -> Iterator[tuple[int, ScenarioBounds]]:
+    """Yields the index and the bounds of each scenario as they end. `name`: which of `BOUNDS`."""
+    jobs = [BoundsJob(index, packed, name) for index, packed in enumerate(map(pickle.dumps, scenarios))]
+    yield from as_they_end(bounded, jobs, workers)
+
+
+def bounded(job: BoundsJob) -> tuple[int, ScenarioBounds]:
+    return job.index, BOUNDS[job.name](unpacked(job.scenario))
+
+
+def as_they_end(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None) -> Iterator[Result]:
+    """Yields what comes of each job, in any order. `workers`: processes; None: one for each core; 1: none but this."""
     if workers == 1:
-        yield from map(outcome, jobs)
+        yield from map(work, jobs)
         return
     with pool(workers or cpu_count() or 1) as processes:
-        waiting = [processes.submit(outcome, job) for job in jobs]
+        waiting = [processes.submit(work, job) for job in jobs]
         try:
             for done in as_completed(waiting):
                 yield done.result()
@@ -106,9 +129,7 @@ def unpacked(scenario: bytes) -> Scenario:
 @lru_cache(maxsize=2)
 def bounds_of(packed: bytes) -> ScenarioBounds:
     """Returns the bounds of a scenario, computed once in each process: cheaper than waiting for another one."""
-    scenario = unpacked(packed)
-    accurate = any(variant.accuracy is not None for variant in variants(scenario))
-    return ScenarioBounds(goodput_bound(scenario), weighted_bound(scenario) if accurate else None)
+    return BOUNDS[QUICK](unpacked(packed))
 
 
 def outcome(job: ComparisonJob) -> RunOutcome:
@@ -134,8 +155,8 @@ def scored(job: ComparisonJob) -> tuple[Scores, float | None, Drilldown | None]:
         estimator = scenario.profile.around(estimator)
     observers: list[Observer] = [recorder, *system.make_planners(), *([examiner] if examiner else [])]
     world = play(scenario, policy, estimator, tuple(observers))
-    bounds, thought_ns = bounds_of(job.scenario), policy.per_event_ns
-    scores = score(scenario, world, recorder, bounds.good, bounds.accuracy, thought_ns, system.name)
+    bounds = job.bounds or bounds_of(job.scenario)
+    scores = score(scenario, world, recorder, bounds, policy.per_event_ns, system.name)
     right = sum(mark.good for mark in examiner.marks) / scores.offered if examiner else None
     near = drilldown(world, recorder.works, busiest_second(scenario.requests)) if job.near else None
     return scores, right, near

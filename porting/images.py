@@ -1,6 +1,5 @@
 """Decodes image files, resizes pictures and prepares input tensors; porting, serving and drift all use `prepare`."""
 
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -68,14 +67,6 @@ def _check_pixels(width: int, height: int, pixels_max: int) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
-
-
-def read_image(path: Path) -> Image:
-    """Returns the picture in a file as RGB uint8 [h, w, 3]. Raises `BadImage` naming the file."""
-    try:
-        return decode(path.read_bytes())
-    except (OSError, BadImage) as error:
-        raise BadImage(f"{path}: {error}") from None
 
 
 def resize(image: Image, width: int, height: int) -> Image:

@@ -22,8 +22,6 @@ MEDIAN_FUNCTION_LINES = 8
 # Imports that cost a second, a platform or an extra: where each may stand. A trailing slash means a folder.
 HEAVY = {
     "onnxruntime": ["devices/cpu.py"],
-    "tensorrt": ["devices/tensorrt.py"],
-    "pycuda": ["devices/cuda.py", "devices/tensorrt.py"],
     "torch": [],  # trains the examples; nothing that serves needs it
     "amqtt": ["edge/sources/mqtt/broker.py"],
     "matplotlib": ["cli/drawing/", "cli/run_report/", "cli/comparison_report/"],

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 RUNTIMES = {"onnxruntime", "onnxruntime-gpu"}
+WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+MODULE_OF = {"onnxruntime-gpu": "onnxruntime"}  # where a distribution is imported by another name
 
 
 def name(requirement: str) -> str:
@@ -38,7 +40,6 @@ def test_the_base_distribution_names_no_runtime():
     [
         ("cpu", {"onnxruntime"}),
         ("gpu", {"onnxruntime-gpu"}),
-        ("rtx", set()),
         ("demo", set()),
         ("http", set()),
         ("train", set()),
@@ -47,6 +48,15 @@ def test_the_base_distribution_names_no_runtime():
 )
 def test_an_extra_brings_one_runtime_or_none(extra: str, brings: set[str]):
     assert closure(EXTRAS[extra]) & RUNTIMES == brings
+
+
+@pytest.mark.parametrize("extra", sorted(set(EXTRAS) - {"dev"}))
+def test_an_extra_names_only_what_some_line_imports(extra: str):
+    """`dev` is left out: its tools are run, not imported."""
+    code = [path.read_text() for package in WHEEL["packages"] for path in (ROOT / package).rglob("*.py")]
+    for distribution in closure(EXTRAS[extra]):
+        imported = re.compile(rf"^\s*(?:import|from) {MODULE_OF.get(distribution, distribution)}\b", re.MULTILINE)
+        assert any(imported.search(text) for text in code), f"{extra}: no line imports {distribution}"
 
 
 def test_extras_that_bring_different_runtimes_are_declared_in_conflict():

@@ -43,6 +43,7 @@ def flat(row: SummaryRow) -> Json:
         "system": row.system,
         **row.facts,
         **{metric: row[metric] for metric in row.numbers},
+        "bound_method": row.bound_method,
         "attainment_of": dict(row.attainment_of),
         "interval": {metric: [found.low, found.high] for metric, found in row.numbers.items() if found},
         "versus": {metric: asdict(difference) for metric, difference in row.versus.items()},

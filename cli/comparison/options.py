@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from edge.plugins import PlugIn
 from edge.systems import System, system, systems
 from evaluation.arrivals.registry import process
+from evaluation.bounds.scenario_bounds import BOUNDS, QUICK
 from evaluation.requirements import ignored, missing, refusal
 from evaluation.scenario import Scenario
 from evaluation.validity import check, doubts
@@ -28,6 +29,7 @@ class Comparison:
     estimator: PlugIn | None  # None: each system its own
     baseline: str
     notes: Sequence[str]  # what was left out, ignored or is doubtful, one line each
+    bound: str = QUICK  # which of `BOUNDS`
 
     def close(self) -> list[int]:
         """The scenarios to look at from near: the first seed of the load that is most telling."""
@@ -42,6 +44,7 @@ def comparison(
     estimator: PlugIn | None,
     baseline: str,
     hint: Callable[[Iterable[str]], str],
+    bound: str = QUICK,
 ) -> Comparison:
     """Raises `UserError` where nothing is left to compare. `hint`: what to do about needs that are not met."""
     for scenario in scenarios:
@@ -63,6 +66,7 @@ def comparison(
         estimator,
         baseline_of(taken, baseline),
         [*first.notes, *doubts(first), *said, *(note for one in taken for note in ignored(one, first))],
+        bound_of(bound),
     )
 
 
@@ -114,6 +118,13 @@ def processes(text: str) -> list[str]:
     for name in named:
         process(name)
     return named
+
+
+def bound_of(text: str) -> str:
+    """Returns the name of the bounds to compute. Raises `UserError` for any that is not in `BOUNDS`."""
+    if text not in BOUNDS:
+        raise UserError(f"--bound: expected {' or '.join(BOUNDS)}; got {text!r}")
+    return text
 
 
 def estimator_of(text: str, margin: float) -> PlugIn | None:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from cli.comparison.options import Comparison
 
 BEST, OWN = "▲", "●"  # marks before a system's name
-LEGEND = (
-    f"{BEST} the most goodput   {OWN} the baseline   ± vs the baseline on the same requests, 95 % interval over seeds"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +37,7 @@ COLUMNS = (
     TableColumn("attain %", "attainment", 100, 1),
     TableColumn("right %", "right", 100, 1),
     TableColumn("worst %", "attainment_min", 100, 1),
+    TableColumn("worst bound %", "attainment_min_bound", 100, 1, least_width=92),
     TableColumn("jain", "jain", digits=2, least_width=92),
     TableColumn("p99 ms", "p99_ms", digits=1),
     TableColumn("waste %", "wasted", 100, 1, least_width=100),
@@ -87,7 +85,7 @@ def title(rows: Sequence[SummaryRow]) -> str:
     first = rows[0]
     bound = first["bound"]
     seeds = counted(len(first.seeds), "seed")
-    most = f", at most {bound:.1f} of them on time" if bound is not None else ""
+    most = f", at most {bound:.1f} of them on time ({first.bound_method})" if bound is not None else ""
     return f"{told(first.facts)} · {first['offered_rps']:.0f} requests/s{most} · {seeds}"
 
 

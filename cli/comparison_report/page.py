@@ -19,7 +19,8 @@ CAPTIONS = {
     ),
     "worst": (
         "The worst-off model",
-        "Share of its requests answered in time: a scheduler can win by starving somebody.",
+        "Share of its requests answered in time: a scheduler can win by starving another model. Dashed, with --bound"
+        " close: what no scheduler can exceed.",
     ),
     "models": ("Who is served", "Share answered in time of each model, at {focus}."),
     "latency": (
@@ -95,6 +96,7 @@ COLUMNS = (  # head, metric, factor, digits
     ("attained", "attainment", 100, 1),
     ("right", "right", 100, 1),
     ("worst", "attainment_min", 100, 1),
+    ("worst bound", "attainment_min_bound", 100, 1),
     ("jain", "jain", 1, 3),
     ("p99 ms", "p99_ms", 1, 1),
     ("wasted", "wasted", 100, 1),
@@ -116,7 +118,7 @@ def tables(bench: ComparisonData) -> str:
 
 def folded(rows: Sequence[SummaryRow], load: float, arrivals: str, bench: ComparisonData) -> str:
     bound = rows[0]["bound"]
-    most = f" · at most {bound:.1f} good requests/s" if bound is not None else ""
+    most = f" · at most {bound:.1f} good requests/s ({rows[0].bound_method})" if bound is not None else ""
     shown = " open" if load == bench.focus() else ""
     head = f"<summary>load {load:g} · {escape(arrivals)}{most}</summary>"
     return f"<details{shown}>{head}{numbers(rows, bench.baseline)}</details>"
@@ -186,9 +188,12 @@ def card(system: Json) -> str:
 DEFINITIONS = (
     "good: answered at or before the deadline; dropped and refused requests count as missed",
     "bound: what no scheduler can exceed on these very requests, even one that knows the future",
+    "preemptive relaxation: the bound where batches may be interrupted and done in part; Lagrangian: a closer one,"
+    " where they are whole and run in one piece",
     "headroom: (bound - goodput) / bound",
     "right: answered in time, and rightly, by the variants' stated accuracies; of all that were offered",
-    "worst: the attainment of the model that is served worst; jain: 1 where all models are served alike",
+    "worst: the attainment of the model that is served worst; worst bound: what that can be at most, whatever the"
+    " others get; jain: 1 where all models are served alike",
     "wasted: share of the busy time that helped no good answer",
     "decision p99: wall time of all decisions at one event, on the machine that ran this",
 )

@@ -32,28 +32,29 @@ def model_colours(bench: ComparisonData) -> dict[str, str]:
 
 
 def goodput(bench: ComparisonData, width_in: float) -> Any:
-    return against_load(bench, width_in, "goodput", 1.0, "good requests/s", bound=True)
+    return against_load(bench, width_in, "goodput", 1.0, "good requests/s", bound="bound")
 
 
 def worst(bench: ComparisonData, width_in: float) -> Any:
-    return against_load(bench, width_in, "attainment_min", 100.0, "%", bound=False)
+    return against_load(bench, width_in, "attainment_min", 100.0, "%", bound="attainment_min_bound")
 
 
-def against_load(bench: ComparisonData, width_in: float, metric: str, scale: float, unit: str, bound: bool) -> Any:
-    """One panel for each arrival process: the shown systems in colour with their names at the end, the others grey."""
+def against_load(bench: ComparisonData, width_in: float, metric: str, scale: float, unit: str, bound: str) -> Any:
+    """Draws a panel for each arrival process: shown systems in colour, the others grey, the metric `bound` dashed."""
     figure, panels = paned(len(bench.arrivals()), width_in, 3.4, sharey=True)
     coloured = colours(bench)
+    bounded = any(row[bound] is not None for row in bench.rows)
     for axes, arrivals in zip(panels, bench.arrivals(), strict=True):
         axes.set_title(arrivals, loc="left", fontweight="bold", fontsize=10.5)
-        if bound:
-            line(axes, bench, arrivals, bench.baseline, "bound", 1.0, LIGHT["ink"], ls=(0, (4, 2)), lw=1.2)
+        if bounded:
+            line(axes, bench, arrivals, bench.baseline, bound, scale, LIGHT["ink"], ls=(0, (4, 2)), lw=1.2)
         for name in sorted(bench.ranked(), key=lambda name: name in coloured):
             line(axes, bench, arrivals, name, metric, scale, coloured.get(name, OTHERS), **stroke(bench, name))
         axes.set_xlabel("load")
         axes.set_xticks(bench.loads())
         axes.set_ylim(bottom=0)
     panels[0].set_ylabel(unit)
-    legend(figure, bench, coloured, bound)
+    legend(figure, bench, coloured, bounded)
     return figure
 
 

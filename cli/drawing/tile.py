@@ -20,9 +20,5 @@ def percent(value: float | None, digits: int = 0) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.0f} points"
-
-
 def millis(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"

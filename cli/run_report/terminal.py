@@ -1,7 +1,6 @@
 """Prints the report in short on a terminal: SLOs, what each model lost and regained, where the time went."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,10 +11,7 @@ from rich.text import Text
 from cli.drawing.tile import millis, percent
 from cli.run_report.headline import ATTAINMENT_GOAL, REGAINED_GOAL, hit
 from cli.run_report.recording.phases import PHASES
-from cli.run_report.summary import Json
-from cli.run_report.write import report_of
 
-Run = Path | Mapping[str, Any]  # a run folder, or its report.json
 EVENTS = ("alarms", "audits", "promotions", "rollbacks")
 
 
@@ -74,44 +70,3 @@ def _seconds(value: float | None) -> str:
 
 def _notes(report: Mapping[str, Any]) -> list[Text]:
     return [Text(f"note: {note}", style="dim") for note in report["notes"]]
-
-
-def compare(run_a: Run, run_b: Run) -> Table:
-    """Returns two runs side by side, the frozen one to the right where one is. A run is a folder or its report.json.
-
-    Raises `UserError` for a folder without a run.
-    """
-    a, b = sorted((_report(run_a), _report(run_b)), key=lambda report: bool(report["frozen"]))
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("")
-    names = [_name(a), _name(b)] if _name(a) != _name(b) else ["first", "second"]
-    for name in names:
-        table.add_column(name, justify="right")
-    for row in comparison(a, b):
-        table.add_row(*row)
-    return table
-
-
-def comparison(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Returns rows of words: the figure, its value in the first report, and in the second."""
-    rows = [
-        ("answered in time", *(percent(r["slo"]["attainment"], 2) for r in (a, b))),
-        ("latency p99", *(millis(r["latency_ms"]["p99"]) for r in (a, b))),
-        ("frames dropped", *(f"{r['frames']['dropped_total']:,}" for r in (a, b))),
-    ]
-    for name in [m for m in a["models"] if m in b["models"] and a["models"][m]["accuracy"]["before"] is not None]:
-        pair: Sequence[Json] = (a["models"][name], b["models"][name])
-        rows += [(f"{name} {phase}", *(percent(m["accuracy"][phase], 1) for m in pair)) for phase in PHASES]
-        if any(m["regained_share"] is not None for m in pair):
-            rows.append((f"{name} regained", *(percent(m["regained_share"]) for m in pair)))
-    spent = [(r["time_share"]["training"], r["time_share"]["labelling"]) for r in (a, b)]
-    rows.append(("time for adapting", *(percent(None if t is None else t + (n or 0.0), 1) for t, n in spent)))
-    return [(what, first, second) for what, first, second in rows]
-
-
-def _name(report: Mapping[str, Any]) -> str:
-    return "frozen" if report["frozen"] else "adapting"
-
-
-def _report(run: Run) -> Mapping[str, Any]:
-    return report_of(run) if isinstance(run, Path) else run

@@ -1,9 +1,7 @@
-"""Measures arrival rates: counts in buckets of time, a moving average, and the largest count in any window."""
+"""Measures arrival rates: counts in buckets of time, and a moving average."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from math import exp
 
 from edge.core.events import Time
@@ -28,7 +26,7 @@ class RateMeter:
 
     `bucket_ms`: width of a bucket in milliseconds.
     `window_s`: time constant in seconds with which the average forgets (Nexus, SOSP 2019: 10 s).
-    `kept_s`: seconds of buckets that are kept for `envelope` (InferLine, SoCC 2020).
+    `kept_s`: for how many seconds the counts of closed buckets are kept.
     """
 
     bucket_ms: float = 100.0
@@ -72,18 +70,6 @@ class RateMeter:
         """Returns the rate of every name that was ever counted, in the order of names."""
         return {name: self.rate(name, now) for name in sorted(self.series)}
 
-    def envelope(self, name: str, now: Time, widths_ns: Iterable[Time]) -> dict[Time, int]:
-        """Returns, for each width in nanoseconds, the largest recent count in any window of that width.
-
-        Widths are rounded up to whole buckets.
-        """
-        series, bucket = self.series.get(name), now // self.bucket_ns
-        if series is None:
-            return dict.fromkeys(widths_ns, 0)
-        self._close(series, bucket)
-        counts = [*self._lately(series, bucket)]
-        return {width: most_within(counts, -(-width // self.bucket_ns)) for width in widths_ns}
-
     def _close(self, series: Series, bucket: int) -> None:
         """Closes the open bucket of a series, and the empty ones after it, up to `bucket`."""
         over = bucket - series.bucket
@@ -95,16 +81,3 @@ class RateMeter:
         series.bucket, series.open = bucket, 0
         while series.closed and series.closed[0][0] < bucket - self.kept:
             series.closed.popleft()
-
-    def _lately(self, series: Series, bucket: int) -> Iterator[int]:
-        """Yields the counts of all buckets since the oldest that is kept, the open one last."""
-        counts = dict(series.closed)
-        oldest = series.closed[0][0] if series.closed else bucket
-        yield from (counts.get(number, 0) for number in range(oldest, bucket))
-        yield series.open
-
-
-def most_within(counts: list[int], width: int) -> int:
-    """Returns the largest sum of `width` neighbouring counts."""
-    sums = [0, *accumulate(counts)]
-    return max(sums[min(end + width, len(counts))] - sums[end] for end in range(len(counts)))

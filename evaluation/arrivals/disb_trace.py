@@ -1,6 +1,7 @@
 """Reads DISB's workloads (SJTU-IPADS/disb, Apache-2.0): a JSON file of clients, each with a model and a kind of load.
 
-"trace", "periodic" and "poisson" become arrivals; "continuous" is a client that waits for its answer.
+"trace", "periodic", "poisson" become arrivals. "continuous" is a client that waits for its answer before it asks again:
+a closed loop, which is left out and named in a note, since no two policies would be asked the same.
 """
 
 import json
@@ -13,7 +14,7 @@ import numpy as np
 
 from edge.core.events import Time
 from evaluation.arrivals.renewal import Poisson
-from evaluation.arrivals.request import Arrival, Client, stream_rng
+from evaluation.arrivals.request import Arrival, stream_rng
 from evaluation.arrivals.trace_row import TraceRow, number
 from porting.errors import UserError
 
@@ -30,11 +31,11 @@ MODELS: Mapping[str, tuple[float, float]] = {
     "distilbert": (3.3, 1.4),
 }
 
-Found = tuple[list[TraceRow], tuple[Client, ...], tuple[str, ...]]
+Found = tuple[list[TraceRow], tuple[str, ...]]
 
 
 def rows(path: Path, text: str, slo_ns: Time | None, seed: int) -> Found:
-    """Returns the arrivals of all streams in order of time, the clients in a closed loop, and notes.
+    """Returns the arrivals of all streams in order of time, and notes. Raises `UserError`.
 
     Args:
         path: names the file in errors.
@@ -48,20 +49,19 @@ def rows(path: Path, text: str, slo_ns: Time | None, seed: int) -> Found:
     content = parsed(path, text)
     duration_ns = round(number(content.get("time"), f"{path}: time", "the duration in s") * SECOND_NS)
     found: list[TraceRow] = []
-    clients: list[Client] = []
+    waiting: list[str] = []  # streams in a closed loop
     for at, task in enumerate(tasks_of(content, path)):
         where = f"{path}: tasks[{at}]"
         stream, model, load = parts(task, where)
         if load.get("type") == "continuous":
-            clients.append(Client(stream, model))
+            waiting.append(stream)
             continue
         times_ns, period_ns = times_of(load, stream, f"{where}.load", duration_ns, seed)
         slo = slo_ns or period_ns
         found += [TraceRow(f"{where} ({stream})", Arrival(time_ns, stream, model, slo)) for time_ns in times_ns]
-    names = ", ".join(client.stream for client in clients)
-    notes = (f"in a closed loop, so not among the arrivals: {names}",) if clients else ()
+    notes = (f"in a closed loop, so not among the arrivals: {', '.join(waiting)}",) if waiting else ()
     found.sort(key=lambda row: (row.arrival.arrived_ns, row.arrival.stream))
-    return found, tuple(clients), notes
+    return found, notes
 
 
 def parsed(path: Path, text: str) -> Mapping[str, Any]:

@@ -148,19 +148,6 @@ def thinned(arrivals: Sequence[Arrival], factor: float, seed: int) -> list[Arriv
     return kept
 
 
-def scaled_to(
-    arrivals: Sequence[Arrival],
-    served: Sequence[Served],
-    load: float,
-    seed: int = 0,
-    how: How = "copies",
-    rule: Rule = "half",
-    margin: float = 1.06,
-) -> list[Arrival]:
-    """Returns the workload scaled to ask for `load` of one lane (see `load_of`)."""
-    return scaled(arrivals, load / load_of(arrivals, served, rule, margin), seed, how)
-
-
 def split(
     arrivals: Sequence[Arrival], shares: Mapping[str, float], slos_ns: Mapping[str, Time], seed: int = 0
 ) -> list[Arrival]:

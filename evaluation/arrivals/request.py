@@ -22,30 +22,12 @@ class Arrival:
     size: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Describes a client that sends a request, waits for the answer, and sends the next.
-
-    `outstanding`: requests that it keeps open at once. `think_ns`: from an answer to its next request. `slo_ns`:
-    counted from each request; None: background work.
-    """
-
-    stream: str
-    app: str
-    slo_ns: Time | None = None
-    outstanding: int = 1
-    think_ns: Time = 0
-
-
 @dataclass(frozen=True)
 class Workload:
-    """Holds the content of a file: arrivals in order of time, notes on what is odd, and clients that wait for their
-    answers, which no list of arrivals can hold.
-    """
+    """Holds what a trace file says: arrivals in order of time, and one line for each thing that is odd about it."""
 
     arrivals: tuple[Arrival, ...]
     notes: tuple[str, ...] = ()
-    clients: tuple[Client, ...] = ()
 
 
 def by_time(arrivals: Iterable[Arrival]) -> list[Arrival]:

@@ -11,7 +11,7 @@ from edge.core.events import Request, Served, Time
 from edge.core.interfaces import AnswerRule
 from evaluation.arrivals import azure_trace, disb_trace, intervals, trace_table
 from evaluation.arrivals.load_scaling import cost_of
-from evaluation.arrivals.request import Arrival, Client, Workload
+from evaluation.arrivals.request import Arrival, Workload
 from evaluation.arrivals.trace_row import TraceRow
 from porting.errors import UserError
 
@@ -57,11 +57,10 @@ def read(
     lines = text_of(path).splitlines()
     slo_ns = None if slo_ms is None else round(slo_ms * 1e6)
     rows: Iterable[TraceRow]
-    clients: tuple[Client, ...] = ()
     notes: tuple[str, ...] = ()
     match kind_of(path, lines):
         case "disb":
-            rows, clients, notes = disb_trace.rows(path, "\n".join(lines), slo_ns, seed)
+            rows, notes = disb_trace.rows(path, "\n".join(lines), slo_ns, seed)
         case "azure":
             rows, notes = (
                 azure_trace.rows(path, lines, model, slo_ns),
@@ -71,7 +70,7 @@ def read(
             rows = trace_table.rows(path, lines)
         case _:
             rows = intervals.rows(path, lines, model, slo_ns)
-    return checked(path, rows, limits or Limits(), clients, notes)
+    return checked(path, rows, limits or Limits(), notes)
 
 
 def text_of(path: Path) -> str:
@@ -104,9 +103,7 @@ def kind_of(path: Path, lines: list[str]) -> str:
     raise UserError(f"{path}:1: {first[:60]!r} begins no trace; expected {KNOWN}")
 
 
-def checked(
-    path: Path, rows: Iterable[TraceRow], limits: Limits, clients: tuple[Client, ...], notes: tuple[str, ...]
-) -> Workload:
+def checked(path: Path, rows: Iterable[TraceRow], limits: Limits, notes: tuple[str, ...]) -> Workload:
     """Returns the workload after checking each row and the order of time. Raises `UserError`."""
     arrivals: list[Arrival] = []
     holes: list[str] = []
@@ -118,9 +115,9 @@ def checked(
             holes.append(f"{row.where}: nothing for {(arrival.arrived_ns - last_ns) / SECOND_NS:.1f} s before it")
         last_ns = arrival.arrived_ns
         arrivals.append(arrival)
-    if not arrivals and not clients:
-        raise UserError(f"{path}: no arrivals in it")
-    return Workload(tuple(arrivals), (*notes, *few(holes)), clients)
+    if not arrivals:
+        raise UserError("; ".join([f"{path}: no arrivals in it", *notes]))
+    return Workload(tuple(arrivals), (*notes, *few(holes)))
 
 
 def few(notes: list[str], most: int = 3) -> list[str]:

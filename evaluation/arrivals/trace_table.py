@@ -4,12 +4,10 @@ An empty `slo_ms` is background work. `stream`, `slo_ms` and `size` may be left 
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
-from io import StringIO
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evaluation.arrivals.request import Arrival, by_time
+from evaluation.arrivals.request import Arrival
 from evaluation.arrivals.trace_row import TraceRow, number, whole
 from porting.errors import UserError
 
@@ -40,27 +38,3 @@ def arrival_of(cells: Mapping[str, str], where: str) -> Arrival:
     if size > SIZE_MAX:
         raise UserError(f"{where}: {size} requests at one instant; at most {SIZE_MAX:,}")
     return Arrival(arrived_ns, cells.get("stream") or cells["model"], cells["model"], slo_ns, size)
-
-
-def text_of(arrivals: Iterable[Arrival]) -> str:
-    """Returns the file's content: equal arrivals give equal bytes."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for each in by_time(arrivals):
-        slo_ms = "" if each.slo_ns is None else repr(each.slo_ns / 1e6).removesuffix(".0")
-        writer.writerow((each.arrived_ns, each.stream, each.model, slo_ms, each.size))
-    return text.getvalue()
-
-
-def write(path: Path, arrivals: Iterable[Arrival]) -> None:
-    """Writes arrivals to a file. Raises `UserError`."""
-    try:
-        path.write_text(text_of(arrivals), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-
-
-def digest(arrivals: Iterable[Arrival]) -> str:
-    """Returns the SHA-256 of the file's content, which tells whether two results are about the same requests."""
-    return sha256(text_of(arrivals).encode()).hexdigest()

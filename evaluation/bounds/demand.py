@@ -14,7 +14,7 @@ import numpy as np
 from edge.answers.cascade import Cascade
 from edge.core.events import Request, Task
 from edge.estimators.table import Table
-from evaluation.bounds.packing import Floats, Ints
+from evaluation.bounds.preemptive_relaxation import Floats, Ints
 from evaluation.scenario import Scenario
 from porting.variant import Variant
 

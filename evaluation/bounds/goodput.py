@@ -9,12 +9,12 @@ next.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import floor, inf
+from math import floor
 
 import numpy as np
 
 from evaluation.bounds.demand import Demand, Way
-from evaluation.bounds.packing import Floats, jobs_of, most_value
+from evaluation.bounds.preemptive_relaxation import Floats, jobs_of, most_value
 from evaluation.scenario import Scenario
 from porting.variant import Variant
 
@@ -48,23 +48,6 @@ def fairest_bound(scenario: Scenario, rounds: int = ROUNDS) -> float:
         shares = shares * np.exp(-attainments * 4 / np.sqrt(turn))
         shares = np.maximum(shares, 1e-9) / np.maximum(shares, 1e-9).sum()
     return min(1.0, lowest + 1e-9)
-
-
-def floor_bound(scenario: Scenario, attainment: float, rounds: int = ROUNDS) -> float:
-    """Requests that can be answered in time at most where every model gets at least this attainment (good / offered);
-    0 where no policy can give all of them that much.
-
-    Each model has a price for every request below its floor. Whatever the prices, what can be earned at them is a
-    bound (weak duality); searched for are the prices at which it is lowest.
-    """
-    bounds = GoodputBound(scenario)
-    floors = attainment * bounds.offered
-    prices, lowest = np.zeros(len(floors)), inf
-    for turn in range(1, rounds + 1):
-        good = bounds.most(1 + prices)
-        lowest = min(lowest, float((1 + prices) @ good - prices @ floors))
-        prices = np.maximum(0.0, prices - (good - floors) / bounds.offered * 4 / np.sqrt(turn))
-    return 0.0 if lowest + ROUNDING < floors.sum() else floor(lowest + ROUNDING)
 
 
 def accuracy_of(variant: Variant) -> float:

@@ -80,13 +80,3 @@ def within(freedom: int, angle: float) -> float:
         total += term
         term *= cos(angle) ** 2 * (power - 1) / power
     return 2 / pi * (angle + total) if odd else total
-
-
-def paired_difference(
-    ours: Sequence[float], others: Sequence[float], confidence: float = 0.95, seed: int = 0, draws: int = DRAWS
-) -> Interval:
-    """Returns the interval of the mean of `ours - others`, both measured on the same traces in the same order, so that
-    the effect of a trace on both cancels out. Raises `ValueError` where they differ in number.
-    """
-    differences = [mine - theirs for mine, theirs in zip(ours, others, strict=True)]
-    return mean_interval(differences, confidence, seed, draws)

@@ -7,6 +7,7 @@ from math import ceil
 
 from edge.core.events import Reply, Request, Task, Time
 from edge.core.simulation import SimulatedWorld
+from evaluation.bounds.scenario_bounds import ScenarioBounds
 from evaluation.metrics.lane_timeline import SECOND_NS, LaneTimeline, Usage, usage
 from evaluation.scenario import Scenario
 
@@ -59,8 +60,10 @@ class PolicyScores:
 
     policy: str
     bound: float | None  # good requests a second that no policy can exceed
+    bound_method: str  # how that was found
     headroom: float | None  # (bound - goodput) / bound
     accuracy_bound: float | None  # `accuracy` that no policy can exceed
+    attainment_min_bound: float | None  # `attainment_min` that no policy can exceed
     decision_us_p50: float | None  # for one event
     decision_us_p99: float | None
 
@@ -74,12 +77,11 @@ def score(
     scenario: Scenario,
     world: SimulatedWorld,
     recorder: LaneTimeline,
-    bound: float | None = None,
-    accuracy_bound: float | None = None,
+    bounds: ScenarioBounds = ScenarioBounds(),  # noqa: B008 - frozen
     decisions_ns: Sequence[int] = (),
     policy: str = "",
 ) -> Scores:
-    """Scores a run. Requests without a deadline are left out.
+    """Returns the scores of a run, beside the `bounds` of its scenario.
 
     A lane costs `scenario.facts["prices"][lane]` for a second of work.
 
@@ -104,9 +106,11 @@ def score(
     thought_us = sorted(ns / 1000 for ns in decisions_ns)
     judged = PolicyScores(
         policy=policy,
-        bound=None if bound is None else bound / span_s,
-        headroom=(bound - answers.good) / bound if bound else None,
-        accuracy_bound=None if accuracy_bound is None else accuracy_bound / answers.offered,
+        bound=None if bounds.good is None else bounds.good / span_s,
+        bound_method=bounds.method,
+        headroom=(bounds.good - answers.good) / bounds.good if bounds.good else None,
+        accuracy_bound=None if bounds.accuracy is None else bounds.accuracy / answers.offered,
+        attainment_min_bound=bounds.attainment_min,
         decision_us_p50=quantile(thought_us, 0.5),
         decision_us_p99=quantile(thought_us, 0.99),
     )

@@ -31,6 +31,7 @@ class SummaryRow:
     by_seed: Mapping[str, tuple[float | None, ...]]
     attainment_of: Mapping[str, float]  # by model
     versus: Mapping[str, Interval]  # this less the baseline on the same requests, of COMPARED; empty for the baseline
+    bound_method: str = ""  # how `bound` was found; several with commas where seeds differ
 
     def __getitem__(self, metric: str) -> float | None:
         found = self.numbers[metric]
@@ -64,7 +65,7 @@ def row(
     name: str, facts: Mapping[str, Any], found: Mapping[int, RunOutcome], base: Mapping[int, RunOutcome], is_base: bool
 ) -> SummaryRow:
     """Returns the row of one system; without differences for the baseline itself."""
-    seeds = tuple(sorted(found))
+    seeds, scores = tuple(sorted(found)), [each.scores for each in found.values() if each.scores is not None]
     by_seed = {metric: tuple(number(found[seed], metric) for seed in seeds) for metric in METRICS}
     return SummaryRow(
         name,
@@ -72,8 +73,9 @@ def row(
         seeds,
         {metric: interval(values) for metric, values in by_seed.items()},
         by_seed,
-        attainments([each.scores for each in found.values() if each.scores is not None]),
+        attainments(scores),
         {} if is_base else differences(found, base),
+        ", ".join(sorted({one.bound_method for one in scores})),
     )
 
 

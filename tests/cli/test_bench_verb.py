@@ -34,8 +34,10 @@ def test_the_table_groups_by_load_and_marks_the_best_and_the_baseline(capsys):
     titles = [line for line in out.splitlines() if line.startswith("poisson · load")]
     assert [title.split(" · ")[1] for title in titles] == ["load 0.7", "load 0.9"]
     assert all("at most" in title and "2 seeds" in title for title in titles)
+    assert all("(preemptive relaxation)" in title for title in titles)
     heads = next(line for line in out.splitlines() if line.startswith("   system"))
-    assert all(column.head in heads for column in COLUMNS if column.metric != "right")
+    assert all(column.head in heads for column in COLUMNS if column.metric not in ("right", "attainment_min_bound"))
+    assert "worst bound %" not in heads
     assert [line[:8] for line in rows_of(out)] == ["▲  edf  ", " ● fifo "] * 2
     assert out.count("▲") == 2 + 1  # and the legend
     assert out.count("●") == 2 + 1
@@ -99,6 +101,21 @@ def test_the_report_is_one_file_that_asks_nobody(tmp_path: Path, capsys):
     assert not [word for word in ("<script", "http://", "https://", "<link") if word in strip_namespaces(page)]
 
 
+def test_the_close_bound_is_named_everywhere_and_says_how_fair_it_can_get(tmp_path: Path, capsys):
+    pytest.importorskip("matplotlib")
+    files = ["--json", str(tmp_path / "out.json"), "--html", str(tmp_path / "out.html")]
+    code, out, err = called([*TWO, "--bound", "close", "--seeds", "1", "--duration", "0.2", *files], capsys)
+    assert (code, err.strip()) == (0, "")
+    assert "(Lagrangian)" in out
+    assert "worst bound %" in out
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert {row["bound_method"] for row in told["rows"]} == {"Lagrangian"}
+    assert all(row["attainment_min"] <= row["attainment_min_bound"] <= 1 for row in told["rows"])
+    page = (tmp_path / "out.html").read_text()
+    assert "good requests/s (Lagrangian)" in page
+    assert "worst bound</th>" in page
+
+
 def strip_namespaces(page: str) -> str:
     return page.replace("http://www.w3.org/", "")
 
@@ -140,6 +157,7 @@ def test_nothing_left_to_compare_is_a_slip(capsys):
         (["--preset", "edge5"], "no preset is called 'edge5'; there is edge4"),
         (["--systems", "eddf"], "no system is called 'eddf'; did you mean 'edf'?"),
         (["--systems", "edf", "--baseline", "fifo"], "--baseline: 'fifo' does not take part; here: edf"),
+        (["--bound", "tight"], "--bound: expected quick or close; got 'tight'"),
         (["--estimator", "guess"], "--estimator: expected own, table, or package.module:Class; got 'guess'"),
         (["--estimator", "edge.estimators.table:Chair"], "cannot be imported"),
         (["--trace", "/nowhere.csv"], "/nowhere.csv: No such file"),

@@ -18,6 +18,10 @@ def test_findings_are_plain_and_say_what_to_do_when_something_is_missing():
     assert {"processor", "memory", "onnxruntime", "mosquitto", "NVIDIA GPU"} <= {finding.name for finding in findings}
 
 
+def test_it_asks_for_no_library_that_no_line_imports():
+    assert not {"tensorrt", "pycuda", "tensorrt_rtx_cu13_bindings"} & {finding.name for finding in probe.probe()}
+
+
 def test_this_machine_can_run_the_tests():
     assert all(finding.state == "ok" for finding in probe.probe() if finding.needed)
 

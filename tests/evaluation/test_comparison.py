@@ -10,7 +10,9 @@ from edge.core.events import Action, LaneUp, Request, Run, Task, Time, WakeAt
 from edge.core.state import State
 from edge.plugins import PlugIn
 from edge.systems import System, system
-from evaluation.comparison import digest, outcomes
+from evaluation.bounds.goodput import goodput_bound, weighted_bound
+from evaluation.bounds.scenario_bounds import LAGRANGIAN, PREEMPTIVE
+from evaluation.comparison import bounds_by_index, digest, outcomes
 from evaluation.metrics.bootstrap import Interval
 from evaluation.metrics.drilldown import STEPS, busiest_second
 from evaluation.metrics.outcome import RunOutcome
@@ -52,6 +54,28 @@ def test_nobody_exceeds_the_bound(compared: list[RunOutcome]):
         assert one.scores is not None
         assert one.scores.bound is not None
         assert one.scores.goodput <= one.scores.bound
+
+
+def test_the_quick_bounds_are_the_default_and_close_ones_are_handed_in():
+    scenario = made(1.5)
+    ((index, close),) = bounds_by_index([scenario], "close", workers=1)
+    (quick_run,), (close_run,) = ran(scenario, by=(EDF,)), ran(scenario, by=(EDF,), bounds=[close])
+    assert quick_run.scores is not None
+    assert close_run.scores is not None
+    assert (index, quick_run.scores.bound_method, close_run.scores.bound_method) == (0, PREEMPTIVE, LAGRANGIAN)
+    assert quick_run.scores.attainment_min_bound is None
+    assert close_run.scores.goodput <= (close_run.scores.bound or 0) < (quick_run.scores.bound or 0)
+    assert close_run.scores.attainment_min <= (close_run.scores.attainment_min_bound or 0) < 1
+
+
+def test_close_bounds_where_the_lagrangian_one_does_not_apply():
+    scenario = made(1.5, name="edge4_variants")
+    ((_, found),) = bounds_by_index([scenario], "close", workers=1)
+    assert (found.good, found.accuracy, found.method) == (
+        goodput_bound(scenario),
+        weighted_bound(scenario),
+        PREEMPTIVE,
+    )
 
 
 def test_two_processes_say_the_same_as_one():

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from edge.answers.cascade import Cascade
 from edge.core.events import LaneUp, Request, Served, Task
 from edge.systems import System, systems
-from evaluation.bounds.goodput import accuracy_of, fairest_bound, floor_bound, goodput_bound, weighted_bound
-from evaluation.bounds.lagrangian import priced_bound
-from evaluation.bounds.packing import edf, jobs_of, most_value
+from evaluation.bounds.goodput import accuracy_of, fairest_bound, goodput_bound, weighted_bound
+from evaluation.bounds.lagrangian import lagrangian_bound
+from evaluation.bounds.preemptive_relaxation import edf, jobs_of, most_value
+from evaluation.bounds.scenario_bounds import ScenarioBounds
 from evaluation.comparison import examiner_of
 from evaluation.metrics.lane_timeline import LaneTimeline
 from evaluation.metrics.scores import Scores, score
@@ -24,7 +25,7 @@ from evaluation.scenario import MS, Scenario, play
 from porting.variant import Stage, Variant
 from tests.properties.oracles import Item, best_by_force, best_of_one_model, edf_work, value_density_by_density
 
-# ---- packing -------------------------------------------------------------------------------------------------------
+# ---- preemptive relaxation -------------------------------------------------------------------------------------------
 
 WORK = st.sampled_from([500.0, 1000.0, 2000.0, 2500.0, 7000.0, 1000 / 3])
 DENSITY = st.sampled_from([0.5, 1.0, 2.0, 3.0, 7.0])
@@ -169,7 +170,7 @@ def test_it_is_close_where_the_best_is_known() -> None:
     scenario = Scenario("one", (Served(Variant("m", "v", (stage.digest,)), (stage,)),), requests)
     exact = best_of_one_model([(at, at + 40 * MS) for at in times], lambda batch: stage.durations_ns[batch], 8)
     assert exact <= goodput_bound(scenario) <= 1.08 * exact < 200
-    assert exact <= priced_bound(scenario) <= 1.02 * exact
+    assert exact <= lagrangian_bound(scenario) <= 1.02 * exact
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_the_closer_bound_is_one_as_well(shape: Shape, data: Any) -> None:
     scenario = replace(scenario, requests=requests)
     durations_ns = {stage.digest: stage.durations_ns for each in scenario.served for stage in each.stages}
     cell_ns = data.draw(st.sampled_from([300_000, MS, 7 * MS]))
-    closer = priced_bound(scenario, rounds=data.draw(st.sampled_from([1, 5, 40])), cell_ns=cell_ns)
+    closer = lagrangian_bound(scenario, rounds=data.draw(st.sampled_from([1, 5, 40])), cell_ns=cell_ns)
     assert best_by_force(items(scenario, weighted=False), durations_ns) <= closer <= goodput_bound(scenario)
 
 
@@ -194,7 +195,7 @@ def test_the_closer_bound_is_one_as_well(shape: Shape, data: Any) -> None:
 @settings(max_examples=10, deadline=None)
 def test_there_is_none_closer_where_a_model_is_more_than_a_stage_on_a_lane(shape: Shape, data: Any) -> None:
     scenario = drawn_scenario(data.draw, shape)
-    assert priced_bound(scenario, rounds=5) == goodput_bound(scenario)
+    assert lagrangian_bound(scenario, rounds=5) == goodput_bound(scenario)
 
 
 # ---- every policy --------------------------------------------------------------------------------------------------
@@ -249,13 +250,13 @@ def crowd(draw: Any, needs: frozenset[str]) -> Scenario:
 
 def played(system: System, scenario: Scenario) -> Scores:
     """As the comparison of systems plays it."""
-    bounds = goodput_bound(scenario), weighted_bound(scenario)
+    bounds = ScenarioBounds(goodput_bound(scenario), weighted_bound(scenario))
     models = [each.variant.model for each in scenario.served]
     scenario = replace(scenario, answers=system.make_answers(scenario.answers, models))
     recorder, examiner = LaneTimeline(), examiner_of(scenario)
     observers = (recorder, *system.make_planners(), *([examiner] if examiner else []))
     world = play(scenario, system.make_policy(), system.make_estimator(), observers)
-    return score(scenario, world, recorder, *bounds)
+    return score(scenario, world, recorder, bounds)
 
 
 @pytest.mark.parametrize("system", [pytest.param(each, id=name) for name, each in sorted(systems().items())])
@@ -271,4 +272,3 @@ def test_no_policy_exceeds_the_bound(system: System, data: Any) -> None:
     assert scores.good <= goodput_bound(scenario)
     assert scores.accuracy <= scores.accuracy_bound
     assert scores.attainment_min <= fairest_bound(scenario, rounds=3)
-    assert scores.good <= floor_bound(scenario, scores.attainment_min, rounds=3)

@@ -15,7 +15,7 @@ from cli.run_report.recording.phases import DEFINITIONS
 from cli.run_report.recording.series import curve, latency, quantile, slices
 from cli.run_report.samples import choose, jpeg_size
 from cli.run_report.summary import summarize
-from cli.run_report.terminal import compare, comparison, report_table
+from cli.run_report.terminal import report_table
 from cli.run_report.write import report_of, write_images, write_report
 from porting.errors import UserError
 from tests.cli.run_report.run_folder import CHANCES, write_lines, write_run
@@ -213,7 +213,6 @@ def test_rubbish_in_any_field_is_no_traceback(tmp_path, seed):
     told = write_report(tmp_path) if seed % 10 == 0 else report_of(tmp_path)
     assert told["frames"]["in"] == told["frames"]["answered"] + told["frames"]["dropped_total"]
     text_of(report_table(told))
-    text_of(compare(told, told))
 
 
 def test_no_answer_at_all_is_said_plainly(tmp_path):
@@ -275,15 +274,6 @@ def test_the_table_says_the_same_in_short(report):
     assert "vehicles: 1 alarm, 1 audit, 1 promotion" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-
-
-def test_two_runs_side_by_side_the_frozen_one_to_the_right(folder, frozen):
-    a, b = report_of(folder), report_of(frozen)
-    assert text_of(compare(frozen, folder)) == text_of(compare(a, b))
-    rows = {what: values for what, *values in comparison(a, b)}
-    first, second = (float(value.split()[0]) for value in rows["vehicles after"])
-    assert first > second + 20
-    assert rows["vehicles before"][0] == rows["vehicles before"][1]
 
 
 # ---- series --------------------------------------------------------------------------------------------------------

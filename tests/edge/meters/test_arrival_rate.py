@@ -1,5 +1,6 @@
-"""Buckets, the moving average, the envelope, and what moments tell about each model's traffic."""
+"""Buckets, the moving average, and what moments tell about each model's traffic."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -40,7 +41,6 @@ def test_a_steady_rate_is_found_from_the_first_bucket_on() -> None:
 def test_what_was_never_counted_has_no_rate() -> None:
     assert RateMeter().rate("m", 5 * SECOND) == 0
     assert counted([0]).rate("other", 5 * SECOND) == 0
-    assert RateMeter().envelope("m", 5 * SECOND, [SECOND]) == {SECOND: 0}
 
 
 def test_the_bucket_that_is_open_does_not_count_yet() -> None:
@@ -62,14 +62,10 @@ def test_a_new_name_did_not_ask_before() -> None:
     assert meter.rate_since_new("other", 11 * SECOND) == 0
 
 
-def test_the_envelope_is_the_worst_window() -> None:
-    meter = counted([*range(0, 10 * SECOND, SECOND), *[5 * SECOND + at * MS for at in range(7)]])
-    assert meter.envelope("m", 10 * SECOND, [100 * MS, SECOND, 5 * SECOND]) == {100 * MS: 8, SECOND: 8, 5 * SECOND: 12}
-
-
-def test_what_is_long_over_leaves_the_envelope() -> None:
+def test_what_is_long_over_is_forgotten() -> None:
     meter = counted([0, 1, 2, 100 * SECOND], kept_s=60)
-    assert meter.envelope("m", 100 * SECOND, [SECOND]) == {SECOND: 1}
+    assert meter.rate("m", 101 * SECOND) > 0
+    assert [number for number, _ in meter.series["m"].closed] == [1000]
 
 
 @given(TIMES, st.integers(0, 30))
@@ -80,23 +76,14 @@ def test_reading_changes_nothing(times: list[int], reads: int) -> None:
         meter.count("m", time_ns)
         for name in ("m", "other")[: reads % 3]:
             meter.rate(name, time_ns)
-            meter.envelope(name, time_ns, [SECOND])
     assert meter.rate("m", 21 * SECOND) == pytest.approx(quiet.rate("m", 21 * SECOND))
-    assert meter.envelope("m", 21 * SECOND, [SECOND]) == quiet.envelope("m", 21 * SECOND, [SECOND])
-
-
-@given(TIMES, st.integers(1, 40))
-def test_the_envelope_grows_with_the_window_and_ends_at_all_of_them(times: list[int], buckets: int) -> None:
-    meter = counted(times)
-    widths = [buckets * 100 * MS, (buckets + 1) * 100 * MS, 60 * SECOND]
-    found = meter.envelope("m", 20 * SECOND, widths)
-    assert found[widths[0]] <= found[widths[1]] <= found[60 * SECOND] == len(times)
 
 
 @given(TIMES)
 def test_the_rate_lies_between_none_and_the_fullest_bucket(times: list[int]) -> None:
     meter = counted(times)
-    assert 0 <= meter.rate("m", 21 * SECOND) <= meter.envelope("m", 21 * SECOND, [100 * MS])[100 * MS] * 10 + 1e-6
+    fullest = max(Counter(at // (100 * MS) for at in times).values(), default=0)
+    assert 0 <= meter.rate("m", 21 * SECOND) <= fullest * 10 + 1e-6
 
 
 # ---- what moments tell --------------------------------------------------------------------------------------------

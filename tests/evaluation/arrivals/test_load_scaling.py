@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge.answers.cascade import Cascade
 from edge.core.events import Served
 from evaluation.arrivals.detections import AsRecorded, Averages, items_of
-from evaluation.arrivals.load_scaling import cost_of, load_of, scaled, scaled_to, split
+from evaluation.arrivals.load_scaling import cost_of, load_of, scaled, split
 from evaluation.arrivals.request import Arrival, arrivals_of, requests_of
 from evaluation.scenario import MS, affine
 from evaluation.synthetic import stage
@@ -95,7 +95,8 @@ def test_one_copy_is_the_thing_itself() -> None:
 
 @given(st.floats(0.02, 1.5), st.integers(0, 5))
 def test_scaled_to_a_load_it_asks_for_that(load: float, seed: int) -> None:
-    assert load_of(scaled_to(STEADY, [MOB], load, seed), [MOB]) == pytest.approx(load, rel=0.03)
+    more = scaled(STEADY, load / load_of(STEADY, [MOB]), seed)
+    assert load_of(more, [MOB]) == pytest.approx(load, rel=0.03)
 
 
 def test_nothing_cannot_be_scaled() -> None:

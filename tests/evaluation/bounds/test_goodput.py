@@ -10,9 +10,8 @@ from edge.answers.single import Single
 from edge.core.events import LaneUp, Request, Served, Task
 from edge.estimators.table import Table
 from evaluation.bounds.demand import Demand, least_shares
-from evaluation.bounds.fluid import Flow, fair_share, least_item_ns, most_goodput, sustainable_rps
-from evaluation.bounds.goodput import fairest_bound, floor_bound, goodput_bound, weighted_bound
-from evaluation.bounds.packing import edf, jobs_of, most_value
+from evaluation.bounds.goodput import fairest_bound, goodput_bound, weighted_bound
+from evaluation.bounds.preemptive_relaxation import edf, jobs_of, most_value
 from evaluation.presets import edge4, edge4_variants
 from evaluation.scenario import MS, Scenario, affine
 from porting.variant import Stage, Variant
@@ -205,7 +204,7 @@ def test_many_variants_of_many_models_are_not_multiplied_out() -> None:
     assert way.work_ns.tolist() == [4 * 6 * MS]
 
 
-# ---- packing -------------------------------------------------------------------------------------------------------
+# ---- preemptive relaxation -----------------------------------------------------------------------------------------
 
 
 def test_a_stretch_ends_where_nothing_due_by_then_waited() -> None:
@@ -235,20 +234,15 @@ def crowd() -> Scenario:
     return box(*both, served=(CHEAP, DEAR))
 
 
-def test_what_a_floor_costs() -> None:
+def test_the_fairest_share() -> None:
     assert goodput_bound(crowd()) == 12
-    assert floor_bound(crowd(), 0.0) == 12
-    assert floor_bound(crowd(), 0.2) == 12
-    assert floor_bound(crowd(), 0.3) == pytest.approx(11, abs=1), "3 dear ones take 12, 8 cheap ones fit beside them"
-    assert floor_bound(crowd(), 0.5) == 0, "5 dear and 5 cheap ones take 25"
     assert fairest_bound(crowd()) == pytest.approx(0.4, abs=0.02), "4 of each take 20"
     assert fairest_bound(box()) == 0
 
 
 def test_nobody_needs_to_miss_at_a_low_load() -> None:
     scenario = edge4(0.3, "periodic", seed=1, duration_s=2.0)
-    everyone = len(scenario.requests)
-    assert goodput_bound(scenario) == everyone == floor_bound(scenario, 1.0, rounds=2)
+    assert goodput_bound(scenario) == len(scenario.requests)
     assert fairest_bound(scenario, rounds=2) == 1.0
 
 
@@ -257,45 +251,6 @@ def test_it_is_below_what_was_offered_in_overload_and_variants_help() -> None:
     assert 0.6 < goodput_bound(single) / len(single.requests) < 0.8
     assert goodput_bound(single) < goodput_bound(several)
     assert weighted_bound(several) < goodput_bound(several) * 0.86
-
-
-# ---- fluid ---------------------------------------------------------------------------------------------------------
-
-AFFINE = {batch: (2 * batch + 6) * MS for batch in range(1, 9)}
-
-
-def test_the_best_batch_within_a_limit() -> None:
-    assert least_item_ns(AFFINE, 22 * MS) == 22 * MS / 8
-    assert least_item_ns(AFFINE, 21 * MS) == 20 * MS / 7
-    assert least_item_ns(AFFINE, 7 * MS) == float("inf")
-
-
-def test_nexus_half_of_the_deadline_and_more_of_it_on_more_lanes() -> None:
-    assert sustainable_rps(AFFINE, 40 * MS) == pytest.approx(350)
-    assert sustainable_rps(AFFINE, 33 * MS, lanes=2) == pytest.approx(2 * 8 / 0.022)
-    assert sustainable_rps(AFFINE, 15 * MS) == 0
-
-
-FLOWS = {"a": Flow(100, 0.002), "b": Flow(100, 0.008), "c": Flow(100, 0.01)}
-
-
-def test_those_that_take_least_go_first() -> None:
-    assert most_goodput(FLOWS) == {"a": 100, "b": 100, "c": 0}
-    assert most_goodput(FLOWS, lanes=0.6) == pytest.approx({"a": 100, "b": 50, "c": 0})
-    assert most_goodput(FLOWS, lanes=9) == {"a": 100, "b": 100, "c": 100}
-
-
-def test_a_floor_for_everyone_first() -> None:
-    assert most_goodput(FLOWS, floor=0.4) == pytest.approx({"a": 100, "b": 40 + 100 * 0.08 / 0.8, "c": 40})
-    with pytest.raises(ValueError, match=r"take 1\.20 lanes; there are 1"):
-        most_goodput(FLOWS, floor=0.6)
-
-
-def test_the_max_min_fair_share() -> None:
-    assert fair_share(FLOWS) == 0.5
-    assert fair_share(FLOWS, lanes=3) == 1.0
-    assert most_goodput(FLOWS, floor=fair_share(FLOWS)) == pytest.approx({"a": 50, "b": 50, "c": 50})
-    assert fair_share({}) == 1.0
 
 
 def test_tasks_of_a_cascade_are_asked_once_for_each_frame() -> None:

@@ -1,4 +1,4 @@
-"""The most value that fits into windows of time, when jobs may be interrupted and done in part.
+"""The preemptive relaxation: the most value that fits into windows of time, when jobs may stop and be done in part.
 
 One machine, jobs with a window, an amount of work and a value for each unit of it. Which amounts of work fit together
 is a polymatroid, so taking jobs in the order of falling density is optimal (Edmonds 1970), and how much of a set fits
@@ -41,13 +41,13 @@ class Jobs:
 
 
 def jobs_of(begin: Floats, end: Floats, work: Floats, density: Floats, owner: Ints) -> Jobs:
-    """In any order. Equal densities of two owners are told apart by lifting them a hair."""
+    """Returns jobs, given in any order. Equal densities of two owners are told apart by raising them by `HAIR`."""
     order = np.argsort(begin, kind="stable")
     return Jobs(begin, end, work, density * (1 + HAIR * owner), owner)[order]
 
 
 def most_value(jobs: Jobs) -> Floats:
-    """The most value that fits, where a part of a job is worth its part of the value; by owner, of one best choice."""
+    """Returns the most value that fits, by owner, of one optimal choice; a part of a job has its part of the value."""
     _, full = edf(jobs)
     inside = within(jobs, full)
     safe = jobs[~inside].value()
@@ -59,7 +59,7 @@ def by_owner(owner: Ints, value: Floats) -> Floats:
 
 
 def total(*values: Floats) -> Floats:
-    """Sum of values by owner; who is missing at the end has nothing."""
+    """Returns the sum of values by owner; arrays may end before the last owner."""
     summed = np.zeros(max(map(len, values)))
     for value in values:
         summed[: len(value)] += value
@@ -89,7 +89,7 @@ def _contested(jobs: Jobs, settled: NDArray[np.bool_]) -> Floats:
 
 
 def edf(jobs: Jobs) -> tuple[float, list[Stretch]]:
-    """How much work gets done, and the stretches of time that hold more work than time: apart, in order of time.
+    """Returns how much work gets done, and the disjoint stretches of time, in order, that hold more work than time.
 
     A stretch has more work in windows inside it than it is long; all of it is used, by such jobs alone.
     """
@@ -127,8 +127,9 @@ def edf(jobs: Jobs) -> tuple[float, list[Stretch]]:
 
 
 def stretches(spells: list[tuple[float, float, float]], missed: list[float]) -> list[Stretch]:
-    """From each missed end back to where something due later was worked on, or nothing: no work that was due by then
-    waited there, so all of it has its window inside.
+    """Returns the stretches from each missed end back to where something due later was worked on, or nothing.
+
+    No work that was due by that end waited there, so all of it has its window inside.
     """
     found: list[Stretch] = []
     at = len(spells) - 1
@@ -149,7 +150,7 @@ def stretches(spells: list[tuple[float, float, float]], missed: list[float]) -> 
 
 
 def within(jobs: Jobs, full: list[Stretch]) -> NDArray[np.bool_]:
-    """Which jobs have their window inside one of the stretches."""
+    """Returns which jobs have their window inside one of the stretches."""
     if not full:
         return np.zeros(len(jobs.begin), bool)
     begins, ends = _edges(full)
@@ -158,7 +159,7 @@ def within(jobs: Jobs, full: list[Stretch]) -> NDArray[np.bool_]:
 
 
 def cut_out(jobs: Jobs, full: list[Stretch]) -> Jobs:
-    """The same jobs in the time that is left without these stretches."""
+    """Returns the same jobs in the time that is left without these stretches."""
     if not full:
         return jobs
     begins, ends = _edges(full)
