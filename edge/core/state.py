@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from devices.traits import PLAIN, Traits
 from edge.core.events import NEVER, Plan, Request, Run, Task, Time
 from edge.core.residency import Residency
 from porting.variant import Stage, Variant
@@ -47,6 +48,7 @@ class Lane:
     recent_ns: int = 0  # their sum
     ended: Run | None = None  # the last work that finished here: policies learn from it
     took_ns: int = 0  # how long it took
+    traits: Traits = PLAIN
 
     def can_hold(self, digest: str, stage: Stage) -> bool:
         return stage.memory_bytes <= self.residency.limit_bytes and self.failures.get(digest, 0) < LOADS_MAX

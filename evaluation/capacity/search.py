@@ -10,7 +10,7 @@ from random import Random
 from statistics import fmean
 
 from edge.config import Config, load
-from edge.core.events import Event, Finished, LaneUp, Reply, Request, Run, Served, Task, Time
+from edge.core.events import Event, Finished, Reply, Request, Run, Served, Task, Time
 from edge.core.hashing import hash_uniform
 from edge.core.interfaces import Moment
 from edge.core.state import Estimator
@@ -24,7 +24,7 @@ from evaluation.capacity.dry_run import DryRun
 from evaluation.scenario import Scenario, play
 from evaluation.validity import check
 from porting.errors import UserError
-from porting.variant import Stage, Variant
+from porting.variant import STEP, Stage, Variant
 
 HOLDS = 0.99  # share of the worst camera's frames in time from which SLOs are said to hold
 SECOND_NS = 1_000_000_000
@@ -239,9 +239,7 @@ def load_in_the_mean(made: Scenario, means_ns: Mapping[str, Mapping[int, Time]],
 
 def changed(question: CapacityQuestion, made: Scenario) -> Scenario:
     assert made.profile is not None
-    twins = [
-        LaneUp(f"{lane.lane}.{n}", lane.kind, lane.memory_bytes) for lane in made.lanes for n in range(question.lanes)
-    ]
+    twins = [replace(lane, lane=f"{lane.lane}.{n}") for lane in made.lanes for n in range(question.lanes)]
     requests = made.requests
     if question.slo != 1:
         requests = tuple(relaxed(request, question.slo) for request in requests)
@@ -262,7 +260,7 @@ def with_repair(question: CapacityQuestion, made: Scenario) -> Scenario:
     if config.drift is None or not config.background.share:
         return made
     step_ns = round(config.background.step_ms * 1e6)
-    stage = Stage(kind="step", graph=REPAIR, durations_ns={1: step_ns})
+    stage = Stage(kind=STEP, graph=REPAIR, durations_ns={1: step_ns})
     steps = question.duration_s * SECOND_NS * config.background.share * len(made.lanes) / step_ns
     repairs = [Request(number, REPAIR, REPAIR, 1) for number in range(1, 2 + ceil(1.5 * steps / STEPS_MEAN))]
     frames = [replace(each, id=len(repairs) + each.id) for each in made.requests]
@@ -305,7 +303,7 @@ class Changed:
 
     def _scaled(self, stage: Stage, took_ns: int) -> int:
         """A step of a repair ends when its time is over, however fast the lane."""
-        return max(1, took_ns if stage.kind == "step" else round(self.factor * took_ns))
+        return max(1, took_ns if stage.is_step else round(self.factor * took_ns))
 
 
 def like(lane: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from edge.core.events import NEVER, Action, Event, Run, Task, Time, WakeAt
 from edge.core.interfaces import About, Moment, Policy
 from edge.core.state import Entry, Lane, State
-from edge.policies.blocks.batching import REMOTE
 from edge.policies.blocks.feasibility import run, wake
 from edge.policies.blocks.overflow import Trip, left_behind, trips
 from edge.policies.size_or_timeout import SizeOrTimeout
@@ -19,9 +18,9 @@ SAVED_S = 1.0  # of budget that was not spent, at most
 class Burst:
     """`inner` decides for the lanes in this box, as if there were no others.
 
-    `price`: of one task on a lane of kind "remote", in any money. `budget_per_s`: of that money; what is left over is
-    kept for a second. `batch_max`: tasks in one batch there, and here in the prediction. `look_ahead`: batches that the
-    prediction plays out.
+    `price`: of one task on a lane whose traits say `remote`, in any money. `budget_per_s`: of that money; what is left
+    over is kept for a second. `batch_max`: tasks in one batch there, and here in the prediction. `look_ahead`: batches
+    that the prediction plays out.
     """
 
     inner: Policy = field(default_factory=SizeOrTimeout)
@@ -65,10 +64,10 @@ class Burst:
         return self.inner.order(task)
 
     def decide(self, state: State, now: Time) -> Action | None:
-        remote = [lane for lane in state.lanes.values() if lane.kind == REMOTE]
+        remote = [lane for lane in state.lanes.values() if lane.traits.remote]
         if not remote:
             return self.inner.decide(state, now)
-        here = [lane for lane in state.lanes.values() if lane.kind != REMOTE]
+        here = [lane for lane in state.lanes.values() if not lane.traits.remote]
         planned = self._trips(state, here, remote, now) if state.queues else []
         for trip in planned:
             if trip.lane.running is None:
@@ -113,7 +112,7 @@ class Burst:
     def _count(self, work: Run, moment: Moment) -> None:
         self._counted = work.work_id
         lane = moment.state.lanes.get(work.lane)
-        if lane is not None and lane.kind == REMOTE:
+        if lane is not None and lane.traits.remote:
             money = self.price * len(work.tasks)
             self._purse, self._counted_ns = self._saved(moment.now) - money, moment.now
             self.spent, self.sent = self.spent + money, self.sent + len(work.tasks)
