@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from devices.interface import DeviceError, RunStopped, Tensors, TensorSpec
+from devices.interface import DeviceError, OnnxFiles, RunStopped, Tensors, TensorSpec
+from devices.traits import Traits
 
 try:
     import onnxruntime as ort
@@ -29,7 +30,7 @@ _DTYPES = {"float": "float32", "double": "float64", "bool": "bool", "string": "o
 _SILENT = 4  # ONNX Runtime's log level: fatal only; what fails is raised, not printed as well
 
 
-class Cpu:
+class Cpu(OnnxFiles):
     """Some cores of this machine.
 
     Args:
@@ -48,6 +49,7 @@ class Cpu:
     """
 
     kind = "cpu"
+    traits = Traits(stoppable=True)
 
     def __init__(
         self,

@@ -8,6 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.artefact import ONNX
+from devices.artefact import Artefact as Artefact
+from devices.artefact import Target as Target
+from devices.traits import Traits, traits_of_kind
+
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
 
@@ -57,15 +62,61 @@ class Engine(Protocol):
 
 
 class Device(Protocol):
-    """One place where work runs, one work at a time: a CPU core set, a GPU, a simulation."""
+    """One place where work runs, one work at a time: a CPU core set, a GPU, a simulation.
+
+    A device may also have `traits: Traits`; one without is taken for what `traits_of_kind` says of its kind.
+    """
 
     name: str  # unique on this box, e.g. "cpu0"; names the lane
     kind: str  # "cpu", "cuda", "tensorrt", "simulated", "remote": selects profiles
     memory_bytes: int  # limit for the blobs that may be resident at once
 
+    def compile(self, graph: bytes, target: Target) -> Artefact:
+        """Returns what this device loads in place of an ONNX file: an engine built ahead, or the file itself.
+
+        Called while a model is ported, once for each stage; it may take minutes. The artefact is stored by its digest,
+        so equal graphs and targets should give equal bytes. A device that runs ONNX files returns `graph` unchanged.
+
+        Args:
+            graph: the content of an ONNX file without external data.
+            target: what the artefact is built for.
+
+        Raises `DeviceError` where the graph has something that this device cannot run.
+        """
+
+    def accepts(self, kind: str) -> bool:
+        """Returns whether this device loads artefacts of this kind.
+
+        True for what its own `compile` returns. `load` is called only for these; a stage of another kind is left to
+        the other lanes. Reads no file and asks no network.
+        """
+
     def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> Engine:
-        """Load by path, warm up once per batch size. Raises `DeviceError`."""
+        """Loads the file of an artefact that it accepts, and warms up once per batch size.
+
+        Raises `DeviceError` where the file is missing, damaged, of a kind that it does not accept, or does not fit.
+        """
 
     def enter(self, background: bool) -> None:
         """Put the calling thread where work of this device belongs (affinity; the class for background work).
         What the system refuses is left undone: it is an optimisation, not a promise."""
+
+
+class OnnxFiles:
+    """Gives a device that runs ONNX files as they are its `compile` and its `accepts`."""
+
+    artefacts: frozenset[str] = frozenset({ONNX})
+
+    def compile(self, graph: bytes, target: Target) -> Artefact:
+        """Returns the ONNX file itself, byte by byte."""
+        return Artefact(ONNX, graph)
+
+    def accepts(self, kind: str) -> bool:
+        """Returns whether the kind is one of `artefacts`."""
+        return kind in self.artefacts
+
+
+def traits_of(device: Device) -> Traits:
+    """Returns what the device says of itself; of one that says nothing, what its kind is known for."""
+    said: Traits | None = getattr(device, "traits", None)
+    return traits_of_kind(device.kind) if said is None else said

@@ -8,6 +8,7 @@ waits for it runs elsewhere meanwhile.
 import re
 import threading
 from collections import deque
+from collections.abc import Sequence
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from json import loads
@@ -18,8 +19,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from devices.interface import DeviceError, DeviceLost, RunStopped, Tensors, TensorSpec
+from devices.artefact import ONNX
+from devices.interface import DeviceError, DeviceLost, OnnxFiles, RunStopped, Tensors, TensorSpec
 from devices.oip import LENGTH_HEADER, WireError, WireMessage, packed, spec_of, unpacked
+from devices.traits import Traits
 
 PEERS_SHARE = 0.9  # of the time limit: what the peer has for it, so that it says itself that it was late
 CHUNK_BYTES = 1 << 20
@@ -27,7 +30,7 @@ BODY_BYTES_MAX = 256 << 20  # of an answer
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Remote:
+class Remote(OnnxFiles):
     """Another box behind a URL. One lane has one work on its way at a time: name a lane for each that may be.
 
     Args:
@@ -37,6 +40,8 @@ class Remote:
         timeout_ms: a call that takes longer has failed; most of it is told to the peer as its deadline.
         memory_mb: limit for the blobs that may be in use there; nothing is sent, so this bounds the choice only.
         overhead_ms: by which a run there is slower than here at first, until the lane's own runs say better.
+        artefacts: kinds of artefact that the peer's devices take. It is asked by digest, so that it has the very
+            artefact is found out at each load; this keeps questions off the network whose answer is known.
 
     Raises:
         DeviceError: options that make no sense.
@@ -52,6 +57,7 @@ class Remote:
         timeout_ms: float = 1000.0,
         memory_mb: int = 1024,
         overhead_ms: float = 10.0,
+        artefacts: Sequence[str] = (ONNX,),
     ):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -59,7 +65,8 @@ class Remote:
         if price_per_request < 0 or timeout_ms <= 0 or overhead_ms < 0:
             raise DeviceError(f"{name}: price_per_request and overhead_ms must be 0 or more, timeout_ms more than 0")
         self.name, self.url = name, url.rstrip("/")
-        self.price_per_request, self.timeout_s, self.overhead_ms = price_per_request, timeout_ms / 1e3, overhead_ms
+        self.timeout_s, self.artefacts = timeout_ms / 1e3, frozenset(artefacts)
+        self.traits = Traits(remote=True, price_per_request=price_per_request, overhead_ms=overhead_ms)
         self.memory_bytes = memory_mb * 1024 * 1024
         self._path = parts.path.rstrip("/")
         self._address = (parts.hostname, parts.port)

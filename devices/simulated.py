@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from devices.interface import DeviceError, RunStopped, Tensors, TensorSpec
+from devices.interface import DeviceError, OnnxFiles, RunStopped, Tensors, TensorSpec
+from devices.traits import Traits
 
 Table = list[tuple[int, float]]  # batch size, ms; ascending
 
 
-class Simulated:
+class Simulated(OnnxFiles):
     """Serves without hardware: every graph takes what the table says.
 
     Args:
@@ -30,6 +31,7 @@ class Simulated:
     """
 
     kind = "simulated"
+    traits = Traits(stoppable=True)
 
     def __init__(
         self,

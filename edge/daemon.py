@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from time import monotonic_ns, time
 from typing import Any
 
-from devices.interface import Device
-from devices.remote import Remote
+from devices.interface import Device, traits_of
+from devices.traits import Traits
 from edge.answers.cascade import Cascade
 from edge.answers.combining import Combines
 from edge.answers.infaas import ModelLess
@@ -137,7 +137,7 @@ def wire(config: Config) -> WiredDaemon:
         world, repository, labeller, watched_models(config.drift, repository, main), journal, worker
     )
 
-    prices = {name: device.price_per_request for name, device in devices.items() if isinstance(device, Remote)}
+    prices = {name: traits.price_per_request for name, traits in elsewhere(devices).items()}
     metrics = Metrics(frozenset(teachers(config.drift)), frozenset(config.streams), prices)
     answers = asked | background_answers(config.drift)
     listeners += [metrics, Results(sources, answers, world.post), adapt, *([hindsight] if hindsight else [])]
@@ -184,13 +184,18 @@ def made_sources(config: Config) -> list[Source]:
 
 def nearest(devices: Mapping[str, Device]) -> Device:
     """The first that is in this box: its profiles are what durations begin with."""
-    here = (device for device in devices.values() if device.kind != Remote.kind)
+    here = (device for device in devices.values() if not traits_of(device).remote)
     return next(here, next(iter(devices.values())))
+
+
+def elsewhere(devices: Mapping[str, Device]) -> dict[str, Traits]:
+    """Returns the traits of the devices that are not in this box, by name."""
+    return {name: traits for name, device in devices.items() if (traits := traits_of(device)).remote}
 
 
 def estimator_of(config: Config, devices: Mapping[str, Device]) -> Estimator:
     estimator: Estimator = config.estimator.build()
-    overhead_ms = {name: device.overhead_ms for name, device in devices.items() if isinstance(device, Remote)}
+    overhead_ms = {name: traits.overhead_ms for name, traits in elsewhere(devices).items()}
     return WithNetwork(estimator, overhead_ms) if overhead_ms else estimator
 
 

@@ -19,7 +19,6 @@ LACKS: Mapping[str, str] = {
     "memory": "has memory for all its models",
 }
 assert set(LACKS) == NEEDS
-STOPPABLE = {"simulated", "cpu"}  # kinds of device whose runs `Stop` ends
 
 
 def offered(scenario: Scenario) -> frozenset[str]:
@@ -30,8 +29,8 @@ def offered(scenario: Scenario) -> frozenset[str]:
         "variants": max(variants, default=0) > 1,
         "ensemble": max(variants, default=0) > 2,
         "lanes": len(scenario.lanes) > 1,
-        "remote": any(lane.kind == "remote" for lane in scenario.lanes),
-        "preemption": all(lane.kind in STOPPABLE for lane in scenario.lanes),
+        "remote": any(lane.traits.remote for lane in scenario.lanes),
+        "preemption": all(lane.traits.stoppable for lane in scenario.lanes),
         "memory": any(lane.memory_bytes < memory for lane in scenario.lanes),
         "labels": bool(scenario.facts.get("labels")),
     }

@@ -18,7 +18,7 @@ from edge.estimators.table import Table
 from edge.observers.trace import Digest
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
-from porting.variant import Stage, Variant
+from porting.variant import STEP, Stage, Variant
 
 MS = 1_000_000
 BATCHES = (1, 2, 4, 8)
@@ -55,7 +55,7 @@ def models() -> list[Served]:
         served("vehicles", stage("vehicles", 1.5), stage("vehicles-head", 0.2, 50, head="vehicles-0")),
         served("persons", stage("persons", 1.5), stage("persons-head", 0.2, 50, head="persons-0")),
         served("teacher", stage("teacher", 6, 2000)),
-        served("train/vehicles", Stage("step", "train/vehicles", durations_ns={1: 8 * MS})),
+        served("train/vehicles", Stage(STEP, "train/vehicles", durations_ns={1: 8 * MS})),
     ]
 
 

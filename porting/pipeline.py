@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from devices.interface import Array, Device, DeviceError, Engine
+from porting.artefacts import compiled, load_artefact
 from porting.checks.chain import BATCH, Chain, ChainOutputs
 from porting.checks.equivalence import TOLERANCE, difference, load_model, rejected
 from porting.checks.gates import Gates
@@ -183,10 +184,11 @@ def _loaded(parts: SplitModel, device: Device, sizes: Sequence[int]) -> Iterator
     if parts.head is not None:
         rows.append(("head", parts.head, dict(parts.arrays or {})))
     for name, graph, arrays in rows:
+        artefact = compiled(device, graph.SerializeToString(deterministic=True), tuple(sizes))
         before = resident_bytes()
-        engine: Engine = load_model(device, graph)
+        engine: Engine = load_artefact(device, artefact)
         engine.run(random_inputs(engine, arrays)(max(sizes)))  # buffers are grown now, as they will be when it serves
-        yield Piece(name, graph, arrays, engine, resident_bytes() - before)
+        yield Piece(name, artefact, arrays, engine, resident_bytes() - before)
 
 
 def _labelled(samples: Samples | tuple[Any, ...] | None, kind: str, taken: ImportedModel) -> Samples | None:

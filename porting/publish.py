@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import onnx
 
+from devices.artefact import Artefact
 from devices.interface import Array, Engine
 from porting.checks.chain import ChainOutputs
 from porting.errors import UserError
@@ -21,17 +21,20 @@ _NUMBERS_MAX = 10_000
 
 @dataclass(slots=True)
 class Piece:
-    """One stage of a port before it is stored: its graph, its constant inputs, its engine. A context that closes it."""
+    """One stage of a port before it is stored: what the device made of its graph, its constant inputs, its engine.
+
+    A context that closes the engine.
+    """
 
     name: str  # backbone, head, whole
-    graph: onnx.ModelProto
+    artefact: Artefact
     arrays: Mapping[str, Array]
     engine: Engine
     memory_grown: int  # bytes by which the process grew while it was loaded and run
 
     @property
     def size_bytes(self) -> int:
-        return int(self.graph.ByteSize()) + sum(array.nbytes for array in self.arrays.values())
+        return len(self.artefact.content) + sum(array.nbytes for array in self.arrays.values())
 
     def __enter__(self) -> "Piece":
         return self
@@ -46,10 +49,11 @@ def store_pieces(
     """Blobs first; the stages name them."""
     stages = []
     for place, piece in enumerate(pieces):
-        graph = repository.add_blob(piece.graph.SerializeToString(deterministic=True))
+        graph = repository.add_blob(piece.artefact.content)
         head = repository.add_arrays(piece.arrays) if piece.arrays else None
         blobs = blob_sizes(repository, graph, head)
-        stages.append(Stage("onnx", graph, head, spec if place == 0 else None, tuple(batches), blobs))
+        spec_here = spec if place == 0 else None
+        stages.append(Stage(piece.artefact.kind, graph, head, spec_here, tuple(batches), blobs))
     return tuple(stages)
 
 
@@ -93,6 +97,7 @@ def derive(
     Args:
         head: replaces the arrays of the stage that has some: the same names, dtypes and shapes, finite.
         graph: replaces the first stage's ONNX file (a backbone with re-aligned statistics): same inputs and outputs.
+            Where a device has compiled that stage to another kind of artefact, there is no such file to replace.
         made_by: how and with what evidence; free JSON.
         accuracy: 0..1, as judged; None: unknown.
 
@@ -100,6 +105,8 @@ def derive(
     """
     chain = list(repository.stages(parent, ""))
     if graph is not None:
+        if not chain[0].is_onnx:
+            raise UserError(f"{parent.model}/{parent.name}: its first stage is no ONNX file but {chain[0].kind!r}")
         digest = repository.add_blob(graph)
         chain[0] = replace(chain[0], graph=digest, blobs=blob_sizes(repository, digest, chain[0].head))
     if head is not None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from devices.artefact import ONNX
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
@@ -41,15 +43,18 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+STEP = "step"  # in place of the kind of an artefact: no graph, but background work that is code of ours
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What a lane runs in one go. Equal digests mean equal work, whichever model it belongs to: one queue, one batch.
 
-    A retrainable head enters as inputs: `graph` is the blob of the ONNX file, `head` the blob of the arrays handed over
+    A retrainable head enters as inputs: `graph` is the blob of the artefact, `head` the blob of the arrays handed over
     at every run (`.npz`, one array for each extra graph input). A new head is a new stage on the same resident graph.
     """
 
-    kind: Literal["onnx", "step"]  # "step": background work that is code of ours, not a graph
+    kind: str  # the format of the artefact in `graph`, e.g. "onnx"; `STEP`: background work, see `is_step`
     graph: str  # blob digest; for a step: its name
     head: str | None = None  # blob digest
     input: InputSpec | None = (
@@ -64,8 +69,23 @@ class Stage:
         return digest_of([self.kind, self.graph, self.head, asdict(self.input) if self.input else None])
 
     @property
+    def is_step(self) -> bool:
+        """Returns whether this is a step of background work, for which nothing is loaded."""
+        return is_step(self.kind)
+
+    @property
+    def is_onnx(self) -> bool:
+        """Returns whether its graph is an ONNX file: one that can be read and edited without the device."""
+        return self.kind == ONNX
+
+    @property
     def memory_bytes(self) -> int:
         return sum(self.blobs.values())
+
+
+def is_step(kind: str) -> bool:
+    """Returns whether a stage of this kind is background work; every other kind names the format of an artefact."""
+    return kind == STEP
 
 
 @dataclass(frozen=True, slots=True)

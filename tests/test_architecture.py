@@ -215,6 +215,113 @@ def test_no_class_name_is_defined_twice():
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
+# `kind ==` is for the place where text comes in. Elsewhere a protocol or a table says what a kind of thing does, so
+# that another one is another file and no branch in many. Where a `kind` may be compared with a fixed word, and why:
+KIND_IS_PARSED = {
+    "cli/demonstration/images.py": "reads the words of the command line",
+    "cli/demonstration/live_view.py": "reads topics",
+    "cli/demonstration/recorder.py": "reads topics",
+    "cli/demonstration/show.py": "reads topics",
+    "cli/run_report/pictures.py": "chooses a colour for a line of a journal",
+    "edge/observers/trace.py": "reads a trace",
+    "drift/context.py": "counts a line of a journal in the plural",
+    "drift/repair/prior_reweighting.py": "the word that a detector has said",
+    "evaluation/arrivals/disb_trace.py": "reads a trace file",
+    "evaluation/arrivals/recording.py": "reads a trace",
+    "porting/variant.py": "the one place where the kind of a stage is understood",
+}
+DTYPE_KIND = {  # NumPy's `dtype.kind`: another thing of the same name
+    "devices/cpu.py",
+    "devices/oip.py",
+    "porting/checks/profiler.py",
+    "porting/graph/edit.py",
+    "porting/images.py",
+}
+# TEMPORARY: what a model's outputs mean (`OutputSpec.kind`), until formats say it themselves. Nothing is to be added.
+OUTPUT_KIND_FOR_NOW = {
+    "edge/daemon.py",
+    "edge/data/outcome.py",
+    "edge/observers/adaptation/wiring.py",
+    "porting/intake/infer_spec.py",
+    "porting/pipeline.py",
+}
+
+
+def is_kind(node: ast.AST) -> bool:
+    """Returns whether the expression is `kind`, `x.kind` or `x["kind"]`."""
+    match node:
+        case ast.Name("kind") | ast.Attribute(attr="kind") | ast.Subscript(slice=ast.Constant("kind")):
+            return True
+    return False
+
+
+def is_fixed_word(node: ast.AST) -> bool:
+    """Returns whether the expression is a string, a constant, the kind of a class, or a collection with one of them.
+
+    A table by its name is none: `kind in TABLE` is how it should be.
+    """
+    match node:
+        case ast.Constant(str()):
+            return True
+        case ast.Attribute(ast.Name(owner), "kind"):
+            return owner[:1].isupper()
+        case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
+            return any(map(is_fixed_word, elements))
+    return False
+
+
+def is_constant_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id.isupper()
+
+
+def kind_comparisons(node: ast.AST) -> Iterator[int]:
+    """Lines on which a kind is compared with a fixed word, or matched against one."""
+    for found in ast.walk(node):
+        if isinstance(found, ast.Compare):
+            sides = [found.left, *found.comparators]
+            equals = isinstance(found.ops[0], ast.Eq | ast.NotEq)
+            fixed = any(is_fixed_word(side) or (equals and is_constant_name(side)) for side in sides)
+            if any(map(is_kind, sides)) and fixed:
+                yield found.lineno
+        elif isinstance(found, ast.Match) and is_kind(found.subject):
+            yield found.lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_no_kind_is_compared_outside_parsing(path: Path):
+    allowed = {*KIND_IS_PARSED, *DTYPE_KIND, *OUTPUT_KIND_FOR_NOW}
+    if name_of(path) not in allowed:
+        lines = [*kind_comparisons(tree(path))]
+        assert not lines, f"{name_of(path)}:{lines}: `kind` is compared; let the thing itself say what is wanted of it"
+
+
+def test_files_that_may_compare_kinds_do():
+    """A file that no longer needs its place in the lists above loses it."""
+    listed = {*KIND_IS_PARSED, *DTYPE_KIND, *OUTPUT_KIND_FOR_NOW}
+    assert not [name for name in listed if not [*kind_comparisons(tree(ROOT / name))]]
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ('lane.kind == "remote"', True),
+        ('"remote" != lane.kind', True),
+        ('kind in ("a", "b")', True),
+        ('stage["kind"] == "onnx"', True),
+        ("lane.kind == REMOTE", True),
+        ("device.kind != Remote.kind", True),
+        ('match stage.kind:\n case "onnx": pass', True),
+        ("one.kind == other.kind", False),
+        ("thing.kind == label", False),
+        ("kind in self.artefacts", False),
+        ("kind in TABLE", False),
+        ('name == "kind"', False),
+    ],
+)
+def test_comparisons_of_kinds_are_found(code: str, found: bool):
+    assert bool([*kind_comparisons(ast.parse(code))]) == found
+
+
 def test_a_folder_can_be_looked_over():
     """At most a dozen files directly in a folder, unless all of them are of one kind."""
     counts = Counter(str(path.parent.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py")

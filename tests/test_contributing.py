@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from devices.interface import DeviceError
+from devices.interface import DeviceError, Target
 from edge.core.events import (
     Arrived,
     Finished,
@@ -190,6 +190,10 @@ def test_the_pass_changes_the_graph_and_not_what_it_computes(example: ModuleType
 def test_the_device_runs_what_it_loads_and_fails_politely(example: ModuleType, tmp_path: Path):
     onnx.save(identity_chain(), tmp_path / "model.onnx")
     device = example.Reference()
+    made = device.compile((tmp_path / "model.onnx").read_bytes(), Target((1, 2)))
+    assert device.accepts(made.kind)
+    assert not device.accepts("plan")
+    (tmp_path / "model.onnx").write_bytes(made.content)
     engine = device.load(tmp_path / "model.onnx")
     assert [spec.shape for spec in engine.inputs] == [(None, 3)]
     x = np.array([[-1, 0, 2]], np.float32)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from devices.traits import Traits, traits_of_kind
 from porting.variant import Stage, Variant
 
 Time = int  # nanoseconds since the run began; monotonic, never wall-clock
@@ -126,8 +127,18 @@ class LaneUp:
     """Says that a lane can be used; nothing is loaded there yet."""
 
     lane: str
-    kind: str
+    kind: str  # of its device: selects profiles
     memory_bytes: int
+    own_traits: Traits | None = None  # what its device says of itself; None: what its kind is known for
+
+    def __post_init__(self) -> None:
+        if self.own_traits == traits_of_kind(self.kind):  # one way to say it: traces say the kind alone
+            object.__setattr__(self, "own_traits", None)
+
+    @property
+    def traits(self) -> Traits:
+        """Returns what a policy may know of the lane's device."""
+        return self.own_traits or traits_of_kind(self.kind)
 
 
 @dataclass(frozen=True, slots=True)

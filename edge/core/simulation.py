@@ -253,7 +253,7 @@ class SimulatedWorld:
             self._push(self.now + took_ns // 2, LaneDown(run.lane, "injected"))
 
     def _result(self, run: Run, task: Task) -> StepResult:
-        if self.stages[run.stages[-1]].kind == "step":
+        if self.stages[run.stages[-1]].is_step:
             done = self.random.random() < 0.2
             return StepResult(done=done, next=None if done else task.at)
         if task.at + len(run.stages) < len(task.chain):

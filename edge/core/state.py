@@ -4,6 +4,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from devices.traits import PLAIN, Traits
 from edge.core.events import NEVER, Plan, Request, Run, Task, Time
 from edge.core.queues import Entry, Queues
 from edge.core.residency import Residency
@@ -46,6 +47,7 @@ class Lane:
     recent_ns: int = 0  # their sum
     ended: Run | None = None  # the last work that finished here: policies learn from it
     took_ns: int = 0  # how long it took
+    traits: Traits = PLAIN
 
     def can_hold(self, digest: str, stage: Stage) -> bool:
         """Tells whether the stage is small enough for this lane, and loading it here has not failed too often."""

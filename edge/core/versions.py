@@ -17,7 +17,7 @@ def change(state: State, event: Event) -> Sequence[Task]:
     match event:
         case LaneUp(name, kind, memory_bytes):
             assert name not in state.lanes, f"lane {name} came up twice"
-            state.lanes[name] = Lane(name, kind, Residency(memory_bytes))
+            state.lanes[name] = Lane(name, kind, Residency(memory_bytes), traits=event.traits)
         case LaneDown(name, _):
             lost = lane_down(state, name)
         case Loaded(name, digest):

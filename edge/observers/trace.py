@@ -9,12 +9,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
+from devices.traits import Traits
 from edge.core.events import (
     NEVER,
     Arrived,
     Event,
     Failed,
     Finished,
+    LaneUp,
     Plan,
     Planned,
     Request,
@@ -141,7 +143,12 @@ def table_of(value: Any) -> Any:
 
 
 # Types that gained fields over time omit the empty ones: old traces stay readable, and new ones short.
-BRIEF: Mapping[type, tuple[str, ...]] = {Plan: ("background",), Served: ("variant", "stages")}
+BRIEF: Mapping[type, tuple[str, ...]] = {
+    LaneUp: ("lane", "kind", "memory_bytes"),
+    Plan: ("background",),
+    Served: ("variant", "stages"),
+    Traits: (),
+}
 
 encode = json.JSONEncoder(default=table_of, separators=(",", ":"), check_circular=False).encode
 
@@ -162,6 +169,9 @@ def event_of(kind: str, table: dict[str, Any]) -> Event:
             return Finished(table["work_id"], results, table["took_ns"])
         case "Failed":
             return Failed(table["work_id"], table["reason"], tuple(table["tasks"]))
+        case "LaneUp":
+            own = table.get("own_traits")
+            return LaneUp(**{**table, "own_traits": None if own is None else Traits(**own)})
         case "Served":
             others = tuple(map(variant_from_json, table.get("others", ())))
             return Served(variant_from_json(table["variant"]), tuple(map(stage_from_json, table["stages"])), others)

@@ -1,6 +1,7 @@
 """What is loaded on one lane: engines by graph, heads by blob."""
 
 from devices.interface import Array, Device, Engine
+from porting.artefacts import load_stage
 from porting.repository.repository import Repository
 from porting.variant import Stage
 
@@ -15,12 +16,12 @@ class EngineCache:
         self.heads: dict[str, dict[str, Array]] = {}
 
     def load(self, stage: Stage) -> None:
-        """Raises `DeviceError` or `CorruptBlob`."""
-        if stage.kind == "onnx":
+        """Raises `DeviceError`, also where the device does not accept the stage's kind, or `CorruptBlob`."""
+        if not stage.is_step:
             # The head first: where it is damaged, no engine is left behind that no stage owns.
             head = self.repository.arrays(stage.head) if stage.head and stage.head not in self.heads else None
             if stage.graph not in self.engines:
-                self.engines[stage.graph] = self.device.load(self.repository.blob(stage.graph), stage.batches)
+                self.engines[stage.graph] = load_stage(self.device, self.repository, stage, stage.batches)
             if stage.head and head is not None:
                 self.heads[stage.head] = head
         self.stages[stage.digest] = stage

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from devices.interface import Array, Device, DeviceError, DeviceLost, Engine
+from devices.interface import Array, Device, DeviceError, DeviceLost, Engine, traits_of
 from devices.interface import RunStopped as EngineStopped
 from edge.core.events import (
     Event,
@@ -136,7 +136,7 @@ class LaneThreads:
             self.shelf.close()
             self.shelf, self.life = EngineCache(self.device, self.shelf.repository), self.life + 1
             self.lost = False
-        return LaneUp(self.name, self.device.kind, self.device.memory_bytes)
+        return lane_up(self.device)
 
     def _execute(self, order: WorkOrder) -> Event:
         work_id = order.run.work_id
@@ -144,7 +144,7 @@ class LaneThreads:
             return Stopped(work_id)
         began = perf_counter_ns()
         try:
-            results = self._step(order) if order.stages[0].kind == "step" else self._infer_all(order)
+            results = self._step(order) if order.stages[0].is_step else self._infer_all(order)
         except EngineStopped:
             return Stopped(work_id)
         except DeviceLost as error:
@@ -236,6 +236,11 @@ class LaneThreads:
         result, job.outcome = read(job.variant.output, job.input, job.model, job.tensors, pixels)
         job.tensors = {}
         return result
+
+
+def lane_up(device: Device) -> LaneUp:
+    """Returns what the core is told when the lane of this device comes up."""
+    return LaneUp(device.name, device.kind, device.memory_bytes, traits_of(device))
 
 
 def inputs_of(task: Task, job: TaskJob) -> Mapping[str, Array]:

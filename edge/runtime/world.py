@@ -17,7 +17,6 @@ from edge.core.events import (
     Closing,
     Event,
     Evict,
-    LaneUp,
     Load,
     Plan,
     Planned,
@@ -38,7 +37,7 @@ from edge.data.job import InFlightRequest, Listener, Step, TaskJob, WorkOrder
 from edge.data.picture import Picture
 from edge.data.tensor_request import TensorRequest
 from edge.runtime.admission import AdmissionRules
-from edge.runtime.lane import LaneThreads
+from edge.runtime.lane import LaneThreads, lane_up
 from porting.variant import Stage, Variant
 
 TICK_NS = 200_000_000  # observers get a look at the world at least this often
@@ -336,9 +335,9 @@ class LiveWorld:
     def start(self, served: Iterable[Served], background: float) -> None:
         """Lanes come up, models are loaded; `background` is the share for work without a deadline."""
         self.ready.append(Planned(Plan(background)))
-        for name, lane in self.lanes.items():
+        for lane in self.lanes.values():
             lane.start()
-            self.ready.append(LaneUp(name, lane.device.kind, lane.device.memory_bytes))
+            self.ready.append(lane_up(lane.device))
         self.ready.extend(served)
 
     def ask_to_stop(self) -> None:

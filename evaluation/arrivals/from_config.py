@@ -7,6 +7,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from devices.interface import traits_of
 from edge.answers.cascade import Cascade
 from edge.config import Config, load
 from edge.core.events import LaneUp, Served, Time
@@ -101,7 +102,7 @@ def lanes_of(config: Config, device: str) -> tuple[LaneUp, ...]:
     """Returns a lane for each device of the config. Raises `UserError` where this machine does not have one."""
     if device == THIS:
         built = [table.build(name=name) for name, table in config.devices.items()]
-        return tuple(LaneUp(each.name, each.kind, each.memory_bytes) for each in built)
+        return tuple(LaneUp(each.name, each.kind, each.memory_bytes, traits_of(each)) for each in built)
     options: Mapping[str, Mapping[str, Any]] = {name: table.model_dump() for name, table in config.devices.items()}
     return tuple(LaneUp(name, device, each.get("memory_mb", 1024) << 20) for name, each in options.items())
 

@@ -209,7 +209,7 @@ def scenario_from(
     waiting_max: Mapping[str, int] | None = None,
 ) -> Scenario:
     """Returns the scenario of a recording; `path` names it, the rest is as in `scenario_of`."""
-    models = {model for model, each in recording.served.items() if each.stages[0].kind == "onnx"}
+    models = {model for model, each in recording.served.items() if not each.stages[0].is_step}
     kept = [each for each in recording.requests if each.deadline_ns is not None or (background and each.app in models)]
     check(recording, kept, {*models, *(answers or {})}, path)
     found = recording.found()

@@ -9,11 +9,13 @@ with cameras keeps it busy, and its own trace tells how long each work took from
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from devices.traits import Traits
 from edge.config import Config, StreamSettings
 from edge.core.events import LaneUp, Reply, Time
 from edge.data.job import InFlightRequest
@@ -75,12 +77,23 @@ class DryRun:
     def save(self, path: Path) -> None:
         """Writes the dry run to a JSON file. Raises `UserError`."""
         durations = [[*key, list(took_ns)] for key, took_ns in sorted(self.durations_ns.items())]
-        lanes = [[lane.lane, lane.kind, lane.memory_bytes] for lane in self.lanes]
+        lanes = [row_of(lane) for lane in self.lanes]
         table = {"lanes": lanes, "durations_ns": durations, "finds": self.detections, "frames": self.frames}
         try:
             path.write_text(json.dumps({**table, "duration_s": self.duration_s, "telling_ns": self.telling_ns}) + "\n")
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
+
+
+def row_of(lane: LaneUp) -> list[Any]:
+    """Returns name, kind, bytes; the traits behind them where they are not what the kind is known for."""
+    own = [] if lane.own_traits is None else [asdict(lane.own_traits)]
+    return [lane.lane, lane.kind, lane.memory_bytes, *own]
+
+
+def lane_of(name: str, kind: str, memory_bytes: int, own: Mapping[str, Any] | None = None) -> LaneUp:
+    """Returns the lane of a row that `row_of` made."""
+    return LaneUp(name, kind, memory_bytes, None if own is None else Traits(**own))
 
 
 def load(path: Path) -> DryRun:
@@ -89,7 +102,7 @@ def load(path: Path) -> DryRun:
         table = json.loads(path.read_text())
         durations = {(graph, batch, lane): tuple(took) for graph, batch, lane, took in table["durations_ns"]}
         detections = {model: tuple(frames) for model, frames in table["finds"].items()}
-        lanes = tuple(LaneUp(*lane) for lane in table["lanes"])
+        lanes = tuple(lane_of(*row) for row in table["lanes"])
         return DryRun(lanes, durations, detections, table["frames"], table["duration_s"], table["telling_ns"])
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a file that `leeway plan --save` wrote") from None

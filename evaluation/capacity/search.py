@@ -11,7 +11,7 @@ from statistics import fmean
 
 from edge.answers.hashing import hash_uniform
 from edge.config import Config, load
-from edge.core.events import Event, Finished, LaneUp, Reply, Request, Run, Served, Task, Time
+from edge.core.events import Event, Finished, Reply, Request, Run, Served, Task, Time
 from edge.core.interfaces import Moment
 from edge.core.state import Estimator
 from edge.systems import System
@@ -24,7 +24,7 @@ from evaluation.capacity.dry_run import DryRun
 from evaluation.scenario import Scenario, play
 from evaluation.validity import check
 from porting.errors import UserError
-from porting.variant import Stage, Variant
+from porting.variant import STEP, Stage, Variant
 
 HOLDS = 0.99  # share of the worst camera's frames in time at which SLOs are said to hold
 SECOND_NS = 1_000_000_000
@@ -260,9 +260,7 @@ def changed(question: CapacityQuestion, made: Scenario) -> Scenario:
     waiting frames, faster runs.
     """
     assert made.profile is not None
-    twins = [
-        LaneUp(f"{lane.lane}.{n}", lane.kind, lane.memory_bytes) for lane in made.lanes for n in range(question.lanes)
-    ]
+    twins = [replace(lane, lane=f"{lane.lane}.{n}") for lane in made.lanes for n in range(question.lanes)]
     requests = made.requests
     if question.slo != 1:
         requests = tuple(relaxed(request, question.slo) for request in requests)
@@ -286,7 +284,7 @@ def with_repair(question: CapacityQuestion, made: Scenario) -> Scenario:
     if config.drift is None or not config.background.share:
         return made
     step_ns = round(config.background.step_ms * 1e6)
-    stage = Stage(kind="step", graph=REPAIR, durations_ns={1: step_ns})
+    stage = Stage(kind=STEP, graph=REPAIR, durations_ns={1: step_ns})
     steps = question.duration_s * SECOND_NS * config.background.share * len(made.lanes) / step_ns
     repairs = [Request(number, REPAIR, REPAIR, 1) for number in range(1, 2 + ceil(1.5 * steps / STEPS_MEAN))]
     frames = [replace(each, id=len(repairs) + each.id) for each in made.requests]
@@ -331,7 +329,7 @@ class Changed:
         """Scales a duration; a repair step keeps its own, since it ends when its time is over
         however fast the lane is.
         """
-        return max(1, took_ns if stage.kind == "step" else round(self.factor * took_ns))
+        return max(1, took_ns if stage.is_step else round(self.factor * took_ns))
 
 
 def like(lane: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from devices.interface import Array, Device, Engine, Tensors
+from porting.artefacts import load_stage
 from porting.errors import UserError
 from porting.formats.tensors import softmax
 from porting.images import Image, prepare
@@ -96,4 +97,4 @@ class Chain:
 
 def _link(repository: Repository, stage: Stage, device: Device) -> tuple[Engine, Tensors]:
     given = repository.arrays(stage.head) if stage.head else {}
-    return device.load(repository.blob(stage.graph), ()), given
+    return load_stage(device, repository, stage), given

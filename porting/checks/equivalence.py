@@ -1,9 +1,7 @@
 """Runs a parent graph and its child on the same samples and measures by how much their outputs differ."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from devices.interface import Device, DeviceError, Engine, Tensors
+from porting.artefacts import compiled, load_artefact
 from porting.errors import UserError
 
 TOLERANCE = 1e-4
@@ -45,13 +44,8 @@ def same(parent: Mapping[str, Array], child: Mapping[str, Array], tolerance: flo
 
 
 def load_model(device: Device, model: onnx.ModelProto) -> Engine:
-    """Loads a graph that is in memory, by way of a temporary file: loading from bytes would hold
-    up other threads. Raises `DeviceError`.
-    """
-    with tempfile.TemporaryDirectory(prefix="leeway-") as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model.SerializeToString())
-        return device.load(path, ())
+    """Compiles a graph that is in memory for the device, and loads the artefact. Raises `DeviceError`."""
+    return load_artefact(device, compiled(device, model.SerializeToString(deterministic=True)))
 
 
 def outputs_of(device: Device, model: onnx.ModelProto, inputs: Tensors) -> dict[str, Array]:

@@ -34,7 +34,7 @@ from porting.repository.atomic_files import (
     write_durably,
     write_json,
 )
-from porting.variant import Stage, Variant, stage_from_json, variant_from_json
+from porting.variant import Stage, Variant, is_step, stage_from_json, variant_from_json
 
 Arrays = Mapping[str, NDArray[Any]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -366,7 +366,7 @@ def blobs_of(described: Mapping[str, Any]) -> list[str]:
     """Returns the digests of the graphs and heads that a stored variant needs, each once, in the
     order of its stages.
     """
-    wanted = [stage[part] for stage in described["stages"] for part in ("graph", "head") if stage["kind"] == "onnx"]
+    wanted = [stage[part] for stage in described["stages"] for part in ("graph", "head") if not is_step(stage["kind"])]
     return list(dict.fromkeys(digest for digest in wanted if digest))
 
 

@@ -9,10 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from devices.artefact import Target
 from devices.cpu import Cpu
-from devices.interface import DeviceError, RunStopped
+from devices.interface import DeviceError, RunStopped, traits_of
 from devices.remote import Remote
 from devices.simulated import Simulated
+from devices.traits import traits_of_kind
 from tests.devices.peer import Peer
 
 DEVICES = {
@@ -54,6 +56,38 @@ def test_it_has_a_name_a_kind_and_a_limit(device):
     assert device.name == "lane"
     assert device.kind in ("cpu", "simulated", "remote")
     assert device.memory_bytes > 0
+
+
+def test_what_it_says_of_itself_is_what_its_kind_is_known_for(device):
+    """Traces and scenarios name kinds alone; price and overhead are options of one device."""
+    said, known = traits_of(device), traits_of_kind(device.kind)
+    assert (said.remote, said.stoppable) == (known.remote, known.stoppable)
+
+
+def test_what_it_compiles_it_accepts_loads_and_runs(device, graph, tmp_path):
+    made = device.compile(graph.read_bytes(), Target((1, 4)))
+    assert device.accepts(made.kind)
+    path = tmp_path / "artefact"
+    path.write_bytes(made.content)
+    assert device.load(path, (1, 4)).run(tensors(4))["logits"].shape == (4, 2)
+
+
+def test_the_same_graph_is_compiled_to_the_same_bytes(device, graph):
+    """Artefacts are stored by the digest of their content."""
+    content = graph.read_bytes()
+    assert device.compile(content, Target((1,))) == device.compile(content, Target((1,)))
+
+
+@pytest.mark.parametrize("kind", ["", "no-such-format", "step"])
+def test_kinds_that_it_does_not_know_are_not_accepted(device, kind):
+    assert not device.accepts(kind)
+
+
+def test_loading_what_it_does_not_accept_is_a_device_error_that_names_the_file(device, tmp_path):
+    path = tmp_path / "strange.bin"
+    path.write_bytes(b"\xffno graph of any kind")
+    with pytest.raises(DeviceError, match=r"strange\.bin|no such model"):  # a peer is asked by the digest
+        device.load(path)
 
 
 def test_engines_describe_inputs_and_outputs_alike(device, graph):

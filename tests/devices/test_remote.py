@@ -85,7 +85,7 @@ def test_the_peer_is_told_how_long_it_may_take(peer, graph):
 
 def test_a_price_and_a_limit_are_kept(peer):
     device = remote(peer, price_per_request=0.25, memory_mb=2)
-    assert (device.kind, device.price_per_request, device.memory_bytes) == ("remote", 0.25, 2 << 20)
+    assert (device.kind, device.traits.price_per_request, device.memory_bytes) == ("remote", 0.25, 2 << 20)
 
 
 # ---- weather

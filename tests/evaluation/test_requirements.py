@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from devices.traits import Traits
 from edge.answers.cascade import Cascade
 from edge.core.events import LaneUp, Served
 from edge.plugins import About, PlugIn
@@ -45,6 +46,7 @@ TWO_LANES = (LaneUp("a", "cpu", 1 << 40), LaneUp("b", "cpu", 1 << 40))
         (box(with_variants(3)), {"preemption", "variants", "ensemble"}),
         (box(lanes=TWO_LANES), {"preemption", "lanes"}),
         (box(lanes=(LaneUp("far", "remote", 1 << 40),)), {"remote"}),
+        (box(lanes=(LaneUp("far", "other", 1 << 40, Traits(remote=True, stoppable=True)),)), {"remote", "preemption"}),
         (box(lanes=(LaneUp("gpu", "tensorrt", 1 << 40),)), set()),
         (box(affine("m", 1, 1), affine("n", 1, 1), lanes=(LaneUp("a", "cpu", 1500),)), {"preemption", "memory"}),
         (box(facts={"labels": 0.1}), {"preemption", "labels"}),

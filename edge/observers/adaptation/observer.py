@@ -23,7 +23,7 @@ from porting.errors import CorruptBlob, UserError
 from porting.images import resize
 from porting.pipeline import derive
 from porting.repository.repository import Repository
-from porting.variant import Stage, Variant
+from porting.variant import STEP, Stage, Variant
 
 PERIOD_NS = 100_000_000
 STEPS = "adapt/"
@@ -39,7 +39,7 @@ def step_app(model: str) -> str:
 
 def step_served(model: str, step_ns: int) -> Served:
     """Returns what the core needs to know of a kind of background step: one at a time, `step_ns` at most, no memory."""
-    stage = Stage(kind="step", graph=step_app(model), durations_ns={1: step_ns})
+    stage = Stage(kind=STEP, graph=step_app(model), durations_ns={1: step_ns})
     return Served(Variant(step_app(model), "step", (stage.digest,)), (stage,))
 
 

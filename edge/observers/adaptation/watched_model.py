@@ -42,6 +42,8 @@ def incumbent(repository: Repository, variant: Variant, like: LinearHead) -> Dep
     stages = repository.stages(variant, "")
     if len(stages) != 2 or stages[1].head is None:
         raise UserError(f"{variant.model}/{variant.name}: has no head of its own; serves on, without repair")
+    if not stages[0].is_onnx:
+        raise UserError(f"{variant.model}/{variant.name}: is no ONNX file; serves on, without repair")
     backbone, head = stages[0].graph, stages[1].head
     arrays = repository.arrays(head)
     weight = arrays.get(like.names[0], np.zeros(0))

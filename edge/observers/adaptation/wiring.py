@@ -39,6 +39,8 @@ def watched(settings: DriftSettings, repository: Repository, model: str, device:
         raise UserError(
             f"drift.models: {model!r} has no head of its own; only a classifier that was cut can be repaired"
         )
+    if not stages[0].is_onnx:
+        raise UserError(f"drift.models: {model!r} is no ONNX file but {stages[0].kind!r}, which cannot be repaired")
     arrays = repository.reference(model)
     if arrays is None:
         raise UserError(f"drift.models: {model!r} has no reference; port it again with --samples")

@@ -44,7 +44,7 @@ def simulate(state: State, asked: Sequence[TaskArrival], placement: Placement, p
     """Simulates the requests of the placed models; those of the others are missed. Does not change `state`."""
     placed = {model for models in placement.values() for model in models}
     served = [serving(state, model) for model in sorted(placed)]
-    lanes = [LaneUp(lane.name, lane.kind, lane.residency.limit_bytes) for lane in state.lanes.values()]
+    lanes = [LaneUp(lane.name, lane.kind, lane.residency.limit_bytes, lane.traits) for lane in state.lanes.values()]
     requests = played([each for each in asked if each.model in placed], loaded_ns(served, len(lanes)))
     known = AsKnown(state.estimator)
     world = SimulatedWorld(0, requests, lanes, served, noise=0.0, profile=known)

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from edge.core.events import NEVER, Action, Reply, Run, Task, Time, WakeAt
 from edge.core.state import Entry, Lane, State
 
-REMOTE = "remote"  # kind of a lane on another box
-
 
 def nearby(state: State) -> list[Lane]:
     """Returns the lanes of this box, or all lanes where there are only remote ones."""
     lanes = [*state.lanes.values()]
     for lane in lanes:
-        if lane.kind == REMOTE:
-            return [lane for lane in lanes if lane.kind != REMOTE] or lanes
+        if lane.traits.remote:
+            return [lane for lane in lanes if not lane.traits.remote] or lanes
     return lanes
 
 

@@ -8,7 +8,6 @@ from edge.core.events import NEVER, Action, Event, Run, Task, Time, WakeAt
 from edge.core.interfaces import Moment, Policy
 from edge.core.state import Lane, State
 from edge.plugins import About
-from edge.policies.blocks.batching import REMOTE
 from edge.policies.blocks.feasibility import run, wake
 from edge.policies.blocks.overflow import Trip, left_behind, trips
 from edge.policies.size_or_timeout import SizeOrTimeout
@@ -23,7 +22,7 @@ class Burst:
     `inner` decides for the lanes of this box, as if there were no others.
 
     `inner`: any policy.
-    `price`: cost of one task on a lane of kind "remote", in any currency, at least 0.
+    `price`: cost of one task on a lane whose traits say `remote`, in any currency, at least 0.
     `budget_per_s`: budget per second in that currency, at least 0; what is unspent is kept for a second.
     `batch_max`: largest number of tasks in a remote batch, and in a local one of the prediction; at least 1.
     `look_ahead`: number of batches that the prediction plays out.
@@ -72,10 +71,10 @@ class Burst:
 
     def decide(self, state: State, now: Time) -> Action | None:
         """Runs a planned batch on an idle remote lane, else asks `inner` about the rest of the state."""
-        remote = [lane for lane in state.lanes.values() if lane.kind == REMOTE]
+        remote = [lane for lane in state.lanes.values() if lane.traits.remote]
         if not remote:
             return self.inner.decide(state, now)
-        here = [lane for lane in state.lanes.values() if lane.kind != REMOTE]
+        here = [lane for lane in state.lanes.values() if not lane.traits.remote]
         planned = self._trips(state, here, remote, now) if state.queues else []
         for trip in planned:
             if trip.lane.running is None:
@@ -126,7 +125,7 @@ class Burst:
     def _count(self, work: Run, moment: Moment) -> None:
         self._counted = work.work_id
         lane = moment.state.lanes.get(work.lane)
-        if lane is not None and lane.kind == REMOTE:
+        if lane is not None and lane.traits.remote:
             money = self.price * len(work.tasks)
             self._purse, self._counted_ns = self._saved(moment.now) - money, moment.now
             self.spent, self.sent = self.spent + money, self.sent + len(work.tasks)

@@ -5,8 +5,8 @@ that is the stage of the model itself, both wait in one queue and share batches.
 promotion brings another graph, so names do not pile up; those of a chain that became shorter stay.
 """
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 
 from edge.answers.single import Single
 from edge.core.events import Event, Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Served
@@ -71,7 +71,7 @@ class Catalogue:
     def _look(self, state: State) -> None:
         entries: dict[str, Entry] = {}
         for name, model in state.models.items():
-            if model.serving is not None and state.stages[model.serving.stages[0]].kind == "onnx":
+            if model.serving is not None and readable(stages_of(state, model.serving)):
                 entry = entry_of(state, name, model, model.serving, PREFIX + name if name in self.taken else name)
                 entries[entry.name] = entry
         self._keep_answers(entries, state)
@@ -91,8 +91,14 @@ class Catalogue:
 
 
 def is_ours(served: Served) -> bool:
-    """A model of the repository, made of graphs."""
-    return not served.variant.model.startswith(PREFIX) and served.stages[0].kind == "onnx"
+    """A model of the repository, made of graphs that can be read."""
+    serving = (stage for stage in served.stages if stage.digest in served.variant.stages)
+    return not served.variant.model.startswith(PREFIX) and readable(serving)
+
+
+def readable(stages: Iterable[Stage]) -> bool:
+    """Returns whether inputs and outputs can be read off all graphs, without the device that runs them."""
+    return all(stage.is_onnx for stage in stages)
 
 
 def parts_of(served: Served) -> Iterator[Served]:
@@ -111,18 +117,22 @@ def without_head(stage: Stage) -> Stage:
     if stage.head is None:
         return stage
     blobs = {stage.graph: stage.blobs[stage.graph]} if stage.graph in stage.blobs else dict(stage.blobs)
-    return Stage("onnx", stage.graph, None, None, stage.batches, blobs, stage.durations_ns)
+    return replace(stage, head=None, input=None, blobs=blobs)
 
 
 def entry_of(state: State, name: str, model: Model, serving: Variant, app: str) -> Entry:
     """`app`: asks for the version that serves."""
     if name.startswith(PREFIX):
         return Entry(serving.name, name, {serving.name: version_of(state, name, serving)})
-    others = [it for it in model.variants.values() if it is not model.pending and it.name != serving.name]
+    waiting = [it for it in model.variants.values() if it is not model.pending and it.name != serving.name]
+    others = [it for it in waiting if readable(stages_of(state, it))]
     versions = {it.name: version_of(state, f"{PREFIX}{name}@{it.name}", it) for it in others}
     return Entry(name, PREFIX + name, {serving.name: version_of(state, app, serving), **versions})
 
 
 def version_of(state: State, app: str, variant: Variant) -> Version:
-    stages = tuple(state.stages[digest] for digest in variant.stages)
-    return Version(app, variant, stages, all(map(state.held, variant.stages)))
+    return Version(app, variant, stages_of(state, variant), all(map(state.held, variant.stages)))
+
+
+def stages_of(state: State, variant: Variant) -> tuple[Stage, ...]:
+    return tuple(state.stages[digest] for digest in variant.stages)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from devices.traits import Traits, traits_of_kind
 from edge.core.events import (
     Arrived,
     Closing,
@@ -50,6 +51,8 @@ EVENTS: list[Event] = [
     LoadFailed("cpu0", "ab", "flipped bit"),
     Evicted("cpu0", "ab"),
     LaneUp("cpu0", "cpu", 10),
+    LaneUp("gpu0", "cuda", 0, Traits(remote=True, stoppable=True, price_per_request=0.5, overhead_ms=2.0)),
+    LaneUp("cpu0", "cpu", 10, Traits()),
     LaneDown("cpu0", "unplugged"),
     Served(Variant("m", "fp32", (STAGE.digest,), OUTPUT, 0.9, None, {"passes": ["cut"]}), (STAGE,)),
     Served(Variant("m", "fp32", (STAGE.digest,)), (STAGE,), (Variant("m", "small", (STAGE.digest,)),)),
@@ -66,6 +69,16 @@ EVENTS: list[Event] = [
 def test_every_event_survives_the_file(event: Event) -> None:
     now, back = moment_of(line_of(Moment(17, event, (), State(Table()))))
     assert (now, back) == (17, event)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "simulated", "remote", "orin"])
+def test_a_lane_whose_kind_says_it_all_is_written_and_read_as_ever(kind: str) -> None:
+    """Traces from before devices had traits must stay readable, and replay byte by byte."""
+    before = f'{{"now":1,"event":["LaneUp",{{"lane":"a","kind":"{kind}","memory_bytes":9}}],"actions":[]}}'
+    now, event = moment_of(before)
+    assert event == LaneUp("a", kind, 9, traits_of_kind(kind))
+    assert line_of(Moment(now, event, (), State(Table()))) == before
+    assert event.traits.remote == (kind == "remote")
 
 
 def test_every_kind_of_event_is_tried() -> None:

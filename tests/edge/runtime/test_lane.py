@@ -10,11 +10,12 @@ import pytest
 
 from devices.cpu import Cpu
 from devices.interface import DeviceLost
+from devices.traits import Traits
 from edge.core.events import NEVER, Evicted, Failed, Finished, LaneDown, LaneUp, Loaded, LoadFailed, Run, Stopped, Task
 from edge.data.job import TaskJob, TensorInput, WorkOrder
 from edge.data.picture import Picture
 from edge.runtime.engine_cache import EngineCache
-from edge.runtime.lane import LaneThreads, stacked
+from edge.runtime.lane import LaneThreads, lane_up, stacked
 from porting.images import prepare
 from porting.repository.repository import Repository
 from tests.edge.daemon_builder import TightCpu, WeatherCpu, jpeg, swapped
@@ -377,3 +378,10 @@ def test_a_lane_can_be_closed_while_its_device_is_away(repository):
     assert isinstance(lane.next(), LaneDown)
     lane.threads.close()
     assert not any(thread.is_alive() for thread in lane.threads.threads)
+
+
+def test_what_a_device_says_of_itself_goes_up_with_its_lane():
+    device = Cpu("near")
+    assert lane_up(device) == LaneUp("near", "cpu", device.memory_bytes)
+    device.traits = Traits(remote=True, price_per_request=0.5)
+    assert lane_up(device).traits == device.traits

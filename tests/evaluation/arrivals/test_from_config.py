@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from devices.traits import Traits
 from edge.answers.cascade import Cascade
+from edge.config import load as load_config
 from edge.core.events import LaneUp
 from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
-from evaluation.arrivals.from_config import START_NS, Cameras, from_config
+from evaluation.arrivals.from_config import START_NS, Cameras, from_config, lanes_of
 from evaluation.scenario import MS, play
 from porting.errors import UserError
 from porting.repository.repository import Repository
@@ -141,3 +143,11 @@ def test_a_box_without_cameras(box: Path) -> None:
         from_config(path)
     with pytest.raises(UserError, match="streams: none that is enabled"):
         from_config(edge(box), Cameras(count=0))
+
+
+def test_a_lane_is_what_its_device_says(box: Path) -> None:
+    far = {"use": "devices.remote:Remote", "url": "http://127.0.0.1:1", "price_per_request": 0.25, "overhead_ms": 2.0}
+    config = load_config(edge(box, **TWO_APPS, devices={"cpu0": {"use": "devices.cpu:Cpu"}, "cloud": far}))
+    cloud, near = lanes_of(config, "this")
+    assert near == LaneUp("cpu0", "cpu", 1 << 30)
+    assert cloud.traits == Traits(remote=True, price_per_request=0.25, overhead_ms=2.0)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from devices.traits import Traits
 from edge.config import load as load_config
 from edge.core.events import LaneUp, Request
 from evaluation.arrivals.recording import Recording
@@ -16,7 +17,7 @@ from tests.edge.daemon_builder import CASCADE, edge, jpeg
 LOOKING = {"apps": {"look": CASCADE}, "streams": {"*": {"apps": ["look"], "waiting_max": 1}}}
 FRAMES = [jpeg("red", "blue", "black", "black"), jpeg("red", "green", "black", "black")]
 KNOWN = DryRun(
-    (LaneUp("cpu0", "cpu", 1 << 30), LaneUp("cpu1", "cpu", 1 << 30)),
+    (LaneUp("cpu0", "cpu", 1 << 30), LaneUp("cpu1", "cpu", 1 << 30, Traits(remote=True, price_per_request=0.5))),
     {("g", 1, "cpu0"): (10, 20, 30), ("g", 1, "cpu1"): (40, 40), ("g", 2, "cpu0"): (50,)},
     {"cells": ({"vehicle": 2}, {"vehicle": 1, "person": 1}, {})},
     frames=3,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from edge.core.events import Served
+from devices.traits import Traits
+from edge.core.events import LaneUp, Served
 from edge.planners.blocks.placements import search
 from edge.planners.blocks.what_if import TaskArrival, simulate
 from edge.policies.first_come import FirstCome
@@ -92,3 +93,20 @@ def test_a_lane_that_goes_away_ends_the_search(core: Build) -> None:
     assert next(steps) is None
     del box.state.lanes["left"]
     assert [step for step in steps if step is not None] in ([], [{"right": ("a",)}])
+
+
+class Noting(FirstCome):
+    """Notes which lanes are far away. A search plays copies of it."""
+
+    far: ClassVar[set[str]] = set()
+
+    def decide(self, state: Any, now: int) -> Any:
+        self.far.update(lane.name for lane in state.lanes.values() if lane.traits.remote)
+        return super().decide(state, now)
+
+
+def test_lanes_are_played_as_what_they_are(core: Build) -> None:
+    box = core(sized("a", 10))
+    box.do(LaneUp("cloud", "lambda", 10**6, Traits(remote=True)))
+    simulate(box.state, asked("a", 0), {"cpu0": ("a",)}, Noting())
+    assert Noting.far == {"cloud"}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.traits import Traits
 from edge.core.events import Failed, LaneDown, LaneUp, Loaded, Run, Woke
 from edge.core.interfaces import Moment
 from edge.core.loop import run
@@ -15,6 +16,7 @@ from edge.core.state import State
 from edge.estimators.table import Table
 from edge.estimators.with_network import WithNetwork
 from edge.observers.trace import Digest
+from edge.policies.blocks.batching import nearby
 from edge.policies.blocks.overflow import left_behind
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
@@ -66,6 +68,21 @@ def lanes_of(box):
 
 
 # ---- who goes, and who stays
+
+
+def test_a_lane_is_far_away_because_its_device_says_so(core):
+    """Whatever its kind is called: here a near one is called "remote", and the far one is not."""
+    far = LaneUp("cloud", "lambda", 10**6, Traits(remote=True))
+    near = LaneUp("nas", "remote", 10**6, Traits())
+    box = observed(boxed(core, TEN, far=(far, near)))
+    assert [lane.name for lane in nearby(box.state)] == ["cpu0", "nas"]
+    box.ask("ten", 100)
+    box.ask("ten", 100)
+    assert box.running("nas") is not None
+    assert box.burst.spent == 0
+    box.ask("ten", 15)  # would end at 20 on both lanes here
+    assert box.running("cloud") is not None
+    assert box.burst.spent == 1
 
 
 def test_who_can_wait_here_stays_and_who_cannot_goes(core):
