@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.core.events import Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Reply, Served, Time
 from edge.core.interfaces import AnswerRule, Combines, Learns, Moment
@@ -112,11 +112,13 @@ class PredictionCache:
 
 def bare(job: TaskJob) -> TaskJob:
     """What a result is made of. No features: a repetition is no new sample for whoever watches for drift."""
-    outcome = TaskOutcome(job.outcome.found, [], job.outcome.probs)
+    signals = job.outcome.signals and replace(job.outcome.signals, features=None)
+    outcome = TaskOutcome(job.outcome.found, [], signals)
     return TaskJob(job.model, job.variant, parent=job.parent, item=job.item, outcome=outcome)
 
 
 def size_of(jobs: Mapping[int, TaskJob]) -> int:
-    found = sum(len(job.outcome.found) for job in jobs.values())
-    probs = sum(job.outcome.probs.nbytes for job in jobs.values() if job.outcome.probs is not None)
-    return ENTRY_BYTES + JOB_BYTES * len(jobs) + FOUND_BYTES * found + probs
+    found = [thing for job in jobs.values() for thing in job.outcome.found]
+    signals = sum(job.outcome.signals.answer.nbytes for job in jobs.values() if job.outcome.signals is not None)
+    attributes = sum(len(repr(thing.attributes)) for thing in found if thing.attributes)
+    return ENTRY_BYTES + JOB_BYTES * len(jobs) + FOUND_BYTES * len(found) + signals + attributes

@@ -7,7 +7,6 @@ import numpy as np
 
 from devices.interface import Array, Device, Engine, Tensors
 from porting.errors import UserError
-from porting.formats.tensors import softmax
 from porting.images import Image, prepare
 from porting.repository.repository import Repository
 from porting.variant import InputSpec, Stage, Variant
@@ -17,18 +16,10 @@ BATCH = 16  # pictures at a time where the graph takes any number
 
 @dataclass(slots=True)
 class ChainOutputs:
-    """What a classifier said about pictures, row by row."""
+    """Holds a model's outputs for pictures, row by row."""
 
     logits: Array  # float32 [n, K]
     features: Array | None  # float32 [n, D], where the model is cut there
-
-    @property
-    def probs(self) -> Array:
-        return softmax(self.logits)
-
-    def accuracy(self, labels: Array) -> float:
-        """Share of rows whose largest logit is the label, 0..1."""
-        return float((self.logits.argmax(axis=1) == labels).mean())
 
 
 class Chain:

@@ -11,6 +11,8 @@ from edge.data.job import InFlightRequest
 from edge.data.picture import Picture
 from edge.runtime.worker import Worker
 from edge.runtime.world import LiveWorld
+from porting.formats.format import LabelFormat
+from porting.formats.registry import format_of
 
 Say = Callable[[int, str | None, float], None]  # sample id, label or None for "cannot tell", confidence 0..1
 
@@ -40,9 +42,12 @@ class Teacher:
 def best(opened: InFlightRequest, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
     """The likeliest of `labels`, and its probability among them."""
     job = opened.jobs[reply.tasks[0]]
-    assert job.variant.output is not None
-    assert job.outcome.probs is not None
-    said = dict(zip(job.variant.output.labels, map(float, job.outcome.probs), strict=True))
+    output, signals = job.variant.output, job.outcome.signals
+    assert output is not None
+    assert signals is not None
+    format = format_of(output)
+    assert isinstance(format, LabelFormat), "checked when the daemon was wired"
+    said = format.shares(output, signals)
     whole = sum(said.get(label, 0.0) for label in labels)
     if whole <= 0:
         return None, 0.0

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from drift.evaluation.judge import Paired, Rule, judge, mcnemar, worse
+from drift.evaluation.judge import Rule, judge, mcnemar, worse
+from drift.evaluation.paired_run import paired as scored
+from drift.samples import Labelled
+from porting.formats.scorer import Scorer
 
 
 def paired(n=80, before=0.5, after=0.9, seed=0, classes=4, group=4, nan=False, collapse=False):
@@ -19,7 +22,8 @@ def paired(n=80, before=0.5, after=0.9, seed=0, classes=4, group=4, nan=False, c
         now = np.tile(np.eye(classes, dtype=np.float32)[0], (n, 1))
     if nan:
         now[3] = np.nan
-    return Paired(labels, np.arange(n) // group, was, now)
+    pictures = Labelled([None] * n, labels, np.arange(n) // group)
+    return scored(pictures, was, now, Scorer.of_labels(classes))
 
 
 SAME_OLD = paired(150, 0.93, 0.93, seed=1)

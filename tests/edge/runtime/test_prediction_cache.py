@@ -13,10 +13,11 @@ from edge.core.interfaces import Moment
 from edge.core.state import Model, State
 from edge.data.frame import Frame
 from edge.data.job import InFlightRequest, TaskJob
-from edge.data.outcome import DetectedObject, TaskOutcome
+from edge.data.outcome import TaskOutcome
 from edge.data.picture import Picture
 from edge.estimators.table import Table
 from edge.runtime.prediction_cache import ENTRY_BYTES, FOUND_BYTES, JOB_BYTES, PredictionCache
+from porting.formats.format import DetectedObject, Signals
 from porting.variant import Variant
 from tests.edge.daemon_builder import CASCADE, Daemon, add_up, edge, jpeg, repository_of_box, swapped, within
 
@@ -60,7 +61,7 @@ class Desk:
             opened.picture,
             outcome=TaskOutcome([DetectedObject("paint", "red", 0.9)], [np.zeros((9, 9, 3))]),
         )
-        job.outcome.features = np.zeros(512)
+        job.outcome.signals = Signals(np.zeros(0), np.zeros(512))
         opened.jobs[7] = job
         self.cache.replied(opened, Reply(opened.request.id, outcome, (7,) if outcome == "ok" else (), detail), 0)
 
@@ -88,7 +89,7 @@ def test_what_is_kept_holds_no_picture_and_is_no_sample() -> None:
     desk.meets(b"picture")
     again, _ = desk.asks(b"picture")
     job = again.jobs[7]
-    assert (job.picture, job.outcome.crops, job.outcome.features, job.infer_ns) == (None, [], None, 0)
+    assert (job.picture, job.outcome.crops, job.outcome.signals.features, job.infer_ns) == (None, [], None, 0)
 
 
 def test_another_picture_and_another_app_are_others() -> None:
