@@ -86,6 +86,7 @@ class ModelGraph(Protocol):
         """Appends an ONNX operator to the first output, in place, and declares the new shape."""
 
 
+@runtime_checkable
 class Format(Protocol):
     """Says what a model's outputs mean. Stateless; built without arguments; used from several threads.
 

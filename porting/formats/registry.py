@@ -58,7 +58,9 @@ def _classes() -> Iterator[Any]:
 
 def _imported(path: str) -> Format:
     try:
-        made: Format = pkgutil.resolve_name(path)()
+        made = pkgutil.resolve_name(path)()
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"output format {path!r} cannot be used: {error}; expected package.module:Class") from error
+    if not isinstance(made, Format):
+        raise UserError(f"output format {path!r} is no format; porting/formats/format.py says what one can do")
     return made
