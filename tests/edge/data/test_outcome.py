@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge.core.events import Reply, Request
 from edge.data.frame import Frame
 from edge.data.job import InFlightRequest, TaskJob
-from edge.data.outcome import TaskOutcome, read
+from edge.data.outcome import TaskOutcome, numbered, read
 from edge.data.picture import Picture, crop
 from edge.data.result import message
 from porting.errors import BadImage
@@ -117,6 +117,13 @@ def test_boxes_are_numbered_kind_by_kind_and_cropped_in_that_order():
 def test_an_empty_frame_has_no_children():
     result, outcome = read(BOXES, SPEC, "cells", {"out": columns((8, 8, 4, 4, 0, 0))}, picture("black"))
     assert (outcome.found, outcome.crops, dict(result.children)) == ([], [], {})
+
+
+def test_things_without_a_box_come_last_and_kinds_together():
+    """A format may read them in any order: child tasks refer to a crop by its number within all crops."""
+    box = (0.0, 0.0, 1.0, 1.0)
+    found = [DetectedObject(kind, kind, 1.0, at) for kind, at in [("x", None), ("b", box), ("a", box), ("b", box)]]
+    assert [(thing.kind, thing.box) for thing in numbered(found)] == [("b", box), ("b", box), ("a", box), ("x", None)]
 
 
 places, sizes, scores = st.floats(-50, 80), st.floats(0, 60), st.floats(0, 1)

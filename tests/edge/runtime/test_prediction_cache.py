@@ -16,7 +16,7 @@ from edge.data.job import InFlightRequest, TaskJob
 from edge.data.outcome import TaskOutcome
 from edge.data.picture import Picture
 from edge.estimators.table import Table
-from edge.runtime.prediction_cache import ENTRY_BYTES, FOUND_BYTES, JOB_BYTES, PredictionCache
+from edge.runtime.prediction_cache import ENTRY_BYTES, FOUND_BYTES, JOB_BYTES, PredictionCache, size_of
 from porting.formats.format import DetectedObject, Signals
 from porting.variant import Variant
 from tests.edge.daemon_builder import CASCADE, Daemon, add_up, edge, jpeg, repository_of_box, swapped, within
@@ -82,6 +82,15 @@ def test_the_same_picture_again_has_the_same_answer() -> None:
     assert reply == Reply(2, "ok", (7,))
     assert again.jobs[7].outcome.found == [DetectedObject("paint", "red", 0.9)]
     assert desk.cache.counters() == {"hits": 1, "misses": 1, "answers": 1, "bytes": ONE}
+
+
+def test_attributes_of_an_object_count_for_the_memory_that_is_kept() -> None:
+    long, short = ({"text": "word " * words} for words in (1000, 1))
+    sizes = [
+        size_of({1: TaskJob("m", OLD, outcome=TaskOutcome([DetectedObject("m", "said", 1.0, attributes=said)]))})
+        for said in (long, short)
+    ]
+    assert sizes[0] - sizes[1] == 5 * 999
 
 
 def test_what_is_kept_holds_no_picture_and_is_no_sample() -> None:
