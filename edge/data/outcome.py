@@ -33,15 +33,15 @@ def read(
     format = format_of(output)
     view = PictureView(model, pixels.shape[1], pixels.shape[0], input_)
     found = numbered(format.read(output, tensors, view))
-    children = Counter(thing.kind for thing in found if thing.box is not None)
     surest = max((thing.score for thing in found), default=1.0)
     crops = [crop(pixels, thing.box) for thing in found if thing.box is not None]
-    return StepResult(confidence=surest, children=dict(children)), TaskOutcome(
-        found, crops, format.signals(output, tensors)
-    )
+    children = dict(Counter(thing.kind for thing in found[: len(crops)])) if crops else {}
+    return StepResult(confidence=surest, children=children), TaskOutcome(found, crops, format.signals(output, tensors))
 
 
 def numbered(found: list[DetectedObject]) -> list[DetectedObject]:
     """Returns them with boxes first and kinds together, each kind where its first object was; else as they came."""
+    if len(found) < 2:
+        return found
     first = {kind: place for place, kind in reversed([*enumerate(thing.kind for thing in found)])}
     return sorted(found, key=lambda thing: (thing.box is None, first[thing.kind]))

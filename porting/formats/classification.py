@@ -34,8 +34,9 @@ class Classification:
 
     def read(self, output: OutputSpec, tensors: Mapping[str, Array], picture: PictureView) -> list[DetectedObject]:
         """Returns one object: the likeliest label, as sure as its probability."""
-        (found,) = self.read_rows(output, softmax(tensors[output.name])[None], picture.model)
-        return found
+        probabilities = softmax(tensors[output.name])
+        best = int(probabilities.argmax())
+        return [DetectedObject(picture.model, output.labels[best], float(probabilities[best]))]
 
     def score(self, objects: Objects, truth: Objects) -> float:
         """Returns 1 where both name the same label, else 0."""

@@ -1,4 +1,4 @@
-"""A name leads to one format, a graph to the one that is most certain, and a slip to one line."""
+"""A name leads to one format, a graph to the one that is most certain, and a mistake to one line."""
 
 from pathlib import Path
 from types import SimpleNamespace
