@@ -161,7 +161,9 @@ def trained() -> tuple[DeployedModel, Reference]:
     head = result(trainer.train(blank, (features[:half], labels[:half]), (features[half:], labels[half:]), 0))
     images, labels, stream, block = scene(4, seconds=60, seed=200, every_s=0.4)
     features = result(forward().features(graph, images))
-    return DeployedModel("fp32", graph, head), Reference(images, labels, head.probs(features), features, stream, block)
+    return DeployedModel("fp32", graph, head), Reference(
+        images, labels, head.answers(features), features, stream, block
+    )
 
 
 def scene(
@@ -247,9 +249,10 @@ class Drive:
         if not seen:
             return
         features = self._features(serving.graph, np.stack([image for _, image, _ in seen]))
-        probs = serving.head.probs(features)
-        for (name, image, kind), f, p in zip(seen, features, probs, strict=True):
-            sample = Sample(len(self.truth), name, int(at_s * S), image, p, f, serving.name)
+        answers = serving.head.answers(features)
+        said = self.adaptation.bench.scorer.read(answers)
+        for (name, image, kind), f, p, objects in zip(seen, features, answers, said, strict=True):
+            sample = Sample(len(self.truth), name, int(at_s * S), image, p, f, serving.name, tuple(objects))
             self.truth[sample.id] = kind
             self.answers.append((at_s, bool(p.argmax() == kind)))
             self.adaptation.observe(sample)

@@ -33,8 +33,15 @@ def port(
             help="In the model's order (default: the file's own, else the samples' folders, sorted).",
         ),
     ] = "",
-    kind: Annotated[
-        str, typer.Option(help="classification or detection (default: by the output's shape).", show_default=False)
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "--kind",
+            metavar="NAME|MODULE:CLASS",
+            help="What the outputs mean: classification, detection, or a format of yours (default: by their shape).",
+            show_default=False,
+        ),
     ] = "",
     input_size: Annotated[str, typer.Option(metavar="WxH", help="For models that leave their size open.")] = "",
     color: Annotated[str, typer.Option(help="rgb, bgr or gray (default: rgb, gray for one channel).")] = "",
@@ -91,7 +98,7 @@ def port(
             output={key: value for key, value in thresholds.items() if value is not None},
             labels=known,
             samples=pictures,
-            kind=chosen("--kind", kind, ("classification", "detection")),
+            kind=format or None,
             cut=cut,
             passes=[pass_of(name) for name in passes or ()],
             gates=Gates(accuracy_drop_max, accuracy_min, p99_ms_max),

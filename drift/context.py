@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drift.commands import Command, Note, RunJob
 from drift.detection.monitor import DriftMonitor
@@ -19,6 +20,9 @@ from drift.repair.inference import BackboneRunner
 from drift.repair.response import Situation
 from drift.samples import Recent, Reference, Replay, Sample
 from drift.settings import MS, DriftSettings, S
+from porting.formats.scorer import Scorer
+
+Array = NDArray[Any]
 
 STORED_MAX = 3  # earlier variants that can be recalled: the first one and the newest
 
@@ -35,24 +39,26 @@ class AdaptationContext:
         forward: BackboneRunner,
         clock: Clock,
         seed: int,
+        scorer: Scorer,
     ):
         self.model, self.incumbent, self.settings = model, incumbent, settings
         self.ported = incumbent  # the variant that the reference tells of: it can be recalled whatever serves
-        self.forward, self.clock = forward, clock
+        self.forward, self.clock, self.scorer = forward, clock, scorer
         self.rng = np.random.default_rng(seed)
         self.tests, self.ladder, self.rule = settings.tests(), settings.ladder(), settings.rule()
-        self.expected = reference.accuracy  # what an audit compares with
+        right = scorer.of_answers(reference.answers, reference.labels)
+        self.expected = float(right.mean())  # what an audit compares with
         self.accuracy_estimate: float | None = None
         self.prior, self.centroid = reference.prior, centroid(reference.features)
         self.replay = Replay.of(reference, incumbent.graph, settings.replay, self.rng)
         held = reference.split()[1]
         self.old = reference.labelled(np.sort(self.rng.permutation(held)[: settings.old_held_out]))
-        self.first = ReferenceWorld(reference.probs, reference.stream, reference.block)
+        self.first = ReferenceWorld(reference.answers, reference.stream, reference.block)
         self.block_ns = int(settings.block_s * S)
         self.watch = DriftMonitor(settings.window, settings.pooled_window, self.block_ns)
         self.recent = Recent()
         timeout_ns = int(settings.label_timeout_s * S)
-        self.labels = Labels(reference.probs.shape[1], settings.label_confidence_min, timeout_ns)
+        self.labels = Labels(scorer.classes, settings.label_confidence_min, timeout_ns)
         self.stored: list[tuple[DeployedModel, list[CalibratedDetector]]] = []
         self.counts: Counter[str] = Counter()
         self.job: BackgroundJob | None = None
@@ -88,10 +94,22 @@ class AdaptationContext:
         self.watch.clear()
         self.watch.guards = list(guards)
 
-    def find(self, answers: list[tuple[Any, int]]) -> AuditFinding:
+    def scores(self, known: list[tuple[Sample, int]]) -> Array:
+        """Returns how right the answers to these samples were, 0..1 each."""
+        return self.scorer.scores([sample.objects for sample, _ in known], [label for _, label in known])
+
+    def find(self, scores: Array) -> AuditFinding:
+        """Returns what these scores, 0..1 per picture, say about harm. Partly right answers add up to whole ones."""
         s = self.settings
-        right = sum(int(probs.argmax() == label) for probs, label in answers)
-        return find(right, len(answers), self.expected, self.labels.classes, s.teacher_error, s.alpha, s.margin)
+        return find(
+            round(float(scores.sum())),
+            len(scores),
+            self.expected,
+            self.labels.classes,
+            s.teacher_error,
+            s.alpha,
+            s.margin,
+        )
 
     def situation(self, episode: Episode) -> Situation:
         """As it is now; cheap, for pictures are not copied."""
@@ -100,11 +118,12 @@ class AdaptationContext:
             incumbent=self.incumbent,
             alarm=episode.alarm,
             fresh=[s.image for s in training],
-            fresh_probs=np.stack([s.probs for s in training]) if training else self.first.probs[:0],
+            fresh_probs=np.stack([s.answer for s in training]) if training else self.first.answers[:0],
             labelled=labelled(self.labels.of(training), self.block_ns),
             replay=self.replay,
             prior=self.prior,
             forward=self.forward,
+            scorer=self.scorer,
             stored=[incumbent for incumbent, _ in self.stored],
             seed=int(self.rng.integers(2**31)),
         )
@@ -115,7 +134,7 @@ class AdaptationContext:
         held_out = [s for s in self.parts(episode)[1] if s.id not in episode.far]
         new = labelled(self.labels.of(held_out), self.block_ns)
         after = self.incumbent.changed("candidate", episode.candidate)
-        return trial(self.incumbent, after, (new, self.old), self.forward)
+        return trial(self.incumbent, after, (new, self.old), self.forward, self.scorer)
 
     def parts(self, episode: Episode) -> tuple[list[Sample], list[Sample]]:
         return episode.parts(self.recent.since(episode.since_ns), int(self.settings.gap_ms * MS))

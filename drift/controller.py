@@ -12,6 +12,7 @@ from drift.repair.inference import BackboneRunner
 from drift.samples import Reference, Sample, Stride
 from drift.settings import MS, DriftSettings, S
 from drift.workflow import Workflow
+from porting.formats.scorer import Scorer
 
 WIDER = 3  # samples until the next check-in, as a multiple of the last
 COUNTS = (
@@ -42,6 +43,7 @@ class AdaptationController:
         incumbent: what serves now. reference: the world that it was ported in.
         forward: runs backbones on the device that jobs run on. clock: nanoseconds, for budgets of jobs only.
         seed: of every draw in here.
+        scorer: reads and scores answers by the model's format; `None`: a classifier's whose labels have no names.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class AdaptationController:
         forward: BackboneRunner,
         clock: Clock,
         seed: int = 0,
+        scorer: Scorer | None = None,
     ):
-        self.bench = AdaptationContext(model, incumbent, reference, settings, forward, clock, seed)
+        scorer = scorer or Scorer.of_labels(reference.answers.shape[1])
+        self.bench = AdaptationContext(model, incumbent, reference, settings, forward, clock, seed, scorer)
         self._stride = Stride(int(settings.stride_ms * MS), settings.per_frame)
         self._state = "starting"  # starting, watching, settling; or that of the course
         self._course: Workflow | None = None
@@ -83,7 +87,7 @@ class AdaptationController:
         elif self._stride.takes(sample.stream, sample.at_ns):
             self.bench.counts["samples"] += 1
             self.bench.recent.add(sample)
-            self.bench.watch.observe(sample.stream, sample.at_ns, sample.probs)
+            self.bench.watch.observe(sample.stream, sample.at_ns, sample.answer)
             if self._course is not None:
                 self._course.seen(sample.at_ns)
 

@@ -8,27 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from porting.formats.format import Objects
+
 Array = NDArray[Any]
 Pictures = Array | Sequence[Array]  # n pictures, each uint8 [h, w, 3]; never stacked where a list will do
 
 STREAMS_MAX = 64
+STORED_AS = {"answers": "probs"}  # names of `reference.npz` that differ from ours
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One answer of a watched classifier, with the picture that it was given.
+    """Holds one answer of a watched model, with the picture that it was given.
 
-    image: uint8 [h, w, 3], RGB, at the model's input size; probs: float32 [K], sums to 1; features: float32 [D].
-    at_ns: when the frame arrived, same clock as `Adaptation.orders`. variant: the name of the variant that answered.
+    image: uint8 [h, w, 3], RGB, at the model's input size; answer: float32 [K] and features: float32 [D], the signals
+    that its format gives. at_ns: when the frame arrived, same clock as `Adaptation.orders`. variant: the name of the
+    variant that answered. objects: what the answer says; scored once the truth about the picture is known.
     """
 
     id: int
     stream: str
     at_ns: int
     image: Array
-    probs: Array
+    answer: Array
     features: Array
     variant: str = ""
+    objects: Objects = ()
 
 
 class Stride:
@@ -100,15 +105,15 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """The world that the model was ported in: what `reference.npz` holds, rows in time order per stream.
+    """Holds the world that the model was ported in: what `reference.npz` holds, rows in time order per stream.
 
-    images: uint8 [n, h, w, 3]; labels: int64 [n]; probs: float32 [n, K]; features: float32 [n, D]; stream, block:
-    int64 [n].
+    images: uint8 [n, h, w, 3]; labels: int64 [n]; answers: float32 [n, K], stored as `probs`; features: float32 [n, D];
+    stream, block: int64 [n].
     """
 
     images: Array
     labels: Array
-    probs: Array
+    answers: Array
     features: Array
     stream: Array
     block: Array
@@ -116,22 +121,19 @@ class Reference:
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> "Reference":
         """Raises `ValueError` when an array is missing or the lengths differ."""
-        missing = [name for name in cls.__dataclass_fields__ if name not in arrays]
+        stored = {name: STORED_AS.get(name, name) for name in cls.__dataclass_fields__}
+        missing = [name for name in stored.values() if name not in arrays]
         if missing:
             raise ValueError(f"reference without {', '.join(missing)}")
-        lengths = {name: len(arrays[name]) for name in cls.__dataclass_fields__}
+        lengths = {name: len(arrays[name]) for name in stored.values()}
         if len(set(lengths.values())) != 1 or not lengths["labels"]:
             raise ValueError(f"reference with arrays of lengths {lengths}")
-        return cls(**{name: np.asarray(arrays[name]) for name in cls.__dataclass_fields__})
-
-    @property
-    def accuracy(self) -> float:
-        return float(np.mean(self.probs.argmax(1) == self.labels))
+        return cls(**{field: np.asarray(arrays[name]) for field, name in stored.items()})
 
     @property
     def prior(self) -> Array:
         """Class frequencies of the labels, one pseudo-count each: float64 [K], sums to 1."""
-        counts = np.bincount(self.labels, minlength=self.probs.shape[1]) + 1.0
+        counts = np.bincount(self.labels, minlength=self.answers.shape[1]) + 1.0
         return np.asarray(counts / counts.sum())
 
     @property

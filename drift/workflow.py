@@ -79,7 +79,7 @@ class Workflow:
             )
             self.rest()
             return
-        episode.finding = self.bench.find([(s.probs, y) for s, y in known])
+        episode.finding = self.bench.find(self.bench.scores(known))
         if episode.finding.verdict == "undecided" and episode.rounds < settings.audit_rounds:
             fresh = [s for s in samples if s.id not in self.bench.labels.known]
             if len(fresh) < settings.audit_labels // 2 and not self._waited(settings.gather_s * episode.rounds):
@@ -226,7 +226,8 @@ class Workflow:
             return
         previous = self.bench.stored[-1][0]
         part = labelled(known, self.bench.block_ns)
-        job = self.bench.work("probation", lambda: trial(previous, self.bench.incumbent, (part,), self.bench.forward))
+        bench = self.bench
+        job = bench.work("probation", lambda: trial(previous, bench.incumbent, (part,), bench.forward, bench.scorer))
         if job is not None:
             self._compared(episode, previous, job)
 
@@ -236,8 +237,8 @@ class Workflow:
             self.settle(self.since_ns)
             return
         (paired,) = job.result
-        finding = self.bench.find(list(zip(paired.after, paired.labels, strict=True)))
-        before = float(np.mean(paired.before.argmax(1) == paired.labels))
+        finding = self.bench.find(paired.after)
+        before = float(np.mean(paired.before))
         self.bench.accuracy_estimate = finding.accuracy
         fields = {"previous": round(before, 4), **finding.fields(), **spent(job)}
         if worse(paired, self.bench.settings.confidence, self.bench.settings.probation_loss):

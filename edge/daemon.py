@@ -45,6 +45,8 @@ from edge.sources.http.catalogue import PREFIX
 from edge.sources.source import STATS, Delivery, Source
 from edge.systems import replaced
 from porting.errors import UserError
+from porting.formats.format import BoxFormat, LabelFormat
+from porting.formats.registry import format_of
 from porting.repository.repository import Repository
 
 log = logging.getLogger("leeway")
@@ -220,10 +222,10 @@ def limits_of(config: Config, answers: Mapping[str, Any]) -> dict[str, tuple[flo
 def check_cascade(app: str, cascade: Cascade, found: Mapping[str, Served]) -> None:
     """Raises `UserError` where the detector's words and the app's do not fit: nothing would ever be classified."""
     output = found[cascade.detect].variant.output
-    if output is None or output.kind != "detection":
+    if output is None or not isinstance(format := format_of(output), BoxFormat):
         raise UserError(f"apps.{app}.detect: model {cascade.detect!r} finds no boxes; name a detector")
-    if unknown := sorted(set(cascade.classify) - set(output.labels)):
-        known = ", ".join(output.labels)
+    if unknown := sorted(set(cascade.classify) - set(kinds := format.kinds(output))):
+        known = ", ".join(kinds)
         raise UserError(f"apps.{app}.classify: {cascade.detect!r} finds no {unknown[0]!r}; it finds {known}")
 
 
@@ -237,7 +239,8 @@ def check_members(app: str, answer: Any, found: Mapping[str, Served]) -> None:
     """Raises `UserError` where an answer wants a variant that is not on offer, or the word of one that finds boxes."""
     combines = isinstance(answer, Combines)
     for model in answer.models() if combines else ():
-        if (output := found[model].variant.output) is not None and output.kind != "classification":
+        output = found[model].variant.output
+        if output is not None and not isinstance(format_of(output), LabelFormat):
             raise UserError(f"apps.{app}: {model!r} is no classifier; only what classifiers say can be combined")
     if isinstance(answer, ModelLess):
         check_accuracy(app, answer, found[answer.model])

@@ -18,7 +18,9 @@ from porting.checks.gates import Gates
 from porting.checks.profiler import Timing, measure, random_inputs, resident_bytes, table_of
 from porting.checks.report import AccuracyReport, Report, StageReport
 from porting.errors import UserError
-from porting.formats.tensors import softmax
+from porting.formats.format import Format, HeadFormat
+from porting.formats.registry import format_for, format_named
+from porting.formats.scorer import Scorer
 from porting.graph.imported_model import ImportedModel
 from porting.graph.passes import Pass, transform
 from porting.graph.split_head import FEATURES, SplitModel, normalisations, split, strip_softmax
@@ -76,7 +78,7 @@ def port(
         output: fields of `OutputSpec` for detectors: score_min, overlap_max.
         labels: in the model's order; None: those in the file, else the samples' classes, else "0", "1", …
         samples: labelled pictures (images, labels, block[, stream[, names]]): for accuracy, gates, the drift reference.
-        kind: classification or detection; None: by the output's shape.
+        kind: name of the output's format, or its import path; None: the format that is most certain to read the output.
         cut: "auto" or True: a classifier's head becomes a stage of its own, its weights inputs; False: one stage.
         variant: its name; a number is added when another one has it.
         batches: sizes to measure where the graph takes any.
@@ -93,12 +95,13 @@ def port(
         progress("taking the model in", 0.0)
         taken = take_in(path, device, _size(given))
         transform(taken, passes, device)
-        kind = kind or infer_spec.kind_of(taken)
-        labelled = _labelled(samples, kind, taken)
-        answer = infer_spec.settle_output(taken, kind, labels or infer_spec.labels_in(taken.model) or _names(labelled))
+        format = format_named(kind) if kind else format_for(taken)
+        labelled = _labelled(samples, format, taken)
+        wanted = labels or infer_spec.labels_in(taken.model) or _names(labelled)
+        answer = replace(format.settle(taken, tuple(wanted) if wanted else None), kind=kind or format.name)
         labelled = None if labelled is None else labelled.relabelled(answer.labels)
         whole = _copy(taken.model)
-        found = _cut(taken, kind, cut is not False)
+        found = _cut(taken, format, cut is not False)
         answer = replace(answer, **dict(output or {}), name=found.parts.output, features=_features(found.parts))
 
         original = opened.enter_context(Chain([(load_model(device, whole), {})]))
@@ -106,9 +109,9 @@ def port(
             opened.enter_context(piece) for piece in _loaded(found.parts, device, taken.batches or tuple(batches))
         ]
         ported = Chain([(piece.engine, piece.arrays) for piece in pieces])
-        spec = _input(taken, given, original, labelled)
-        report = Report(model, variant, str(path), kind, device.name, answer.labels, asdict(spec))
-        report.difference = _compare(taken, original, ported, found, spec, labelled)
+        spec = _input(taken, given, original, labelled, answer)
+        report = Report(model, variant, str(path), answer.kind, device.name, answer.labels, asdict(spec))
+        report.difference = _compare(taken, original, ported, found, spec, labelled, format)
         sizes = taken.batches or tuple(batches)
         _measure(report, pieces, sizes, budget_ns, progress)
         answers = _judge(report, original, ported, taken, labelled, spec, answer, progress)
@@ -123,7 +126,7 @@ def port(
         report.variant = add_numbered(repository, made, stages)
         repository.add_profile(model, report.variant, device.kind, _profile(report))
         if answers is not None and labelled is not None:
-            save_reference(repository, model, labelled, answers, spec)
+            save_reference(repository, model, labelled, answers, spec, answer)
         report.gates = (gates or Gates()).refusals(report)
         if serve and not report.gates:
             repository.serve(model, report.variant, {"by": "port", "source": path.name})
@@ -164,8 +167,8 @@ def _features(parts: SplitModel) -> str | None:
     return FEATURES if parts.head is not None else None
 
 
-def _cut(taken: ImportedModel, kind: str, cut: bool) -> Cut:
-    if kind != "classification":
+def _cut(taken: ImportedModel, format: Format, cut: bool) -> Cut:
+    if not isinstance(format, HeadFormat):
         return Cut(SplitModel(taken.model, note="one stage"), None)
     stripped = strip_softmax(taken.model)
     if stripped:
@@ -191,11 +194,11 @@ def _loaded(parts: SplitModel, device: Device, sizes: Sequence[int]) -> Iterator
         yield Piece(name, artefact, arrays, engine, resident_bytes() - before)
 
 
-def _labelled(samples: Samples | tuple[Any, ...] | None, kind: str, taken: ImportedModel) -> Samples | None:
+def _labelled(samples: Samples | tuple[Any, ...] | None, format: Format, taken: ImportedModel) -> Samples | None:
     if samples is None:
         return None
-    if kind != "classification":
-        taken.notes.append("samples are not used: a detector's accuracy is not measured yet")
+    if not isinstance(format, HeadFormat):
+        taken.notes.append(f"samples are not used: they have a label each, which is no truth for {format.name}")
         return None
     return Samples(*samples)
 
@@ -204,7 +207,9 @@ def _names(samples: Samples | None) -> tuple[str, ...] | None:
     return None if samples is None else samples.names
 
 
-def _input(taken: ImportedModel, given: Mapping[str, Any], original: Chain, samples: Samples | None) -> InputSpec:
+def _input(
+    taken: ImportedModel, given: Mapping[str, Any], original: Chain, samples: Samples | None, answer: OutputSpec
+) -> InputSpec:
     spec = infer_spec.input_spec(taken, given)
     if spec.dtype == "uint8" or {"scale", "mean", "std"} & set(given):
         return spec
@@ -216,7 +221,8 @@ def _input(taken: ImportedModel, given: Mapping[str, Any], original: Chain, samp
     few = samples.thinned(TRIED_MAX)
 
     def accuracy(candidate: InputSpec) -> float:
-        return original.classify(few.images, candidate, taken.output.name, batch=_rows(taken)).accuracy(few.labels)
+        logits = original.classify(few.images, candidate, taken.output.name, batch=_rows(taken)).logits
+        return float(_scores(answer, logits, few).mean())
 
     spec, note = infer_spec.best_scaling(spec, accuracy, margin=len(few.labels) ** -0.5)  # two standard errors
     taken.notes.append(note)
@@ -228,15 +234,22 @@ def _rows(taken: ImportedModel) -> int:
 
 
 def _compare(
-    taken: ImportedModel, original: Chain, ported: Chain, found: Cut, spec: InputSpec, samples: Samples | None
+    taken: ImportedModel,
+    original: Chain,
+    ported: Chain,
+    found: Cut,
+    spec: InputSpec,
+    samples: Samples | None,
+    format: Format,
 ) -> float:
     """The stored model must answer as the file did, on real samples where there are some."""
     worst = 0.0
     for rows in _compared(taken, spec, samples):
         (parent,) = original.run({spec.name: rows}).values()
         child = ported.run({spec.name: rows})[found.parts.output]
-        if found.stripped:
-            parent, child = (np.exp(parent) if found.stripped == "LogSoftmax" else parent), softmax(child)
+        if found.stripped and isinstance(format, HeadFormat):
+            parent = np.exp(parent) if found.stripped == "LogSoftmax" else parent
+            child = format.probabilities(child)
         apart = difference(parent, child)
         if apart.worst > TOLERANCE:
             raise rejected(f"{taken.path}: cutting the model", apart, TOLERANCE)
@@ -292,14 +305,21 @@ def _judge(
     before = original.classify(
         samples.images, spec, taken.output.name, batch=batch, progress=lambda share: progress(step, 0.5 + share / 2)
     )
-    right = answers.logits.argmax(axis=1) == samples.labels
+    right = _scores(answer, answers.logits, samples)
     by_label = {
         label: float(right[samples.labels == k].mean())
         for k, label in enumerate(answer.labels)
         if (samples.labels == k).any()
     }
-    report.accuracy = AccuracyReport(float(right.mean()), before.accuracy(samples.labels), len(right), by_label)
+    original_right = float(_scores(answer, before.logits, samples).mean())
+    report.accuracy = AccuracyReport(float(right.mean()), original_right, len(right), by_label)
     return answers
+
+
+def _scores(answer: OutputSpec, outputs: Array, samples: Samples) -> Array:
+    """Returns the score of each sample, float64 [n], 0..1."""
+    scorer = Scorer.of(answer)
+    return scorer.of_answers(scorer.format.probabilities(outputs), samples.labels)
 
 
 def _made_by(report: Report) -> dict[str, Any]:

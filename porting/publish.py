@@ -10,10 +10,11 @@ from devices.artefact import Artefact
 from devices.interface import Array, Engine
 from porting.checks.chain import ChainOutputs
 from porting.errors import UserError
+from porting.formats.scorer import Scorer
 from porting.images import resize
 from porting.repository.repository import Repository
 from porting.samples import Samples
-from porting.variant import InputSpec, Stage, Variant
+from porting.variant import InputSpec, OutputSpec, Stage, Variant
 
 REFERENCE_MAX = 1200  # samples kept for drift detection
 _NUMBERS_MAX = 10_000
@@ -134,7 +135,12 @@ def _fitting(head: Mapping[str, Array], old: Mapping[str, Array], where: str) ->
 
 
 def save_reference(
-    repository: Repository, model: str, samples: Samples, answers: ChainOutputs, spec: InputSpec
+    repository: Repository,
+    model: str,
+    samples: Samples,
+    answers: ChainOutputs,
+    spec: InputSpec,
+    output: OutputSpec,
 ) -> None:
     """Keep at most 1200 samples with what the model said about them: drift is measured against these."""
     count = len(samples.labels)
@@ -146,7 +152,7 @@ def save_reference(
         {
             "images": np.stack([resize(samples.images[row], spec.width, spec.height) for row in rows]),
             "labels": np.asarray(samples.labels[rows], np.int64),
-            "probs": answers.probs[rows],
+            "probs": Scorer.of(output).format.probabilities(answers.logits)[rows],
             "features": np.asarray(features[rows], np.float32),
             "stream": np.asarray(stream[rows], np.int64),
             "block": np.asarray(samples.block[rows], np.int64),

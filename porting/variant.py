@@ -26,13 +26,15 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """How the last stage's output becomes a result."""
+    """Says how the last stage's output becomes a result.
 
-    kind: Literal["classification", "detection"]
+    kind: the stored name of a format; `porting.formats.registry.format_of` finds the format itself, and nothing else
+    looks at the name. name: the tensor that answers, laid out as its format says.
+    """
+
+    kind: str  # "classification", "detection", or "package.module:Class" of a format from elsewhere
     labels: tuple[str, ...]
-    name: (
-        str  # classification: logits [N, K]; detection: [N, 4 + K, M], rows cx cy w h (input pixels), then scores 0..1
-    )
+    name: str
     features: str | None = None  # [N, D]: the vectors that the head takes, where the model was cut there
     score_min: float = 0.3  # detection only
     overlap_max: float = 0.5  # detection only: IoU above which the weaker box goes

@@ -237,14 +237,6 @@ DTYPE_KIND = {  # NumPy's `dtype.kind`: another thing of the same name
     "porting/graph/edit.py",
     "porting/images.py",
 }
-# TEMPORARY: what a model's outputs mean (`OutputSpec.kind`), until formats say it themselves. Nothing is to be added.
-OUTPUT_KIND_FOR_NOW = {
-    "edge/daemon.py",
-    "edge/data/outcome.py",
-    "edge/observers/adaptation/wiring.py",
-    "porting/intake/infer_spec.py",
-    "porting/pipeline.py",
-}
 
 
 def is_kind(node: ast.AST) -> bool:
@@ -289,7 +281,7 @@ def kind_comparisons(node: ast.AST) -> Iterator[int]:
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
 def test_no_kind_is_compared_outside_parsing(path: Path):
-    allowed = {*KIND_IS_PARSED, *DTYPE_KIND, *OUTPUT_KIND_FOR_NOW}
+    allowed = {*KIND_IS_PARSED, *DTYPE_KIND}
     if name_of(path) not in allowed:
         lines = [*kind_comparisons(tree(path))]
         assert not lines, f"{name_of(path)}:{lines}: `kind` is compared; let the thing itself say what is wanted of it"
@@ -297,7 +289,7 @@ def test_no_kind_is_compared_outside_parsing(path: Path):
 
 def test_files_that_may_compare_kinds_do():
     """A file that no longer needs its place in the lists above loses it."""
-    listed = {*KIND_IS_PARSED, *DTYPE_KIND, *OUTPUT_KIND_FOR_NOW}
+    listed = {*KIND_IS_PARSED, *DTYPE_KIND}
     assert not [name for name in listed if not [*kind_comparisons(tree(ROOT / name))]]
 
 

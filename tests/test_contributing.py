@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
@@ -36,7 +36,9 @@ from edge.estimators.table import Table
 from edge.policies.wrappers.model_loading import Resident
 from edge.sources.source import USUAL, Source
 from porting.checks.equivalence import difference
-from porting.variant import Stage, Variant
+from porting.formats.classification import Classification
+from porting.formats.format import Format, PictureView
+from porting.variant import InputSpec, Stage, Variant
 from tests.conftest import eventually
 from tests.edge.sources.inbox import KeepingInbox
 
@@ -62,7 +64,15 @@ def of(file: str):
 
 def test_there_is_one_example_of_each_kind():
     folders = sorted(str(Path(file).parent) for file in EXAMPLES)
-    assert folders == ["devices", "drift/detection", "edge/planners", "edge/policies", "edge/sources", "porting/graph"]
+    assert folders == [
+        "devices",
+        "drift/detection",
+        "edge/planners",
+        "edge/policies",
+        "edge/sources",
+        "porting/formats",
+        "porting/graph",
+    ]
 
 
 @pytest.mark.parametrize("chore", [["check"], ["format", "--check"]], ids=" ".join)
@@ -129,6 +139,23 @@ def test_the_planner_pauses_background_work_while_many_wait(example: ModuleType)
     for id in range(1, 5):  # one runs, three wait
         bench.arrive(id)
     assert planned() == [Planned(Plan(background=0.0))]
+
+
+@of("porting/formats/embedding.py")
+def test_the_format_reads_scores_and_gives_signals(example: ModuleType):
+    embedding, view = example.Embedding(), PictureView("faces", 64, 64, InputSpec("image", 32, 32))
+    graph = SimpleNamespace(output_shape=(None, 3), output_name="out")
+    assert isinstance(embedding, Format)
+    assert embedding.matches(graph) < Classification().matches(graph)
+    spec = embedding.settle(graph, None)
+
+    def read(*vector: float) -> list:
+        return embedding.read(spec, {"out": np.array(vector, np.float32)}, view)
+
+    assert read(0, 3, 4)[0].as_json()["vector"] == pytest.approx([0, 0.6, 0.8])
+    pairs = [((1, 0, 0), (2, 0, 0)), ((1, 0, 0), (0, 1, 0)), ((1, 0, 0), (-1, 0, 0)), ((0, 0, 0), (0, 0, 0))]
+    assert [embedding.score(read(*a), read(*b)) for a, b in pairs] == [1, 0, 0, 0]
+    assert embedding.signals(spec, {"out": np.ones(3, np.float32)}).answer.shape == (3,)
 
 
 @of("drift/detection/mean_entropy.py")

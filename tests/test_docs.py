@@ -18,7 +18,7 @@ from edge.config import load, schema
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 PLUG_INS = ["edge/policies", "edge/answers", "edge/estimators", "edge/observers", "edge/sources", "edge/planners"]
-PLUG_INS += ["drift/detection", "drift/repair", "porting/graph", "devices"]
+PLUG_INS += ["drift/detection", "drift/repair", "porting/graph", "porting/formats", "devices"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REPOSITORY_MAP = re.compile(r"```\nmodels/\n.*?```", re.DOTALL)  # files of a model repository, not of ours
 ABSENT = {"edge.yaml", "serving.json", "reference.npz", "report.json", "report.html"}  # made by users and by runs

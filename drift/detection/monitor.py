@@ -54,10 +54,10 @@ class DriftMonitor:
         if len(self.guards) > GUARDS_MAX:
             del self.guards[1]
 
-    def observe(self, stream: str, at_ns: int, probs: Array) -> None:
-        self._trail.append((at_ns, stream, probs))
+    def observe(self, stream: str, at_ns: int, answers: Array) -> None:
+        self._trail.append((at_ns, stream, answers))
         for channel, size in ((stream, self.size), (POOLED, self.pooled_size)):
-            self._windows.setdefault(channel, deque(maxlen=size)).append((at_ns, probs))
+            self._windows.setdefault(channel, deque(maxlen=size)).append((at_ns, answers))
             self._fresh.add(channel)
 
     @property
@@ -74,9 +74,9 @@ class DriftMonitor:
         window = self._windows[channel]
         if not self.guards or len(window) < (window.maxlen or 1) or (channel == POOLED and self.streams == 1):
             return None
-        probs = np.stack([probs for _, probs in window])
+        answers = np.stack([answers for _, answers in window])
         kind = "pooled" if channel == POOLED else "stream"
-        excesses = [(guard.worst(excess := guard.excess(kind, probs)), excess) for guard in self.guards]
+        excesses = [(guard.worst(excess := guard.excess(kind, answers)), excess) for guard in self.guards]
         worst, excess = min(excesses, key=lambda pair: pair[0])
         self._beyond[channel] = self._beyond[channel] + 1 if worst > 1 else 0
         if self._beyond[channel] < CONFIRM:
@@ -90,7 +90,7 @@ class DriftMonitor:
         names = sorted({stream for _, stream, _ in seen})
         seen.sort(key=lambda row: row[1])  # stable: time order within a stream stays
         return ReferenceWorld(
-            np.stack([probs for _, _, probs in seen]),
+            np.stack([answers for _, _, answers in seen]),
             np.asarray([names.index(stream) for _, stream, _ in seen], np.int64),
             np.asarray([at_ns // self.block_ns for at_ns, _, _ in seen], np.int64),
         )

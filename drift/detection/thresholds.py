@@ -23,15 +23,15 @@ TAIL_SHARE = 0.10  # part of the scores that the tail is fitted to
 class ReferenceWorld:
     """Answers of one variant in a world known to be harmless, rows of each stream in time order.
 
-    probs: float32 [n, K]; stream: int64 [n]; block: int64 [n], index of the time block within its stream.
+    answers: float32 [n, K]; stream: int64 [n]; block: int64 [n], index of the time block within its stream.
     """
 
-    probs: Array
+    answers: Array
     stream: Array
     block: Array
 
     def __len__(self) -> int:
-        return len(self.probs)
+        return len(self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class CalibratedDetector:
     limits: Mapping[str, Mapping[str, float]]  # channel -> test -> limit
     alarming: tuple[str, ...]  # tests that may raise an alarm; the others characterise it
 
-    def excess(self, channel: str, probs: Array) -> dict[str, float]:
+    def excess(self, channel: str, answers: Array) -> dict[str, float]:
         """Score over limit, by test; above 1 is beyond what this world shows. What only characterises an alarm is
         left out where there is none."""
         limits = self.limits[channel]
-        excess = {name: self.tests[name].score(probs) / limits[name] for name in self.alarming}
+        excess = {name: self.tests[name].score(answers) / limits[name] for name in self.alarming}
         if self.worst(excess) > 1:
-            excess |= {n: t.score(probs) / limits[n] for n, t in self.tests.items() if n not in excess}
+            excess |= {n: t.score(answers) / limits[n] for n, t in self.tests.items() if n not in excess}
         return excess
 
     def worst(self, excess: Mapping[str, float]) -> float:
@@ -106,7 +106,7 @@ def calibrate(
     Scoring against half of the reference is severer than life, and makes up for the luck of a small reference.
     """
     makers = [*make, BbsdsGivenClass]
-    tests = {test.name: test for test in (maker(world.probs) for maker in makers)}
+    tests = {test.name: test for test in (maker(world.answers) for maker in makers)}
     yield
     limits = {}
     for channel in channels:
@@ -117,9 +117,9 @@ def calibrate(
                 order = rng.permutation(len(chunks))
                 source = [chunks[i] for i in order[: (len(order) + 1) // 2]]
                 others = np.concatenate([chunks[i] for i in order[len(order) // 2 :]])
-                apart = [maker(world.probs[others]) for maker in makers]
+                apart = [maker(world.answers[others]) for maker in makers]
                 yield
-            window = world.probs[_window(world, source, channel, rng)]
+            window = world.answers[_window(world, source, channel, rng)]
             scores[draw] = [test.score(window) for test in apart]
             if draw % SLICE_DRAWS == 0:
                 yield

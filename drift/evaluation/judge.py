@@ -31,15 +31,17 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paired:
-    """Two models' answers to the same held-out pictures.
+    """Holds the scores of two models on the same held-out pictures.
 
-    labels: int64 [n]; group: int64 [n], pictures of one group depend on each other; before, after: softmax [n, K].
+    group: int64 [n], pictures of one group depend on each other; before, after: float64 [n], 0..1. finite: whether all
+    signals of `after` are. excess: how far one label's share of its answers exceeds that of the truth, -1..1.
     """
 
-    labels: Array
     group: Array
     before: Array
     after: Array
+    finite: bool = True
+    excess: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,7 @@ class Verdict:
 
 def judge(new: Paired, old: Paired, rule: Rule, seed: int = 0) -> Verdict:
     """Promote only what is finite, does not collapse, is surely better on new frames and loses little on old ones."""
-    was, now = _right(new.before, new.labels), _right(new.after, new.labels)
-    old_was, old_now = _right(old.before, old.labels), _right(old.after, old.labels)
+    was, now, old_was, old_now = new.before, new.after, old.before, old.after
     low = gain_low(was, now, new.group, rule.confidence, seed)
     p = mcnemar(was, now)
     loss = _mean(old_was) - _mean(old_now)
@@ -75,11 +76,11 @@ def judge(new: Paired, old: Paired, rule: Rule, seed: int = 0) -> Verdict:
 
 
 def _objection(new: Paired, old: Paired, rule: Rule, low: float, p: float, loss: float) -> str:
-    if not (np.isfinite(new.after).all() and np.isfinite(old.after).all()):
+    if not (new.finite and old.finite):
         return "outputs are not finite"
-    if len(new.labels) < rule.labels_min:
-        return f"only {len(new.labels)} held-out labels of the new world, {rule.labels_min} needed"
-    if collapsed(new.after, new.labels, rule.collapse):
+    if len(new.after) < rule.labels_min:
+        return f"only {len(new.after)} held-out labels of the new world, {rule.labels_min} needed"
+    if new.excess > rule.collapse:
         return "one class takes over"
     if low <= 0 or p > 1 - rule.confidence:
         return "not surely better on new frames"
@@ -94,38 +95,29 @@ def gain_low(was: Array, now: Array, group: Array, confidence: float, seed: int,
     if not len(was):
         return -1.0
     names, place = np.unique(group, return_inverse=True)
-    gain = np.bincount(place, weights=now.astype(float) - was)
+    gain = np.bincount(place, weights=now - was)
     size = np.bincount(place).astype(float)
     picks = np.random.default_rng(seed).integers(len(names), size=(draws, len(names)))
     return float(np.quantile(gain[picks].sum(1) / size[picks].sum(1), 1 - confidence))
 
 
 def mcnemar(was: Array, now: Array) -> float:
-    """Exact one-sided McNemar test: probability of so many repaired against broken answers if none were better."""
-    repaired, broken = int(np.sum(~was & now)), int(np.sum(was & ~now))
+    """Returns the probability of so many better against worse answers if neither model were better: exact, one-sided.
+
+    McNemar's test where scores are 0 or 1; the sign test for what lies between.
+    """
+    repaired, broken = int(np.sum(now > was)), int(np.sum(now < was))
     return float(bdtr(broken, repaired + broken, 0.5)) if repaired + broken else 1.0
-
-
-def collapsed(probs: Array, labels: Array, limit: float) -> bool:
-    """Does one class take a much larger share of the answers than of the labels?"""
-    classes = probs.shape[1]
-    given = np.bincount(probs.argmax(1), minlength=classes) / max(1, len(probs))
-    true = np.bincount(labels, minlength=classes)[:classes] / max(1, len(labels))
-    return bool(np.any(given - true > limit))
 
 
 def worse(new: Paired, confidence: float = 0.95, loss_max: float = 0.10) -> bool:
     """Probation: is what was promoted (`after`) worse than what it replaced, surely, or likely and by far?"""
-    if not np.isfinite(new.after).all():
+    if not new.finite:
         return True
-    was, now = _right(new.before, new.labels), _right(new.after, new.labels)
+    was, now = new.before, new.after
     p = mcnemar(now, was)
     return p <= 1 - confidence or (p <= LIKELY and _mean(was) - _mean(now) > loss_max)
 
 
-def _right(probs: Array, labels: Array) -> Array:
-    return np.asarray(probs.argmax(1) == labels)
-
-
-def _mean(right: Array) -> float:
-    return float(right.mean()) if len(right) else 0.0
+def _mean(scores: Array) -> float:
+    return float(scores.mean()) if len(scores) else 0.0

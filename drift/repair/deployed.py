@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.commands import RepairCandidate
-from porting.formats.tensors import softmax
+from porting.formats.classification import Classification
+from porting.formats.format import HeadFormat
 
 Array = NDArray[Any]
+CLASSIFICATION = Classification()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,10 +26,13 @@ class LinearHead:
     bias: Array
     names: tuple[str, str] = ("head.weight", "head.bias")
     transposed: bool = False  # the graph takes weight as [D, K]
+    format: HeadFormat = CLASSIFICATION  # what its outputs mean
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array], features: Array, probs: Array) -> "LinearHead":
-        """From the arrays of a head blob; which way round the weight lies is found by what reproduces `probs`.
+    def of(
+        cls, arrays: Mapping[str, Array], features: Array, answers: Array, format: HeadFormat = CLASSIFICATION
+    ) -> "LinearHead":
+        """From the arrays of a head blob; which way round the weight lies is found by what reproduces `answers`.
 
         Raises `ValueError` when neither way does (the head is no plain linear layer).
         """
@@ -36,18 +41,18 @@ class LinearHead:
         if len(matrices) != 1 or len(vectors) > 1:
             raise ValueError(f"a head of arrays {sorted(arrays)} is no single linear layer")
         weight = np.asarray(arrays[matrices[0]], np.float32)
-        classes, width = probs.shape[1], features.shape[1]
+        classes, width = answers.shape[1], features.shape[1]
         bias = np.asarray(arrays[vectors[0]], np.float32) if vectors else np.zeros(classes, np.float32)
         names = (matrices[0], vectors[0] if vectors else "")
         for transposed in (False, True):
-            head = cls(weight.T if transposed else weight, bias, names, transposed)
-            if head.weight.shape == (classes, width) and np.allclose(head.probs(features), probs, atol=0.02):
+            head = cls(weight.T if transposed else weight, bias, names, transposed, format)
+            if head.weight.shape == (classes, width) and np.allclose(head.answers(features), answers, atol=0.02):
                 return head
         raise ValueError(f"a head of shape {weight.shape} does not turn the reference's features into its outputs")
 
-    def probs(self, features: Array) -> Array:
-        """float32 [n, D] -> float32 [n, K], rows sum to 1."""
-        return softmax(features @ self.weight.T + self.bias)
+    def answers(self, features: Array) -> Array:
+        """Returns the answers [n, K] (`Signals.answer`, row by row) to features [n, D], both float32."""
+        return self.format.probabilities(features @ self.weight.T + self.bias)
 
     def with_(self, weight: Array, bias: Array) -> "LinearHead":
         return replace(self, weight=np.asarray(weight, np.float32), bias=np.asarray(bias, np.float32))

@@ -24,7 +24,7 @@ class Recall:
         right = []
         for variant in (situation.incumbent, *situation.stored):
             features = yield from situation.forward.features(variant.graph, labelled.images)
-            right.append(float(np.mean(variant.head.probs(features).argmax(1) == labelled.labels)))
+            right.append(float(situation.scorer.of_answers(variant.head.answers(features), labelled.labels).mean()))
         best = int(np.argmax(right))
         if best == 0:
             return None

@@ -11,6 +11,7 @@ from drift.detection.monitor import Alarm
 from drift.repair.deployed import DeployedModel
 from drift.repair.inference import BackboneRunner
 from drift.samples import Labelled, Pictures, Replay
+from porting.formats.scorer import Scorer
 
 Array = NDArray[Any]
 
@@ -20,7 +21,8 @@ class Situation:
     """All that a response may know. New frames are the training part only; the judge keeps the others.
 
     fresh: pictures of the new world, n times uint8 [h, w, 3]; fresh_probs: the incumbent's float32 [n, K] for them.
-    labelled: those with labels. prior: class frequencies of the reference [K]. stored: earlier variants, newest last.
+    labelled: those with labels. prior: class frequencies of the reference [K]. scorer: how right answers are.
+    stored: earlier variants, newest last.
     """
 
     incumbent: DeployedModel
@@ -31,6 +33,7 @@ class Situation:
     replay: Replay
     prior: Array
     forward: BackboneRunner
+    scorer: Scorer
     stored: Sequence[DeployedModel] = ()
     seed: int = 0
 

@@ -10,7 +10,7 @@ from drift.commands import RepairCandidate
 from drift.repair.deployed import LinearHead
 from drift.repair.inference import BackboneRunner
 from drift.repair.response import Situation
-from porting.formats.tensors import softmax
+from porting.formats.format import HeadFormat
 
 Array = NDArray[Any]
 
@@ -76,7 +76,7 @@ class HeadRetraining:
             rows, targets = (
                 np.concatenate(part) for part in zip(*(d.take(self.batch // 2) for d in draws), strict=True)
             )
-            gradient = self._gradient(weight, start, rows, targets)
+            gradient = self._gradient(head.format, weight, start, rows, targets)
             first += 0.1 * (gradient - first)
             second += 0.001 * (gradient**2 - second)
             fading = self.rate * 0.5 * (1 + np.cos(np.pi * step / self.steps))
@@ -86,11 +86,11 @@ class HeadRetraining:
         scaled = weight[:, :-1] / spread
         return head.with_(scaled, weight[:, -1] - scaled @ middle)
 
-    def _gradient(self, weight: Array, start: Array, rows: Array, targets: Array) -> Array:
+    def _gradient(self, format: HeadFormat, weight: Array, start: Array, rows: Array, targets: Array) -> Array:
         classes = len(weight)
         wanted = np.full((len(rows), classes), self.smoothing / classes)
         wanted[np.arange(len(rows)), targets] += 1 - self.smoothing
-        error = softmax(rows @ weight.T).astype(np.float64) - wanted
+        error = format.probabilities(rows @ weight.T).astype(np.float64) - wanted
         return np.asarray(error.T @ rows / len(rows) + 2 * self.pull * (weight - start))
 
 

@@ -1,11 +1,12 @@
 """The message that a frame's answer becomes: Frigate's names, times and SLO verdict inside."""
 
+from dataclasses import replace
 from typing import Any
 
 from edge.core.events import Combined, Reply, Time
 from edge.data.job import InFlightRequest
-from edge.data.outcome import DetectedObject
 from edge.data.votes import spoken
+from porting.formats.format import DetectedObject
 
 
 def objects(opened: InFlightRequest, reply: Reply) -> list[DetectedObject]:
@@ -24,7 +25,7 @@ def objects(opened: InFlightRequest, reply: Reply) -> list[DetectedObject]:
 
 
 def refined(thing: DetectedObject, said: DetectedObject | None) -> DetectedObject:
-    return thing if said is None else DetectedObject(thing.kind, said.label, said.score, thing.box)
+    return thing if said is None else replace(thing, label=said.label, score=said.score)
 
 
 def id_of(opened: InFlightRequest) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from edge.answers.combining import Combines, Vote
 from edge.core.events import Combined, Reply
 from edge.data.job import InFlightRequest, TaskJob
-from edge.data.outcome import DetectedObject
+from porting.formats.format import DetectedObject, LabelFormat
+from porting.formats.registry import format_of
 
 
 def combined(answer: object, opened: InFlightRequest, reply: Reply) -> Combined | None:
@@ -19,17 +20,16 @@ def combined(answer: object, opened: InFlightRequest, reply: Reply) -> Combined 
 
 
 def votes_of(jobs: Sequence[TaskJob]) -> list[Vote]:
-    """One for each classifier that looked at the frame itself."""
+    """Returns one vote for each model that said a label of the frame itself."""
     return [vote for job in jobs if job.parent is None and (vote := vote_of(job)) is not None]
 
 
 def vote_of(job: TaskJob) -> Vote | None:
     output, outcome = job.variant.output, job.outcome
-    if output is None or outcome.probs is None:
+    if output is None or outcome.signals is None or not isinstance(format := format_of(output), LabelFormat):
         return None
     (found,) = outcome.found
-    scores = dict(zip(output.labels, outcome.probs.tolist(), strict=False))
-    return Vote(f"{job.model}/{job.variant.name}", found.label, found.score, scores)
+    return Vote(f"{job.model}/{job.variant.name}", found.label, found.score, format.shares(output, outcome.signals))
 
 
 def spoken(opened: InFlightRequest, said: Combined) -> list[DetectedObject]:

@@ -7,6 +7,7 @@ from edge.core.events import Event, LoadFailed, Served, Time
 from edge.core.interfaces import Moment
 from edge.core.state import State
 from porting.errors import UserError
+from porting.formats.registry import format_of
 from porting.repository.repository import Repository
 from porting.variant import Stage, Variant
 
@@ -33,7 +34,7 @@ def check_serves(variant: Variant, stages: Sequence[Stage], first: Variant) -> N
         raise UserError(
             f"{variant.model}/{variant.name}: takes no pictures or gives no result; only what does can serve frames"
         )
-    if first.output is not None and variant.output.kind != first.output.kind:
+    if first.output is not None and type(format_of(variant.output)) is not type(format_of(first.output)):
         raise UserError(
             f"{variant.model}/{variant.name}: its output is a {variant.output.kind}, that of {first.name} is a"
             f" {first.output.kind}; variants of one model do the same thing"

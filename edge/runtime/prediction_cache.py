@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.answers.combining import Combines
 from edge.core.events import Evicted, LaneDown, LaneUp, Loaded, LoadFailed, Reply, Served, Time
@@ -124,12 +124,14 @@ def bare(job: TaskJob) -> TaskJob:
     """Returns the part of a job that a result is made of. Features are left out: a repetition is
     no new sample for drift.
     """
-    outcome = TaskOutcome(job.outcome.found, [], job.outcome.probs)
+    signals = job.outcome.signals and replace(job.outcome.signals, features=None)
+    outcome = TaskOutcome(job.outcome.found, [], signals)
     return TaskJob(job.model, job.variant, parent=job.parent, item=job.item, outcome=outcome)
 
 
 def size_of(jobs: Mapping[int, TaskJob]) -> int:
     """Returns the approximate memory of an answer, in bytes."""
-    found = sum(len(job.outcome.found) for job in jobs.values())
-    probs = sum(job.outcome.probs.nbytes for job in jobs.values() if job.outcome.probs is not None)
-    return ENTRY_BYTES + JOB_BYTES * len(jobs) + FOUND_BYTES * found + probs
+    found = [thing for job in jobs.values() for thing in job.outcome.found]
+    signals = sum(job.outcome.signals.answer.nbytes for job in jobs.values() if job.outcome.signals is not None)
+    attributes = sum(len(repr(thing.attributes)) for thing in found if thing.attributes)
+    return ENTRY_BYTES + JOB_BYTES * len(jobs) + FOUND_BYTES * len(found) + signals + attributes

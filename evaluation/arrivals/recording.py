@@ -21,6 +21,8 @@ from evaluation.arrivals.measured_durations import RecordedDurations
 from evaluation.arrivals.request import arrivals_of
 from evaluation.scenario import Scenario
 from porting.errors import UserError
+from porting.formats.format import BoxFormat
+from porting.formats.registry import format_of
 
 RUNS_MAX = 2_000  # durations kept of each graph, batch and lane
 WANTED = {"Arrived", "Finished", "LaneUp", "Served"}
@@ -79,7 +81,7 @@ class Recording:
         """Notes what a detector found, also when that is nothing."""
         for model, each in self.served.items():
             if each.variant.stages[-1] == stage:
-                detects = each.variant.output is not None and each.variant.output.kind == "detection"
+                detects = each.variant.output is not None and isinstance(format_of(each.variant.output), BoxFormat)
                 told = {task: (model, found.children) for task, found in results.items() if found.children or detects}
                 self.children.update(told)
 

@@ -8,7 +8,6 @@ import numpy as np
 from devices.interface import Array, Device, Engine, Tensors
 from porting.artefacts import load_stage
 from porting.errors import UserError
-from porting.formats.tensors import softmax
 from porting.images import Image, prepare
 from porting.repository.repository import Repository
 from porting.variant import InputSpec, Stage, Variant
@@ -18,19 +17,10 @@ BATCH = 16  # pictures at a time where the graph takes any number
 
 @dataclass(slots=True)
 class ChainOutputs:
-    """Holds what a classifier gave for pictures, row by row."""
+    """Holds a model's outputs for pictures, row by row."""
 
     logits: Array  # float32 [n, K]
     features: Array | None  # float32 [n, D], where the model is cut there
-
-    @property
-    def probs(self) -> Array:
-        """Returns the softmax of the logits [n, K]."""
-        return softmax(self.logits)
-
-    def accuracy(self, labels: Array) -> float:
-        """Returns the share of rows whose largest logit is the label, 0..1."""
-        return float((self.logits.argmax(axis=1) == labels).mean())
 
 
 class Chain:

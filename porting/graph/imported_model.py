@@ -1,7 +1,9 @@
 """Holds an imported model together with the repairs that were made to it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,6 +36,19 @@ class ImportedModel:
         """Returns the model's only output."""
         info: onnx.ValueInfoProto = self.model.graph.output[0]
         return info
+
+    @property
+    def output_name(self) -> str:
+        return str(self.output.name)
+
+    @property
+    def output_shape(self) -> edit.Shape | None:
+        """Returns the declared shape of the output; `None` in it: a free dimension; `None`: not even a rank."""
+        return edit.shape_of(self.output)
+
+    def extend_output(self, operator: str, shape: Sequence[int | str | None], **attributes: Any) -> None:
+        """Appends an operator to the output, in place, and declares the new shape."""
+        edit.append(self.model, operator, shape, **attributes)
 
     @property
     def layout(self) -> str:

@@ -1,7 +1,7 @@
-"""What a user did not say about a model's input and output: read off its shapes, or tried out on labelled samples."""
+"""What a user did not say about a model's input and labels: read off the file, or tried out on labelled samples."""
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import onnx
 from porting.errors import UserError
 from porting.graph import edit
 from porting.graph.imported_model import ImportedModel
-from porting.variant import InputSpec, OutputSpec
+from porting.variant import InputSpec
 
 # How exporters' training scripts scale pictures, commonest first. Values per channel, on x in 0..255.
 SCALINGS: dict[str, dict[str, Any]] = {
@@ -60,62 +60,6 @@ def best_scaling(spec: InputSpec, accuracy: Callable[[InputSpec], float], margin
     others = ", ".join(f"{name}: {value:.3f}" for name, value in found.items() if name != best)
     note = f"input scaling was not given: tried out, '{best}' is taken (accuracy {found[best]:.3f}; {others})"
     return replace(spec, **SCALINGS[best]), note
-
-
-def kind_of(taken: ImportedModel) -> str:
-    """Classification for [N, K] (or [N, K, 1, 1]), detection for [N, rows, M]. Raises `UserError` for other shapes."""
-    shape = edit.shape_of(taken.output)
-    rank = len(shape or ())
-    if rank == 2 or (rank == 4 and shape is not None and shape[2:] == (1, 1)):
-        return "classification"
-    if rank == 3:
-        return "detection"
-    shown = "none" if shape is None else list(shape)
-    raise UserError(
-        f"{taken.path}: output shape {shown} is neither a classifier's [N, K] nor a detector's [N, 4 + K, M]"
-    )
-
-
-def settle_output(taken: ImportedModel, kind: str, labels: Sequence[str] | None) -> OutputSpec:
-    """Bring the output into the form that we read, in place: [N, K] or [N, 4 + K, M]. Raises `UserError`."""
-    labels = tuple(labels) if labels else None
-    if kind == "classification":
-        _settle_rows(taken)
-        count = (edit.shape_of(taken.output) or (None,))[-1]
-    else:
-        rows = _settle_boxes(taken, labels)
-        count = None if rows is None else rows - 4
-    if count is None and not labels:
-        raise UserError(f"{taken.path}: the number of labels cannot be read off the output; give --labels")
-    labels = labels or tuple(str(k) for k in range(count or 0))
-    if count is not None and count != len(labels):
-        raise UserError(f"{taken.path}: the model has {count} classes, {len(labels)} labels were given")
-    return OutputSpec("detection" if kind == "detection" else "classification", labels, taken.output.name)
-
-
-def _settle_rows(taken: ImportedModel) -> None:
-    shape = edit.shape_of(taken.output)
-    if shape is None or len(shape) not in (2, 4):
-        raise UserError(f"{taken.path}: a classifier gives [N, K], this output has {len(shape or ())} axes")
-    if len(shape) == 4:
-        edit.append(taken.model, "Flatten", [shape[0] or "N", shape[1]])
-        taken.repairs.append(f"output of 4 axes flattened to [N, {shape[1]}]")
-
-
-def _settle_boxes(taken: ImportedModel, labels: tuple[str, ...] | None) -> int | None:
-    shape = edit.shape_of(taken.output)
-    if shape is None or len(shape) != 3:
-        raise UserError(f"{taken.path}: a detector gives [N, 4 + K, M], this output has {len(shape or ())} axes")
-    batch, rows, columns = shape
-    if labels:
-        turned = columns == 4 + len(labels) and rows != columns
-    else:  # boxes by the hundred, labels by the dozen
-        turned = rows is not None and columns is not None and rows > columns
-    if turned:
-        edit.append(taken.model, "Transpose", [batch or "N", columns, rows], perm=[0, 2, 1])
-        taken.repairs.append(f"output [N, {rows}, {columns}] transposed to [N, {columns}, {rows}]")
-        return columns
-    return rows
 
 
 def labels_in(model: onnx.ModelProto) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from drift.detection.monitor import Alarm
 from drift.repair.deployed import DeployedModel, LinearHead
 from drift.repair.response import Situation
 from drift.samples import Labelled, Replay
+from porting.formats.scorer import Scorer
 
 CLASSES = 5
 
@@ -44,6 +45,7 @@ def situation(rows=40, kind="covariate"):
         replay=Replay(labelled, rng.normal(0, 1, (rows, width)).astype(np.float32), graph),
         prior=np.full(CLASSES, 1 / CLASSES),
         forward=forward(),
+        scorer=Scorer.of_labels(CLASSES),
         stored=[DeployedModel("older", graph, other)],
     )
 
@@ -75,7 +77,7 @@ def test_candidate_can_serve_and_nothing_that_serves_is_touched(make):
         assert isinstance(candidate, RepairCandidate)
         after = given.incumbent.changed("next", candidate)
         features, _ = run(Through(after.graph), given)
-        probs = after.head.probs(features)
+        probs = after.head.answers(features)
         assert np.isfinite(probs).all()
         assert probs.shape == (len(given.fresh), CLASSES)
 

@@ -9,6 +9,8 @@ from drift.controller import AdaptationController
 from drift.repair.deployed import DeployedModel
 from drift.repair.realign_statistics import Realign
 from drift.settings import DriftSettings
+from porting.formats.classification import Classification
+from porting.formats.scorer import Scorer
 
 SETTINGS = {"models": ("vehicles",), "false_alarms_per_day": 1.0, "bootstrap_draws": 300}
 
@@ -222,5 +224,24 @@ def test_same_seed_same_story():
 
 def test_the_model_of_this_world_is_worth_repairing():
     incumbent, reference = trained()
-    assert reference.accuracy > 0.9
-    assert incumbent.head.probs(reference.features) == pytest.approx(reference.probs, abs=1e-5)
+    assert Scorer.of_labels(5).of_answers(reference.answers, reference.labels).mean() > 0.9
+    assert incumbent.head.answers(reference.features) == pytest.approx(reference.answers, abs=1e-5)
+
+
+class Lenient(Classification):
+    """Any answer is right enough."""
+
+    def score(self, objects, truth):
+        return 1.0
+
+
+def test_the_format_says_what_is_right_and_so_whether_a_drift_does_harm():
+    """The same night that costs a classifier half of its accuracy, seen by a format that minds nothing."""
+    incumbent, reference = trained()
+    scorer = Scorer(Lenient(), Scorer.of_labels(CLASSES).output)
+    start = AdaptationController("vehicles", incumbent, reference, settings(), forward(), lambda: 0, 1, scorer)
+    drive = Drive(settings(), condition=night_from(30), start=start).run(60)
+    audits = [fields for _, fields in drive.told("audit")]
+    assert audits
+    assert {(fields["verdict"], fields["accuracy"]) for fields in audits} == {("harmless", 1.0)}
+    assert not drive.told("promotion")

@@ -12,6 +12,8 @@ from edge.data.picture import Picture
 from edge.runtime.worker import Worker
 from edge.runtime.world import LiveWorld
 from edge.sources.source import LABEL_REQUEST, Delivery, Publisher
+from porting.formats.format import LabelFormat
+from porting.formats.registry import format_of
 
 LABEL_EXPIRY_S = 3_600
 
@@ -47,9 +49,12 @@ class Teacher:
 def best(opened: InFlightRequest, reply: Reply, labels: Sequence[str]) -> tuple[str | None, float]:
     """Returns the most probable of `labels` and its probability among them, 0..1; (None, 0.0) when none has any."""
     job = opened.jobs[reply.tasks[0]]
-    assert job.variant.output is not None
-    assert job.outcome.probs is not None
-    said = dict(zip(job.variant.output.labels, map(float, job.outcome.probs), strict=True))
+    output, signals = job.variant.output, job.outcome.signals
+    assert output is not None
+    assert signals is not None
+    format = format_of(output)
+    assert isinstance(format, LabelFormat), "checked when the daemon was wired"
+    said = format.shares(output, signals)
     whole = sum(said.get(label, 0.0) for label in labels)
     if whole <= 0:
         return None, 0.0

@@ -81,11 +81,14 @@ class AdaptationObserver:
                 self._sample(watched, job, opened)
 
     def _sample(self, watched: Watched, job: TaskJob, opened: InFlightRequest) -> None:
-        request = opened.request
-        if job.outcome.features is None or not watched.adaptation.wants(request.stream, request.arrived_ns):
+        request, signals = opened.request, job.outcome.signals
+        if (
+            signals is None
+            or signals.features is None
+            or not watched.adaptation.wants(request.stream, request.arrived_ns)
+        ):
             return
         assert job.picture is not None
-        assert job.outcome.probs is not None
         image = np.ascontiguousarray(resize(job.picture.pixels(), watched.input.width, watched.input.height))
         sample_id = next(self.sample_ids)
         self._remember(sample_id, opened)
@@ -95,9 +98,10 @@ class AdaptationObserver:
                 request.stream,
                 request.arrived_ns,
                 image,
-                job.outcome.probs,
-                job.outcome.features,
+                signals.answer,
+                signals.features,
                 job.variant.name,
+                tuple(job.outcome.found),
             )
         )
 

@@ -18,8 +18,11 @@ from edge.observers.adaptation.watched_model import Watched, incumbent
 from edge.observers.serving_watch import serving
 from porting.checks.equivalence import load_model
 from porting.errors import UserError
+from porting.formats.format import LabelFormat
+from porting.formats.registry import format_of
+from porting.formats.scorer import Scorer
 from porting.repository.repository import Repository
-from porting.variant import Variant
+from porting.variant import OutputSpec, Variant
 
 
 def watched_models(settings: DriftSettings | None, repository: Repository, device: Device) -> dict[str, Watched]:
@@ -35,7 +38,8 @@ def watched(settings: DriftSettings, repository: Repository, model: str, device:
     """Builds the adaptation of one model. Raises `UserError` when it has no separate head or no usable reference."""
     variant = serving(repository, model)
     stages = repository.stages(variant, device.kind)
-    if variant.output is None or variant.output.features is None or len(stages) != 2 or stages[0].input is None:
+    output = variant.output
+    if output is None or output.features is None or len(stages) != 2 or stages[0].input is None:
         raise UserError(
             f"drift.models: {model!r} has no head of its own; only a classifier that was cut can be repaired"
         )
@@ -53,12 +57,14 @@ def watched(settings: DriftSettings, repository: Repository, model: str, device:
         return load_model(device, onnx.load_model_from_string(graph))
 
     root = list(repository.lineage(variant))[-1]  # the reference is in terms of the variant that was ported
-    first = ported(repository, root, reference)
-    forward = BackboneRunner(load, stages[0].input, variant.output.features, monotonic_ns)
-    adaptation = AdaptationController(model, first, reference, settings, forward, monotonic_ns)
+    first = ported(repository, root, reference, output)
+    forward = BackboneRunner(load, stages[0].input, output.features, monotonic_ns)
+    adaptation = AdaptationController(
+        model, first, reference, settings, forward, monotonic_ns, scorer=Scorer.of(output)
+    )
     if variant.name != root.name:
         adaptation.served(incumbent(repository, variant, first.head))
-    return Watched(adaptation, variant.output.labels, stages[0].input)
+    return Watched(adaptation, output.labels, stages[0].input)
 
 
 def check_teacher(settings: DriftSettings, repository: Repository, model: str, others_have_one: bool) -> None:
@@ -69,18 +75,20 @@ def check_teacher(settings: DriftSettings, repository: Repository, model: str, o
             raise UserError(f"drift.teacher: names none for {model!r}; name one for each model, or none to ask people")
         return
     known, wanted = serving(repository, teacher).output, serving(repository, model).output
-    if known is None or known.kind != "classification":
+    if known is None or not isinstance(format_of(known), LabelFormat):
         raise UserError(f"drift.teacher: {teacher!r} is no classifier; it cannot label for {model!r}")
     if wanted is not None and (unknown := [label for label in wanted.labels if label not in known.labels]):
         raise UserError(f"drift.teacher: {teacher!r} does not know {unknown[0]!r}, a label of {model!r}")
 
 
-def ported(repository: Repository, variant: Variant, reference: Reference) -> DeployedModel:
+def ported(repository: Repository, variant: Variant, reference: Reference, output: OutputSpec) -> DeployedModel:
     """Returns the variant that was ported, as drift sees it. Raises `UserError` when its head is not a linear layer."""
     backbone, head = repository.stages(variant, "")
     assert head.head is not None
     try:
-        found = LinearHead.of(repository.arrays(head.head), reference.features, reference.probs)
+        found = LinearHead.of(
+            repository.arrays(head.head), reference.features, reference.answers, Scorer.of(output).format
+        )
     except ValueError as error:
         raise UserError(f"drift.models: {variant.model!r}: {error}") from error
     return DeployedModel(variant.name, repository.blob_bytes(backbone.graph), found)

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from drift.evaluation.judge import Paired, Rule, judge, mcnemar, worse
+from drift.evaluation.paired_run import paired as scored
+from drift.samples import Labelled
+from porting.formats.scorer import Scorer
 
 
 def paired(n=80, before=0.5, after=0.9, seed=0, classes=4, group=4, nan=False, collapse=False):
@@ -19,7 +22,8 @@ def paired(n=80, before=0.5, after=0.9, seed=0, classes=4, group=4, nan=False, c
         now = np.tile(np.eye(classes, dtype=np.float32)[0], (n, 1))
     if nan:
         now[3] = np.nan
-    return Paired(labels, np.arange(n) // group, was, now)
+    pictures = Labelled([None] * n, labels, np.arange(n) // group)
+    return scored(pictures, was, now, Scorer.of_labels(classes))
 
 
 SAME_OLD = paired(150, 0.93, 0.93, seed=1)
@@ -55,6 +59,17 @@ def test_promotion_of_what_is_no_better_is_rare():
 def test_mcnemar_is_exact():
     was, now = np.array([False] * 5 + [True] * 3), np.array([True] * 5 + [True] * 2 + [False])
     assert mcnemar(was, now) == pytest.approx(7 / 64)  # one or none broken of six changed: (1 + 6) / 2^6
+
+
+def test_scores_between_right_and_wrong_are_compared_picture_by_picture():
+    """A detector's F1: no picture is wholly right, but nearly every one is a little better."""
+    rng = np.random.default_rng(0)
+    was = rng.uniform(0.3, 0.6, 80)
+    better, old = Paired(np.arange(80) // 4, was, was + 0.2), Paired(np.arange(80), was, was)
+    assert judge(better, old, Rule()).promote
+    assert judge(better, old, Rule()).new_after == pytest.approx(was.mean() + 0.2)
+    assert not judge(Paired(np.arange(80) // 4, was, np.roll(was, 1)), old, Rule()).promote
+    assert worse(Paired(np.arange(80), was + 0.2, was))
 
 
 @pytest.mark.parametrize(

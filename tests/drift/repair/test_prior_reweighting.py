@@ -9,6 +9,7 @@ from drift.repair.prior_reweighting import PriorReweighting
 from drift.repair.recall_variant import Recall
 from drift.repair.response import Situation
 from drift.samples import Labelled, Replay
+from porting.formats.scorer import Scorer
 
 CLASSES = 3
 MEANS = 1.5 * np.eye(CLASSES)
@@ -42,11 +43,12 @@ def situation(incumbent, mix, stored=()):
         incumbent=incumbent,
         alarm=Alarm("*", "prior", {}, 0, 0),
         fresh=features,
-        fresh_probs=incumbent.head.probs(features),
+        fresh_probs=incumbent.head.answers(features),
         labelled=labelled,
         replay=Replay(labelled, features, b""),
         prior=OLD,
         forward=Identity(),
+        scorer=Scorer.of_labels(len(OLD)),
         stored=stored,
     )
 

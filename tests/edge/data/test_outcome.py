@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from edge.core.events import Reply, Request
 from edge.data.frame import Frame
 from edge.data.job import InFlightRequest, TaskJob
-from edge.data.outcome import DetectedObject, TaskOutcome, read
+from edge.data.outcome import TaskOutcome, numbered, read
 from edge.data.picture import Picture, crop
 from edge.data.result import message
 from porting.errors import BadImage
+from porting.formats.format import DetectedObject
 from porting.variant import InputSpec, OutputSpec, Variant
 from tests.edge.daemon_builder import jpeg, picture
 
@@ -81,8 +82,8 @@ def test_a_classifiers_row_becomes_its_best_label():
     result, outcome = read(CLASSES, SPEC, "vehicles", tensors, picture("red"))
     assert [(thing.kind, thing.label) for thing in outcome.found] == [("vehicles", "bus")]
     assert result.confidence == outcome.found[0].score == pytest.approx(0.665, abs=1e-3)
-    assert outcome.probs.sum() == pytest.approx(1)
-    assert outcome.features is tensors["features"]
+    assert outcome.signals.answer.sum() == pytest.approx(1)
+    assert outcome.signals.features is tensors["features"]
     assert not result.children
     assert outcome.found[0].as_json() == {"kind": "vehicles", "label": "bus", "score": 0.6652}
 
@@ -90,7 +91,7 @@ def test_a_classifiers_row_becomes_its_best_label():
 def test_a_model_without_features_gives_none():
     tensors = {"logits": np.array([0.0, 2.0, 1.0], np.float32)}
     _, outcome = read(replace(CLASSES, features=None), SPEC, "vehicles", tensors, picture("red"))
-    assert outcome.features is None
+    assert outcome.signals.features is None
 
 
 def columns(*things):
@@ -116,6 +117,13 @@ def test_boxes_are_numbered_kind_by_kind_and_cropped_in_that_order():
 def test_an_empty_frame_has_no_children():
     result, outcome = read(BOXES, SPEC, "cells", {"out": columns((8, 8, 4, 4, 0, 0))}, picture("black"))
     assert (outcome.found, outcome.crops, dict(result.children)) == ([], [], {})
+
+
+def test_things_without_a_box_come_last_and_kinds_together():
+    """A format may read them in any order: child tasks refer to a crop by its number within all crops."""
+    box = (0.0, 0.0, 1.0, 1.0)
+    found = [DetectedObject(kind, kind, 1.0, at) for kind, at in [("x", None), ("b", box), ("a", box), ("b", box)]]
+    assert [(thing.kind, thing.box) for thing in numbered(found)] == [("b", box), ("b", box), ("a", box), ("x", None)]
 
 
 places, sizes, scores = st.floats(-50, 80), st.floats(0, 60), st.floats(0, 1)

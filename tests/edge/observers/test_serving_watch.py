@@ -1,5 +1,7 @@
 """The watch over the pointers: told once for each move, never again, and a table that cannot be read moves nothing."""
 
+from dataclasses import replace
+
 import pytest
 
 from edge.core.events import LoadFailed, Woke
@@ -47,6 +49,15 @@ def test_a_move_is_told_once_with_its_stages(eye, repository):
     assert [eye.look() for _ in range(3)] == [[("paint", "swapped")], [], []]
     repository.rollback("paint")
     assert eye.look() == [("paint", "fp32")]
+
+
+@pytest.mark.parametrize(("name", "said"), [("detection", "is a detection, that of fp32"), ("blots", "is not known")])
+def test_a_variant_whose_outputs_mean_something_else_does_not_serve_beside_it(repository, name, said):
+    parent = repository.variant("paint", "fp32")
+    other = replace(parent, name="other", output=replace(parent.output, kind=name))
+    repository.add_variant(other, repository.stages(parent, ""))
+    with pytest.raises(UserError, match=said):
+        served(repository, "paint", "cpu", ["other"])
 
 
 def test_it_looks_no_more_often_than_its_period(eye, repository):

@@ -91,7 +91,7 @@ def test_a_batch_becomes_one_outcome_per_task(lane):
     assert [*event.results] == [task.id for task in tasks]
     assert all(result.done for result in event.results.values())
     assert [job.outcome.found[0].label for job in jobs] == ["red", "blue", "green"]
-    assert all(job.outcome.probs.shape == (3,) and job.outcome.features.shape == (3,) for job in jobs)
+    assert all(job.outcome.signals.answer.shape == (3,) and job.outcome.signals.features.shape == (3,) for job in jobs)
     assert 0 < sum(job.infer_ns + job.post_ns for job in jobs) < event.took_ns
     assert not any(job.tensors for job in jobs), "nothing is kept that nobody needs"
 
@@ -107,8 +107,8 @@ def test_stage_by_stage_is_the_same_as_back_to_back(lane):
     _, event = lane.run(stages[1:], [parts], at=1, chain=chain)
     assert [result.done for result in event.results.values()] == [True]
     assert parts.infer_ns > spent_ns, "the decoding of the first stage is not taken off the second"
-    np.testing.assert_allclose(parts.outcome.probs, whole.outcome.probs)
-    np.testing.assert_allclose(parts.outcome.features, whole.outcome.features)
+    np.testing.assert_allclose(parts.outcome.signals.answer, whole.outcome.signals.answer)
+    np.testing.assert_allclose(parts.outcome.signals.features, whole.outcome.signals.features)
 
 
 def test_the_last_stage_runs_where_the_first_was_never_loaded(lane, repository):

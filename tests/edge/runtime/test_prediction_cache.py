@@ -13,10 +13,11 @@ from edge.core.interfaces import Moment
 from edge.core.state import Model, State
 from edge.data.frame import Frame
 from edge.data.job import InFlightRequest, TaskJob
-from edge.data.outcome import DetectedObject, TaskOutcome
+from edge.data.outcome import TaskOutcome
 from edge.data.picture import Picture
 from edge.estimators.table import Table
-from edge.runtime.prediction_cache import ENTRY_BYTES, FOUND_BYTES, JOB_BYTES, PredictionCache
+from edge.runtime.prediction_cache import ENTRY_BYTES, FOUND_BYTES, JOB_BYTES, PredictionCache, size_of
+from porting.formats.format import DetectedObject, Signals
 from porting.variant import Variant
 from tests.edge.daemon_builder import CASCADE, Daemon, add_up, edge, jpeg, repository_of_box, swapped, within
 
@@ -60,7 +61,7 @@ class Desk:
             opened.picture,
             outcome=TaskOutcome([DetectedObject("paint", "red", 0.9)], [np.zeros((9, 9, 3))]),
         )
-        job.outcome.features = np.zeros(512)
+        job.outcome.signals = Signals(np.zeros(0), np.zeros(512))
         opened.jobs[7] = job
         self.cache.replied(opened, Reply(opened.request.id, outcome, (7,) if outcome == "ok" else (), detail), 0)
 
@@ -83,12 +84,21 @@ def test_the_same_picture_again_has_the_same_answer() -> None:
     assert desk.cache.counters() == {"hits": 1, "misses": 1, "answers": 1, "bytes": ONE}
 
 
+def test_attributes_of_an_object_count_for_the_memory_that_is_kept() -> None:
+    long, short = ({"text": "word " * words} for words in (1000, 1))
+    sizes = [
+        size_of({1: TaskJob("m", OLD, outcome=TaskOutcome([DetectedObject("m", "said", 1.0, attributes=said)]))})
+        for said in (long, short)
+    ]
+    assert sizes[0] - sizes[1] == 5 * 999
+
+
 def test_what_is_kept_holds_no_picture_and_is_no_sample() -> None:
     desk = Desk()
     desk.meets(b"picture")
     again, _ = desk.asks(b"picture")
     job = again.jobs[7]
-    assert (job.picture, job.outcome.crops, job.outcome.features, job.infer_ns) == (None, [], None, 0)
+    assert (job.picture, job.outcome.crops, job.outcome.signals.features, job.infer_ns) == (None, [], None, 0)
 
 
 def test_another_picture_and_another_app_are_others() -> None:

@@ -10,6 +10,7 @@ from edge.core.events import Reply, Request
 from edge.data.job import InFlightRequest, TaskJob
 from edge.data.outcome import TaskOutcome
 from edge.observers.adaptation.labels import People, Teacher, best
+from porting.formats.format import Signals
 from porting.images import decode
 from porting.variant import OutputSpec, Variant
 
@@ -24,7 +25,7 @@ def said_by(labels, probs):
     """An answered request to a teacher that knows `labels`."""
     output = OutputSpec("classification", labels, "logits")
     opened = InFlightRequest(Request(1, "teacher", "background", 0))
-    outcome = TaskOutcome(probs=np.array(probs, np.float32))
+    outcome = TaskOutcome(signals=Signals(np.array(probs, np.float32)))
     opened.jobs[4] = TaskJob("teacher", Variant("teacher", "fp32", (), output), outcome=outcome)
     return opened, Reply(1, "ok", (4,))
 

@@ -122,7 +122,8 @@ def test_what_comes_free_with_an_answer_is_handed_over(rig):
     (sample,) = rig.script.samples
     assert (sample.stream, sample.variant) == ("north", "fp32")
     assert sample.image.shape == (16, 16, 3)
-    assert sample.image.mean(axis=(0, 1)).argmax() == LABELS.index("green") == sample.probs.argmax()
+    assert sample.image.mean(axis=(0, 1)).argmax() == LABELS.index("green") == sample.answer.argmax()
+    assert [thing.label for thing in sample.objects] == ["green"]
     assert sample.features.shape == (3,)
     assert rig.adapt.origins[sample.id] == {"camera": "north", "seq": "17"}
 
@@ -314,7 +315,7 @@ def test_notes_are_written_down(rig):
 def test_a_stranger_moves_the_pointer_and_the_adaptation_hears_of_it(rig):
     rig.repository.serve("paint", swapped(rig.repository))
     assert rig.told("served") == ("served", "swapped")
-    assert rig.script.incumbent.head.probs(np.array([[1.0, 0, 0]])).argmax() == LABELS.index("blue")
+    assert rig.script.incumbent.head.answers(np.array([[1.0, 0, 0]])).argmax() == LABELS.index("blue")
     assert within(lambda: rig.label_of_red() == ("swapped", "blue"))
     assert rig.journal()[-1]["kind"] == "served"
 
