@@ -1,1 +1,1 @@
-"""Noticing that the world has changed, and repairing the models it hurt: alarms, audits, responses, verdicts."""
+"""Notices that the world has changed and repairs the models it hurt: alarms, audits, responses, verdicts."""

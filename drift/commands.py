@@ -1,4 +1,4 @@
-"""What an adaptation wants done by the world around it: frozen values, carried out by the daemon's observer."""
+"""Defines what an adaptation asks of the world around it: frozen values that the daemon's observer carries out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RepairCandidate:
-    """A repaired model. `None` means: as it serves now.
+    """Holds what a repair changed in a model; `None` in a field means "as it serves now".
 
     kind: name of the response that made it. head: the head stage's arrays by graph input name. graph: ONNX bytes of the
     backbone. evidence: numbers for the journal. prior: class mix [K] that its outputs assume.
@@ -29,7 +29,10 @@ class RepairCandidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """Labels wanted, from a teacher or from people. Answer each with `Adaptation.labelled`, in any order, or never."""
+    """Asks a teacher or people for labels of these samples.
+
+    Each label is reported with `AdaptationController.labelled`, in any order, or never.
+    """
 
     samples: tuple[Sample, ...]
     purpose: str  # "audit", "train", "probation", "check_in"
@@ -37,7 +40,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunJob:
-    """Run `job.step(budget_ns)` as background steps of one lane until it says True (or its error is set)."""
+    """Asks to run `job.step(budget_ns)` as background steps of one lane, until it returns True.
+
+    The job is over then, with a result or with its error set.
+    """
 
     name: str
     job: BackgroundJob
@@ -45,7 +51,10 @@ class RunJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Promote:
-    """Store and serve. Answer with `Adaptation.promoted(name)` or `Adaptation.refused(reason)`."""
+    """Asks to store a candidate and to let it serve.
+
+    The outcome is reported with `AdaptationController.promoted(name)` or `AdaptationController.refused(reason)`.
+    """
 
     candidate: RepairCandidate
     evidence: Mapping[str, Any]
@@ -53,7 +62,10 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Serve variant `to` again. Answer with `Adaptation.rolled_back()` or `Adaptation.refused(reason)`."""
+    """Asks to serve variant `to` again.
+
+    The outcome is reported with `AdaptationController.rolled_back()` or `AdaptationController.refused(reason)`.
+    """
 
     to: str
     reason: str
@@ -61,7 +73,10 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the journal. kind: calibrated, alarm, audit, response, judgement, promotion, rollback, refused, …"""
+    """Adds a line to the journal.
+
+    kind: calibrated, alarm, audit, response, judgement, promotion, rollback, refused, …
+    """
 
     kind: str
     fields: Mapping[str, Any]

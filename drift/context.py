@@ -1,4 +1,4 @@
-"""What an adaptation works with: its memory, its questions, its one job, and the orders not handed out yet."""
+"""Holds what an adaptation works with: its memory, its questions, its one job, and the commands not handed out yet."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ STORED_MAX = 3  # earlier variants that can be recalled: the first one and the n
 
 
 class AdaptationContext:
-    """State of one model, and the few moves that its states share. Decides nothing."""
+    """Holds the state of one model's adaptation, and the moves that its states share; it decides nothing."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class AdaptationContext:
         scorer: Scorer,
     ):
         self.model, self.incumbent, self.settings = model, incumbent, settings
-        self.ported = incumbent  # the variant that the reference tells of: it can be recalled whatever serves
+        self.ported = incumbent  # the reference was made with it, so it can be recalled whatever serves
         self.forward, self.clock, self.scorer = forward, clock, scorer
         self.rng = np.random.default_rng(seed)
         self.tests, self.ladder, self.rule = settings.tests(), settings.ladder(), settings.rule()
@@ -66,11 +66,14 @@ class AdaptationContext:
         self.now_ns = 0
 
     def samples(self, since_ns: int) -> list[Sample]:
-        """Recent answers of the variant that serves."""
+        """Returns the remembered samples since `since_ns` that the serving variant answered, oldest first."""
         return [s for s in self.recent.since(since_ns) if s.variant in ("", self.incumbent.name)]
 
     def replace(self, incumbent: DeployedModel) -> None:
-        """Something new serves; what served before can be recalled. A variant that returns knows its worlds."""
+        """Takes note that `incumbent` serves now; what served before can be recalled.
+
+        A variant that served before gets back the detectors of the worlds that were known to be harmless for it.
+        """
         self.stored.append((self.incumbent, self.watch.guards))
         if len(self.stored) > STORED_MAX:
             del self.stored[1]
@@ -79,18 +82,21 @@ class AdaptationContext:
         self.renew(known[-1] if known else [])
 
     def begin_with(self, incumbent: DeployedModel) -> None:
-        """A variant that we did not make serves: all that can be recalled is the one that was ported."""
+        """Starts over with a variant that this adaptation did not make.
+
+        Only the ported variant can be recalled then, and only where it is not `incumbent` itself.
+        """
         self.incumbent = incumbent
         self.stored = [] if incumbent.same_as(self.ported) else [(self.ported, [])]
         self.renew([])
 
     def restore(self) -> None:
-        """What served before serves again."""
+        """Makes the variant that served before the incumbent again, with the worlds known for it."""
         self.incumbent, guards = self.stored.pop()
         self.renew(guards)
 
     def renew(self, guards: list[CalibratedDetector]) -> None:
-        """Another variant serves: its signals start from nothing."""
+        """Forgets the signals of the variant that served, and watches with the detectors of the one that serves now."""
         self.watch.clear()
         self.watch.guards = list(guards)
 
@@ -99,7 +105,10 @@ class AdaptationContext:
         return self.scorer.scores([sample.objects for sample, _ in known], [label for _, label in known])
 
     def find(self, scores: Array) -> AuditFinding:
-        """Returns what these scores, 0..1 per picture, say about harm. Partly right answers add up to whole ones."""
+        """Returns what these scores, each 0..1 for one picture, say about harm.
+
+        Their sum, rounded, counts as the number of right answers.
+        """
         s = self.settings
         return find(
             round(float(scores.sum())),
@@ -112,7 +121,7 @@ class AdaptationContext:
         )
 
     def situation(self, episode: Episode) -> Situation:
-        """As it is now; cheap, for pictures are not copied."""
+        """Returns what a response may know now; cheap, since no picture is copied."""
         training, _ = self.parts(episode)
         return Situation(
             incumbent=self.incumbent,
@@ -129,7 +138,7 @@ class AdaptationContext:
         )
 
     def trial(self, episode: Episode) -> Slices:
-        """The candidate against what serves, on the held-out new and old pictures."""
+        """Compares the episode's candidate with what serves, on held-out pictures, new ones and old ones."""
         assert episode.candidate is not None
         held_out = [s for s in self.parts(episode)[1] if s.id not in episode.far]
         new = labelled(self.labels.of(held_out), self.block_ns)
@@ -140,6 +149,10 @@ class AdaptationContext:
         return episode.parts(self.recent.since(episode.since_ns), int(self.settings.gap_ms * MS))
 
     def calibration(self, world: ReferenceWorld, streams: int) -> Slices:
+        """Calibrates a detector on this world, in slices; `streams`: how many are expected in it.
+
+        The rate of false alarms per day is split over models, streams, tests and the tests that run in a day.
+        """
         s = self.settings
         channels = (Channel("stream", s.window), Channel("pooled", s.pooled_window, max(2, streams)))
         count = max(1, len(s.models)) * (streams + 1) * len(self.tests)
@@ -148,7 +161,10 @@ class AdaptationContext:
         return calibrate(world, self.tests, channels, rate, rng, s.bootstrap_draws)
 
     def work(self, name: str, slices: Callable[[], Slices]) -> BackgroundJob | None:
-        """Start a job if none runs; the job once it is done, and then no more."""
+        """Starts a job if none runs.
+
+        Returns the job in the one call that finds it done, with its result or error; `None` before.
+        """
         if self.job is None:
             self.start(name, slices())
         return self.finished()

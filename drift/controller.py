@@ -1,4 +1,4 @@
-"""One model's drift adaptation: watch, suspect, settle. No clock, thread or file in here."""
+"""Adapts one model to drift: watches, suspects, settles. Has no clock, thread or file of its own."""
 
 from typing import Any
 
@@ -30,19 +30,22 @@ COUNTS = (
 
 
 class AdaptationController:
-    """Drive it from one thread: `observe` answers, `labelled` labels, carry out `orders`; report `promoted`, `refused`,
-    `rolled_back`, `served`. Jobs run wherever there is time; their results are picked up by the next `orders`.
+    """Runs the adaptation of one model; it is driven from one thread.
+
+    The caller reports answers with `observe` and labels with `labelled`, carries out the commands of `orders`, and
+    reports what came of them with `promoted`, `refused`, `rolled_back`, `served`. Jobs run wherever there is time; the
+    next `orders` picks up their results.
 
     Signals belong to a variant: samples of any other than the one that serves are ignored.
 
-    A check-in is an audit without an alarm: soon after the start and at growing intervals, so that the guards come to
-    know this site's own frames, more of them each time, and never learn a world that no label vouches for.
+    A check-in is an audit without an alarm: soon after the start and at growing intervals, so that the detectors come
+    to know this site's own frames, more of them each time, and never learn a world that no label vouches for.
 
     Args:
         model: its name, for the journal.
         incumbent: what serves now. reference: the world that it was ported in.
         forward: runs backbones on the device that jobs run on. clock: nanoseconds, for budgets of jobs only.
-        seed: of every draw in here.
+        seed: of every random draw in here.
         scorer: reads and scores answers by the model's format; `None`: a classifier's whose labels have no names.
     """
 
@@ -77,11 +80,18 @@ class AdaptationController:
     # ---- what the world reports
 
     def wants(self, stream: str, at_ns: int) -> bool:
-        """Whether `observe` would look at a crop of this frame: spares the copy of a picture that nobody wants."""
+        """Returns whether `observe` would take a crop of this frame, which arrived at `at_ns`.
+
+        Asking first spares the copy of a picture that would be left out.
+        """
         return self._stride.would_take(stream, at_ns)
 
     def observe(self, sample: Sample) -> None:
-        """Take note of an answer; cheap, bounded. Most are left out: one frame per stream and stride counts."""
+        """Takes note of an answer; cheap, and bounded in memory.
+
+        Most samples are left out, since a stream counts with one frame per stride; those of other variants are only
+        counted.
+        """
         if sample.variant and sample.variant != self.incumbent.name:
             self.bench.counts["stale"] += 1
         elif self._stride.takes(sample.stream, sample.at_ns):
@@ -92,26 +102,32 @@ class AdaptationController:
                 self._course.seen(sample.at_ns)
 
     def labelled(self, sample_id: int, label: int | None, confidence: float = 1.0) -> None:
-        """An answer to `Ask`. label: index into the model's classes, or None when the teacher cannot say."""
+        """Takes the answer to an `Ask`.
+
+        label: index into the model's classes; `None` when the teacher cannot say. confidence: 0..1.
+        """
         self.bench.labels.answer(sample_id, label, confidence)
 
     def promoted(self, name: str) -> None:
-        """The candidate is stored and serves (or will, once resident) as variant `name`."""
+        """Takes note that the candidate is stored and serves (or will, once resident) as variant `name`."""
         assert self._course is not None, "no candidate was handed out"
         self._course.promoted(name)
 
     def rolled_back(self) -> None:
-        """The pointer is back at the variant that `Rollback` named."""
+        """Takes note that the variant that `Rollback` named serves again."""
         assert self._course is not None, "no rollback was ordered"
         self._course.rolled_back()
 
     def refused(self, reason: str) -> None:
-        """A promotion or rollback could not be carried out; what served goes on serving."""
+        """Takes note that a promotion or rollback could not be carried out; what served goes on serving."""
         assert self._course is not None, "nothing was ordered that could be refused"
         self._course.refused(reason)
 
     def served(self, incumbent: DeployedModel) -> None:
-        """Somebody else moved the pointer: begin anew with that variant, and audit it."""
+        """Starts over with a variant that somebody else put in service.
+
+        The job in progress is cancelled; a check-in follows once `world_min` samples of the variant were seen.
+        """
         bench = self.bench
         if bench.job is not None:
             bench.job.cancel()
@@ -121,7 +137,7 @@ class AdaptationController:
         self._state = "watching"
 
     def status(self) -> dict[str, Any]:
-        """For statistics and people: state, accuracy estimate 0..1 (None before the first audit), counters."""
+        """Returns state, variant, accuracy estimate 0..1 (`None` before the first audit) and counters, JSON-ready."""
         bench = self.bench
         estimate = bench.accuracy_estimate
         return {
@@ -135,7 +151,10 @@ class AdaptationController:
     # ---- what the world is to do
 
     def orders(self, now_ns: int) -> list[Command]:
-        """Everything to be done now; call it a few times per second. Cheap: tests of full windows, no inference."""
+        """Returns the commands to carry out now; to be called a few times per second.
+
+        Cheap: it tests windows that are full, and runs no model. now_ns: on the clock of the samples' `at_ns`.
+        """
         self.bench.now_ns = now_ns
         for _ in range(4):  # a course may end and the next state begin in one call
             before = self.state
@@ -195,7 +214,7 @@ class AdaptationController:
         self._course = Workflow(self.bench, Episode(alarm, purpose, alarm.since_ns, self.bench.now_ns))
 
     def _while_settling(self) -> None:
-        """Learn the world as it is now, once enough of it was seen with this variant."""
+        """Learns the world as it is now, once enough of it was seen with this variant."""
         bench = self.bench
         if bench.job is None and bench.watch.seen(self._world_ns) < bench.settings.world_min:
             return

@@ -1,4 +1,4 @@
-"""One suspected drift, from the alarm to its end: what was asked, found and tried. Splits its samples by time."""
+"""Tracks one suspected drift from the alarm to its end, and splits its samples by time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,10 @@ from drift.samples import Labelled, Sample
 
 @dataclass(slots=True, eq=False)
 class Episode:
-    """State of an episode. `since_ns`: samples from here on show the suspected world."""
+    """Holds what was asked, found and tried in one episode.
+
+    since_ns: samples from here on show the suspected world.
+    """
 
     alarm: Alarm
     purpose: str  # "audit" or "check_in"
@@ -31,19 +34,22 @@ class Episode:
     promotions: int = 0
 
     def parts(self, samples: Sequence[Sample], gap_ns: int) -> tuple[list[Sample], list[Sample]]:
-        """(training, held out): cut at `split_ns` with a gap, since neighbouring frames show the same objects."""
+        """Returns the samples as (training, held out), cut at `split_ns`.
+
+        Samples in the last `gap_ns` before the cut are in neither, since neighbouring frames show the same objects.
+        """
         training = [s for s in samples if self.since_ns <= s.at_ns < self.split_ns - gap_ns]
         return training, [s for s in samples if s.at_ns >= self.split_ns]
 
 
 def split_time(samples: Sequence[Sample], held_out: float) -> int:
-    """The time after which the newest `held_out` part of the samples came."""
+    """Returns the time in ns from which on the newest `held_out` part (0..1) of the samples came; needs one or more."""
     times = np.sort([s.at_ns for s in samples])
     return int(times[min(len(times) - 1, int(len(times) * (1 - held_out)))])
 
 
 def labelled(known: Sequence[tuple[Sample, int]], block_ns: int) -> Labelled:
-    """Labelled samples side by side; no picture is copied. Group: stream and block."""
+    """Returns labelled samples side by side, grouped by stream and time block; no picture is copied."""
     names = sorted({s.stream for s, _ in known})
     group = [names.index(s.stream) * 10**9 + s.at_ns // block_ns % 10**9 for s, _ in known]
     labels = [label for _, label in known]

@@ -1,4 +1,4 @@
-"""Background work in slices: a generator that yields often, run for a budget at a time by whoever has time to give."""
+"""Runs background work in slices: a generator that yields often, run for a budget at a time where there is time."""
 
 from collections.abc import Callable, Generator
 from typing import Any
@@ -10,19 +10,27 @@ Slices = Generator[None, None, Any]  # yields between slices of a few millisecon
 
 
 class BackgroundJob:
-    """One piece of background work. `step` runs in a lane's thread; `result` and `error` are read once it is done."""
+    """Holds one piece of background work.
+
+    `step` runs in a lane's thread; `result` and `error` may be read once `done` is True. spent_ns: time in `step` so
+    far.
+    """
 
     def __init__(self, name: str, slices: Slices, clock: Clock):
         self.name = name
         self.done = False
         self.result: Any = None
-        self.error: str | None = None  # weather: a device or a disk said no
+        self.error: str | None = None  # what a device or a disk refused; a bug is raised instead
         self.spent_ns = 0
         self._slices, self._clock = slices, clock
         self._cancelled = False
 
     def step(self, budget_ns: int) -> bool:
-        """Work for about `budget_ns` (stops when one more slice like the longest would not fit); True when done."""
+        """Works for about `budget_ns`; returns True when done.
+
+        It stops where one more slice like the longest so far would not fit. A `DeviceError`, `OSError` or `MemoryError`
+        of the work ends it and is kept in `error`.
+        """
         began = now = self._clock()
         longest, over = 0, self.done
         while not over:
@@ -32,15 +40,18 @@ class BackgroundJob:
             if now - began + longest > budget_ns:
                 break
         self.spent_ns += now - began
-        self.done = over  # last of all: whoever sees it may read the rest
+        self.done = over  # set last: a thread that sees it may read the rest
         return over
 
     def cancel(self) -> None:
-        """From any thread. The next step gives up what the work holds, and ends it with no result."""
+        """Ends the work without a result, at its next step, which gives up what it holds.
+
+        May be called from any thread.
+        """
         self._cancelled = True  # closing it here could meet a step that is under way in the lane's thread
 
     def _advance(self) -> bool:
-        """One slice. True: there are no more."""
+        """Runs one slice; returns True where there are no more."""
         try:
             if self._cancelled:
                 self._slices.close()

@@ -1,4 +1,4 @@
-"""Labels asked for and labels given: every question ends answered, unsure or expired, and each is counted."""
+"""Tracks labels asked for and labels given: every question ends answered, unsure or expired, and each is counted."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ KEPT_MAX = 800
 
 
 class Labels:
-    """Teacher or people may answer late, out of order, twice, or never."""
+    """Holds open questions and known labels; answers may come late, out of order, twice, or never."""
 
     def __init__(self, classes: int, confidence_min: float, timeout_ns: int):
         self.classes, self.confidence_min, self.timeout_ns = classes, confidence_min, timeout_ns
@@ -18,14 +18,18 @@ class Labels:
         self.asked = self.answered = self.unsure = self.expired = self.unasked = 0
 
     def ask(self, samples: Iterable[Sample], now_ns: int, purpose: str) -> Ask | None:
-        """For those not asked for already; None when there is nothing to ask."""
+        """Returns a question for those samples that were not asked for already; `None` where there are none."""
         wanted = tuple(s for s in samples if s.id not in self.known and s.id not in self._waiting)
         self._waiting.update({s.id: (s, now_ns + self.timeout_ns) for s in wanted})
         self.asked += len(wanted)
         return Ask(wanted, purpose) if wanted else None
 
     def answer(self, sample_id: int, label: int | None, confidence: float = 1.0) -> None:
-        """`label`: index into the model's classes; None or a low confidence: no answer, but the question is closed."""
+        """Closes a question.
+
+        label: index into the model's classes. `None`, an index out of range, and a confidence below the minimum count
+        as `unsure`; an answer to no open question is counted as `unasked`.
+        """
         if sample_id not in self._waiting:
             self.unasked += 1
             return
@@ -39,7 +43,7 @@ class Labels:
             del self.known[next(iter(self.known))]
 
     def settled(self, now_ns: int) -> bool:
-        """No question is open any more; expired ones are given up here."""
+        """Gives up questions that have expired at `now_ns`; returns whether none is open any more."""
         late = [i for i, (_, expires_ns) in self._waiting.items() if expires_ns <= now_ns]
         for i in late:
             del self._waiting[i]
@@ -47,11 +51,11 @@ class Labels:
         return not self._waiting
 
     def of(self, samples: Sequence[Sample]) -> list[tuple[Sample, int]]:
-        """Those that have a label, in the same order."""
+        """Returns those samples that have a label, each with it, in the same order."""
         return [self.known[s.id] for s in samples if s.id in self.known]
 
     def forget(self) -> None:
-        """Another question begins; what is still open will help nobody any more."""
+        """Drops all labels and open questions, which are of no use to the question that begins now."""
         self.expired += len(self._waiting)
         self.known.clear()
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""What drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a replay."""
+"""Holds what drift adaptation remembers of a model's answers: a stride of frames, recent pictures, a replay."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +22,8 @@ class Sample:
     """Holds one answer of a watched model, with the picture that it was given.
 
     image: uint8 [h, w, 3], RGB, at the model's input size; answer: float32 [K] and features: float32 [D], the signals
-    that its format gives. at_ns: when the frame arrived, same clock as `Adaptation.orders`. variant: the name of the
-    variant that answered. objects: what the answer says; scored once the truth about the picture is known.
+    that its format gives. at_ns: when the frame arrived, on the clock of `AdaptationController.orders`. variant: the
+    name of the variant that answered. objects: what the answer says; scored once the truth about the picture is known.
     """
 
     id: int
@@ -44,7 +44,10 @@ class Stride:
         self._open: dict[str, tuple[int, int]] = {}  # stream -> (time of the frame taken last, crops taken of it)
 
     def takes(self, stream: str, at_ns: int) -> bool:
-        """Is a crop of this frame wanted? All crops of one frame carry the same time."""
+        """Returns whether a crop of this frame is wanted; a wanted one counts as taken.
+
+        All crops of one frame carry the same time; at most `per_frame` of them are taken, from at most 64 streams.
+        """
         if not self.would_take(stream, at_ns):
             return False
         frame, taken = self._open.get(stream, (at_ns, 0))
@@ -52,7 +55,7 @@ class Stride:
         return True
 
     def would_take(self, stream: str, at_ns: int) -> bool:
-        """The same answer, without taking note."""
+        """Returns what `takes` would return, without taking note."""
         if stream not in self._open:
             return len(self._open) < STREAMS_MAX
         frame, taken = self._open[stream]
@@ -60,7 +63,7 @@ class Stride:
 
 
 class Recent:
-    """The newest samples of all streams, oldest first; bounded in number and in bytes of pictures."""
+    """Keeps the newest samples of all streams, oldest first; bounded in number and in bytes of pictures."""
 
     def __init__(self, samples_max: int = 400, bytes_max: int = 48 * 1024 * 1024):
         self.samples_max, self.bytes_max = samples_max, bytes_max
@@ -89,7 +92,7 @@ class Recent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """Labelled pictures in arrays of equal length n.
+    """Holds labelled pictures in arrays of equal length n.
 
     images: n times uint8 [h, w, 3]; labels: int64 [n], index into the model's classes; group: int64 [n], samples of one
     group (stream and time block) may depend on each other.
@@ -120,7 +123,9 @@ class Reference:
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> "Reference":
-        """Raises `ValueError` when an array is missing or the lengths differ."""
+        """Returns the reference in the arrays of `reference.npz`. Raises `ValueError` when one is missing or the
+        lengths differ.
+        """
         stored = {name: STORED_AS.get(name, name) for name in cls.__dataclass_fields__}
         missing = [name for name in stored.values() if name not in arrays]
         if missing:
@@ -132,17 +137,20 @@ class Reference:
 
     @property
     def prior(self) -> Array:
-        """Class frequencies of the labels, one pseudo-count each: float64 [K], sums to 1."""
+        """Returns the class frequencies of the labels, one pseudo-count each: float64 [K], sums to 1."""
         counts = np.bincount(self.labels, minlength=self.answers.shape[1]) + 1.0
         return np.asarray(counts / counts.sum())
 
     @property
     def group(self) -> Array:
-        """Stream and time block as one number."""
+        """Returns stream and time block as one number: int64 [n]."""
         return np.asarray(self.stream * (int(self.block.max()) + 1) + self.block)
 
     def split(self) -> tuple[Array, Array]:
-        """Row numbers (replay, held out): every third time block is held out, and never trained on."""
+        """Returns row numbers (replay, held out): every third time block is held out, and never trained on.
+
+        With fewer than three blocks every third row is.
+        """
         order = np.unique(self.group, return_inverse=True)[1]
         held = order % 3 == 2
         if not held.any():  # too few blocks to keep any apart: a third of the rows, better than none
@@ -154,7 +162,7 @@ class Reference:
 
 
 def balanced(labels: Array, size: int, rng: np.random.Generator) -> Array:
-    """At most `size` row numbers, ascending, with the classes as even as the labels allow."""
+    """Returns at most `size` row numbers, ascending, with the classes as even as the labels allow."""
     rows = rng.permutation(len(labels))
     rank = np.zeros(len(labels), np.int64)
     for kind in np.unique(labels):
@@ -165,7 +173,10 @@ def balanced(labels: Array, size: int, rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """A bounded, class-balanced memory of the old world. `features` are those of variant graph `graph`'s backbone."""
+    """Holds a bounded, class-balanced memory of the old world.
+
+    features: float32 [n, D], those of the backbone `graph` (ONNX bytes) for the pictures in `old`.
+    """
 
     old: Labelled
     features: Array
@@ -173,6 +184,7 @@ class Replay:
 
     @classmethod
     def of(cls, reference: Reference, graph: bytes, size: int, rng: np.random.Generator) -> "Replay":
+        """Returns a replay of at most `size` samples, from the part of the reference that is not held out."""
         rows = reference.split()[0]
         rows = rows[balanced(reference.labels[rows], size, rng)]
         return cls(reference.labelled(rows), reference.features[rows], graph)

@@ -1,4 +1,4 @@
-"""The `drift:` part of `edge.yaml`: what is watched, how soon an alarm may come, what a repair may cost."""
+"""Defines the `drift:` part of `edge.yaml`: what is watched, how soon an alarm may come, what a repair may cost."""
 
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class DriftSettings(BaseModel):
-    """Times in s or ms as the name says; shares and accuracies 0..1."""
+    """Holds the settings of drift adaptation. Times in s or ms as the name says; shares and accuracies 0..1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,12 +93,17 @@ class DriftSettings(BaseModel):
     probation_loss: Share = Field(0.10, description="worse by more than this on the same frames: rolled back")
 
     def teacher_of(self, model: str) -> str | None:
+        """Returns the model that labels for this one; `None`: people do."""
         return self.teacher.get(model) if isinstance(self.teacher, dict) else self.teacher
 
     def tests(self) -> list[MakeTest]:
+        """Returns the classes of the window tests. Raises `UserError` for an import path that names none."""
         return [resolve(path, "drift.detectors") for path in self.detectors]
 
     def ladder(self) -> list[Response]:
+        """Returns the repairs, cheapest first. Raises `UserError` for an entry that names no class or has wrong
+        options.
+        """
         return [_made(*_split(table)) for table in self.responses]
 
     def rule(self) -> Rule:

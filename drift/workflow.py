@@ -1,4 +1,4 @@
-"""The course of one suspected drift: audit, gathering, ladder, judge, promotion, probation."""
+"""Walks through one suspected drift: audit, gathering, ladder, judge, promotion, probation."""
 
 import numpy as np
 
@@ -16,8 +16,11 @@ from drift.settings import S
 
 
 class Workflow:
-    """A state machine over a bench. `end` is None until it is over: then "settle" (learn the world as it is since
-    `since_ns`) or "rest" (no alarm for a while, or the same one would come at once)."""
+    """Runs one episode as a state machine over an adaptation context.
+
+    `end` is `None` until it is over: then "settle" (learn the world as it is since `since_ns`) or "rest" (no alarm for
+    a while, or the same one would come at once).
+    """
 
     def __init__(self, bench: AdaptationContext, episode: Episode):
         self.bench, self.episode = bench, episode
@@ -27,6 +30,10 @@ class Workflow:
         self._asked = -1  # the rung whose response was asked last whether it applies
 
     def advance(self) -> None:
+        """Passes through as many states as can be passed now; returns when one has to wait.
+
+        Each state is a method `_while_<state>`.
+        """
         for _ in range(2 * len(self.bench.ladder) + 10):  # several states may be passed at once; more would be a bug
             before = self.state
             if self.end is None:
@@ -38,6 +45,7 @@ class Workflow:
     # ---- what the world reports
 
     def promoted(self, name: str) -> None:
+        """Takes note that the candidate serves as variant `name`: its probation begins with its first answer."""
         assert self.state == "promoting", f"nothing was to be promoted while {self.state}"
         assert self.episode.candidate is not None
         self.bench.replace(self.bench.incumbent.changed(name, self.episode.candidate))
@@ -46,18 +54,20 @@ class Workflow:
         self.state, self.since_ns = "probation", 0
 
     def rolled_back(self) -> None:
+        """Takes note that the variant before the promoted one serves again, and gives up."""
         assert self.state == "rolling_back", f"nothing was to be rolled back while {self.state}"
         self.bench.restore()
         self.bench.count_and_note("rollback", variant=self.bench.incumbent.name)
         self.give_up("the promoted variant did worse in probation")
 
     def refused(self, reason: str) -> None:
+        """Takes note that a promotion or rollback could not be carried out, and gives up."""
         assert self.state in ("promoting", "rolling_back"), f"nothing to refuse while {self.state}"
         self.bench.count_and_note("refused", reason=reason)
         self.give_up(reason)
 
     def seen(self, at_ns: int) -> None:
-        """An answer of the variant that serves came in: the first one after a promotion begins the probation."""
+        """Takes note of an answer of the variant that serves: the first one after a promotion begins the probation."""
         if self.state == "probation" and not self.since_ns:
             self.since_ns = at_ns
 
@@ -113,7 +123,7 @@ class Workflow:
             self.rest()
 
     def _while_gathering(self) -> None:
-        """Wait for enough of the new world, then split it by time and ask for the labels of a repair."""
+        """Waits for enough of the new world, then splits it by time and asks for the labels of a repair."""
         episode, settings = self.episode, self.bench.settings
         samples = self.bench.recent.since(episode.since_ns)
         if len(samples) < settings.fresh_samples and not self._waited(settings.gather_s):
@@ -129,7 +139,7 @@ class Workflow:
         self.state = "repairing"
 
     def _while_repairing(self) -> None:
-        """Climb the ladder: the first response that applies and makes a candidate goes to the judge."""
+        """Climbs the ladder: the first response that applies and makes a candidate goes to the judge."""
         episode = self.episode
         if episode.rung >= len(self.bench.ladder):
             self._out_of_rungs(episode)
@@ -153,7 +163,7 @@ class Workflow:
             self.state = "judging"
 
     def _begun(self, episode: Episode, response: Response) -> bool:
-        """Start a response, unless its labels are still open or it does not apply (then the next rung is due)."""
+        """Starts a response, unless its labels are still open or it does not apply (then the next rung is due)."""
         if self._asked < episode.rung:
             self._asked = episode.rung
             if why_not := response.applies(self.bench.situation(episode)):
@@ -204,7 +214,7 @@ class Workflow:
     def _while_rolling_back(self) -> None: ...
 
     def _while_probation(self) -> None:
-        """See the promoted variant at work for some seconds, then ask for a few labels."""
+        """Watches the promoted variant at work for some seconds, then asks for a few labels."""
         episode, settings = self.episode, self.bench.settings
         samples = self.bench.samples(self.since_ns)
         waited = self.since_ns and self.bench.now_ns - self.since_ns >= settings.probation_s * S
@@ -261,13 +271,16 @@ class Workflow:
             self.give_up("no response passed the judge")
 
     def give_up(self, reason: str) -> None:
+        """Ends the episode with nothing gained, for this reason."""
         self.bench.count_and_note("given_up", reason=reason)
         self.rest()
 
     def settle(self, since_ns: int) -> None:
+        """Ends the episode; the world since `since_ns` is to be learnt."""
         self.end, self.since_ns = "settle", since_ns
 
     def rest(self) -> None:
+        """Ends the episode without learning its world."""
         self.end = "rest"
 
     def _waited(self, seconds: float) -> bool:

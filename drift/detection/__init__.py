@@ -1,1 +1,1 @@
-"""Is this another world? Window tests, their thresholds, and the monitor that runs them."""
+"""Notices another world: window tests, their thresholds, and the monitor that runs them."""

@@ -1,4 +1,4 @@
-"""BBSDs: the largest Kolmogorov-Smirnov distance over the softmax columns of the served classifier."""
+"""Scores a window by BBSDs: the largest Kolmogorov-Smirnov distance over the classifier's softmax columns."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Array = NDArray[Any]
 
 
 class Bbsds:
-    """Black-box shift detection on softmax outputs (Lipton et al., ICML 2018; Rabanser et al., NeurIPS 2019); 0..1.
+    """Detects shift from softmax outputs alone (Lipton et al., ICML 2018; Rabanser et al., NeurIPS 2019); score 0..1.
 
     Calibrating the maximum over columns by bootstrap replaces Bonferroni and respects the columns' correlation.
     """
@@ -28,7 +28,7 @@ class Bbsds:
 
 
 class BbsdsGivenClass(Bbsds):
-    """The same distance after the reference is re-weighted to the window's predicted classes.
+    """Measures the same distance after the reference is re-weighted to the window's predicted classes.
 
     A mere change of the class mix leaves it small; a change of the pictures does not: it tells the two apart.
     """

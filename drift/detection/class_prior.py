@@ -1,4 +1,4 @@
-"""Class prior: chi-square distance of the predicted classes from the reference's class mix."""
+"""Scores a window by its class mix: the chi-square distance of the predicted classes from the reference's."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class ClassPrior:
-    """Pearson's chi-square per sample, score >= 0: sum (window - reference)^2 / reference over class shares.
+    """Computes Pearson's chi-square per sample, score >= 0: sum (window - reference)^2 / reference over class shares.
 
     Its own channel, because its remedy differs: a change of the mix needs re-weighting, not training, and confidence
     does not see it at all.

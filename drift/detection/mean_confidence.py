@@ -1,4 +1,4 @@
-"""Mean confidence: how far the mean of max softmax is from the reference's. The best label-free proxy of harm."""
+"""Scores a window by how far its mean of max softmax is from the reference's: the best label-free proxy of harm."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 
 class MeanConfidence:
-    """Difference of confidences (Guillory et al., ICCV 2021), score 0..1. Either way: in the dark some grow sure."""
+    """Computes the difference of confidences (Guillory et al., ICCV 2021), score 0..1.
+
+    A rise counts like a fall, since some models grow more confident in the dark.
+    """
 
     name = "mean_confidence"
 

@@ -20,7 +20,7 @@ CONFIRM = 2  # tests in a row: a single one just beyond the limit is no alarm
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A candidate: windows unlike every known world. Harm is for the audit to find.
+    """Says that a window is unlike every known world; whether that does harm is for the audit to find.
 
     kind: "prior" when only the class mix moved, else "covariate". excess: score over limit by test, against the nearest
     world. since_ns: from here on samples are taken to show the new world.
@@ -34,7 +34,11 @@ class Alarm:
 
 
 class DriftMonitor:
-    """Windows of the last `size` samples per stream, of `pooled_size` of all; guards of the worlds it knows."""
+    """Keeps a window of the last `size` samples of each stream and of `pooled_size` of all, and the worlds it knows.
+
+    block_ns: samples of one stream and one block of this length may depend on each other. guards: a calibrated detector
+    for each world known to be harmless.
+    """
 
     def __init__(self, size: int, pooled_size: int, block_ns: int):
         self.size, self.pooled_size, self.block_ns = size, pooled_size, block_ns
@@ -42,14 +46,14 @@ class DriftMonitor:
         self.clear()
 
     def clear(self) -> None:
-        """Forget samples: they were another variant's."""
+        """Forgets all samples, since another variant gave those answers."""
         self._windows: dict[str, deque[tuple[int, Array]]] = {}
         self._fresh: set[str] = set()
         self._beyond: Counter[str] = Counter()  # tests in a row beyond every world
         self._trail: deque[tuple[int, str, Array]] = deque(maxlen=TRAIL_MAX)
 
     def know(self, guard: CalibratedDetector) -> None:
-        """One more world is harmless. The first one stays; of the others the oldest goes."""
+        """Adds one more harmless world; the first one is kept, of the others at most the newest 3."""
         self.guards.append(guard)
         if len(self.guards) > GUARDS_MAX:
             del self.guards[1]
@@ -65,7 +69,11 @@ class DriftMonitor:
         return max(1, len(self._windows) - 1)
 
     def test(self, now_ns: int) -> Alarm | None:
-        """Test the channels that have new samples and a full window; the strongest alarm, if any."""
+        """Tests the channels that have new samples and a full window.
+
+        Returns the alarm with the largest excess; `None` where there is none. A channel has to be beyond every known
+        world in `CONFIRM` tests in a row.
+        """
         fresh, self._fresh = sorted(self._fresh), set()
         alarms = [alarm for channel in fresh if (alarm := self._test(channel, now_ns)) is not None]
         return max(alarms, key=lambda alarm: max(alarm.excess.values()), default=None)
@@ -85,7 +93,7 @@ class DriftMonitor:
         return Alarm(channel, kind_of(excess), excess, now_ns, window[len(window) // 2][0])
 
     def world(self, since_ns: int) -> ReferenceWorld:
-        """What was seen since then, as a reference: rows of each stream in time order."""
+        """Returns what was seen since `since_ns` as a reference, the rows of each stream in time order."""
         seen = [row for row in self._trail if row[0] >= since_ns]
         names = sorted({stream for _, stream, _ in seen})
         seen.sort(key=lambda row: row[1])  # stable: time order within a stream stays
@@ -96,10 +104,14 @@ class DriftMonitor:
         )
 
     def seen(self, since_ns: int) -> int:
+        """Returns the number of samples since `since_ns`, of the newest `TRAIL_MAX`."""
         return sum(at_ns >= since_ns for at_ns, _, _ in self._trail)
 
 
 def kind_of(excess: Mapping[str, float]) -> Literal["prior", "covariate"]:
-    """The class mix alone moved: no loss of confidence, and within the predicted classes the outputs look as before."""
+    """Returns "prior" where the class mix alone moved, else "covariate".
+
+    The mix alone moved where confidence is not lost and, within the predicted classes, the outputs look as before.
+    """
     mix_only = excess.get("class_prior", 0) > 1 and excess.get("mean_confidence", 0) <= 1
     return "prior" if mix_only and excess.get("bbsds_given_class", 0) <= 1 else "covariate"

@@ -1,4 +1,4 @@
-"""Thresholds for window tests: moving-block bootstrap on a known world, to a stated rate of false alarms per day."""
+"""Finds thresholds for window tests by a moving-block bootstrap on a known world, to a rate of false alarms per day."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ TAIL_SHARE = 0.10  # part of the scores that the tail is fitted to
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceWorld:
-    """Answers of one variant in a world known to be harmless, rows of each stream in time order.
+    """Holds answers of one variant in a world known to be harmless, the rows of each stream in time order.
 
     answers: float32 [n, K]; stream: int64 [n]; block: int64 [n], index of the time block within its stream.
     """
@@ -36,7 +36,7 @@ class ReferenceWorld:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A kind of window: `size` samples of one stream, or of `streams` streams together."""
+    """Describes a kind of window: `size` samples of one stream, or of `streams` streams together."""
 
     name: str
     size: int
@@ -45,15 +45,17 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibratedDetector:
-    """Tests fitted to one world, with the score each may reach on each kind of window."""
+    """Holds the tests fitted to one world, with the score that each may reach on each kind of window."""
 
     tests: Mapping[str, WindowTest]
     limits: Mapping[str, Mapping[str, float]]  # channel -> test -> limit
     alarming: tuple[str, ...]  # tests that may raise an alarm; the others characterise it
 
     def excess(self, channel: str, answers: Array) -> dict[str, float]:
-        """Score over limit, by test; above 1 is beyond what this world shows. What only characterises an alarm is
-        left out where there is none."""
+        """Returns score over limit, by test; above 1 is beyond what this world shows.
+
+        answers: float32 [m, K]. A test that only characterises an alarm is left out where there is no alarm.
+        """
         limits = self.limits[channel]
         excess = {name: self.tests[name].score(answers) / limits[name] for name in self.alarming}
         if self.worst(excess) > 1:
@@ -61,19 +63,21 @@ class CalibratedDetector:
         return excess
 
     def worst(self, excess: Mapping[str, float]) -> float:
+        """Returns the largest excess among the tests that may raise an alarm."""
         return max(excess[name] for name in self.alarming)
 
 
 def rate_per_test(false_alarms_per_day: float, channels: int, tests_per_day: float) -> float:
-    """Probability of an alarm that one test may have. `channels` = models x (streams + 1) x detectors of the system.
+    """Returns the probability of a false alarm that one test may have, at most 0.5.
 
-    A union bound: overlapping windows and correlated tests only make the true rate smaller.
+    channels: models x (streams + 1) x detectors of the system. A union bound: overlapping windows and correlated tests
+    only make the true rate smaller.
     """
     return min(0.5, false_alarms_per_day / (channels * tests_per_day))
 
 
 def threshold(scores: Array, rate: float) -> float:
-    """The score that a window of this world exceeds with probability `rate`.
+    """Returns the score that a window of this world exceeds with probability `rate`.
 
     Within the data an empirical quantile; beyond it a generalised Pareto tail over the upper tenth with shape 0, that
     is an exponential one. Scores are bounded, so their true tail is lighter; a fitted shape follows the luck of a small
@@ -98,12 +102,12 @@ def calibrate(
     rng: np.random.Generator,
     draws: int = 600,
 ) -> Generator[None, None, CalibratedDetector]:
-    """Fit and calibrate in slices; returns the guard of that world.
+    """Fits the tests and their limits to a world, in slices; returns the calibrated detector.
 
     The world's chunks (runs of consecutive samples of one stream, a window long) are halved at random, again and again:
     one half makes the reference, the other the windows. A window is made of long pieces of chunks, so that the
     dependence between neighbours stays; half of the windows of a stream keep to one stream, so that streams may differ.
-    Scoring against half of the reference is severer than life, and makes up for the luck of a small reference.
+    Scoring against half of the reference is stricter than operation, and makes up for the luck of a small reference.
     """
     makers = [*make, BbsdsGivenClass]
     tests = {test.name: test for test in (maker(world.answers) for maker in makers)}

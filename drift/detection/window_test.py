@@ -1,4 +1,4 @@
-"""Window tests: is a window of answers unlike the known world? One file, one class, one main method each."""
+"""Defines the seam of window tests, which score how unlike the known world a window of answers is."""
 
 from typing import Any, Protocol
 
@@ -6,12 +6,16 @@ from numpy.typing import NDArray
 
 
 class WindowTest(Protocol):
-    """Built with the reference's answers, float32 [n, K] (`Signals.answer`, row by row). Larger scores: less like them.
+    """Scores windows against the reference's answers, float32 [n, K] (`Signals.answer`, row by row), given when built.
 
-    A test knows no threshold: `drift.detection.thresholds` finds it from the site's own correlated frames.
+    One file, one class, one main method for each. A test knows no threshold: `drift.detection.thresholds` finds it from
+    the site's own correlated frames.
     """
 
     name: str
 
     def score(self, answers: NDArray[Any]) -> float:
-        """Score of a window of answers, float32 [m, K], m >= 1. Finite; depends on the set of rows only."""
+        """Returns the score of a window of answers, float32 [m, K], m >= 1; larger: less like the reference.
+
+        Finite; depends on the set of rows only.
+        """

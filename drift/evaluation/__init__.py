@@ -1,1 +1,1 @@
-"""Does a drift do harm, and does a repair help? Decided on labels, by tests of hypotheses."""
+"""Decides on labels, by tests of hypotheses, whether a drift does harm and whether a repair helps."""

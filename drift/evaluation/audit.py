@@ -1,4 +1,4 @@
-"""Does the drift do harm? A few labels decide: half at random for the estimate, half far away for the repair."""
+"""Decides from a few labels whether a drift does harm: half at random to estimate, half far away to repair."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -11,10 +11,11 @@ Array = NDArray[Any]
 
 
 def choose(features: Array, centroid: Array, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Row numbers (at random, far): two disjoint halves of `count`, or of all rows where there are fewer.
+    """Returns row numbers (at random, far): two disjoint halves of `count`, or of all rows where there are fewer.
 
-    Far: the largest cosine distance from the reference's centroid among the rows that chance left over (the sampling
-    rule of AdaInf, SIGCOMM 2023). Only the random half is an unbiased sample of the stream.
+    features: float [n, D]. Far rows have the largest cosine distance from the reference's centroid among those that
+    chance left over (the sampling rule of AdaInf, SIGCOMM 2023). Only the random half is an unbiased sample of the
+    stream.
     """
     count = min(count, len(features))
     chance = np.sort(rng.permutation(len(features))[: (count + 1) // 2])
@@ -24,7 +25,7 @@ def choose(features: Array, centroid: Array, count: int, rng: np.random.Generato
 
 
 def centroid(features: Array) -> Array:
-    """Mean direction of feature vectors: float [D]."""
+    """Returns the mean direction of feature vectors [n, D]: float [D]."""
     return np.asarray(_unit(features).mean(axis=0))
 
 
@@ -33,14 +34,20 @@ def _unit(vectors: Array) -> Array:
 
 
 def agreement(accuracy: float, teacher_error: float, classes: int) -> float:
-    """How often a model of this accuracy agrees with a teacher that errs independently, uniformly over the classes."""
+    """Returns how often a model of this accuracy agrees with a teacher, 0..1.
+
+    The teacher errs independently of the model, uniformly over the other classes.
+    """
     return accuracy * (1 - teacher_error) + (1 - accuracy) * teacher_error / max(1, classes - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """What the audit says. accuracy: 0..1, corrected for the teacher's error; low, high: the agreement's 95 %
-    Clopper-Pearson interval; p_harm: probability of so few agreements if nothing were wrong."""
+    """Holds what an audit found.
+
+    accuracy: 0..1, corrected for the teacher's error. low, high: 95 % Clopper-Pearson interval of the agreement.
+    p_harm: probability of so few agreements if nothing were wrong.
+    """
 
     verdict: Literal["harmful", "harmless", "undecided"]
     right: int
@@ -63,10 +70,11 @@ def find(
     alpha: float = 0.01,
     margin: float = 0.10,
 ) -> AuditFinding:
-    """Exact binomial tests on the labels drawn at random.
+    """Tests the labels drawn at random against the reference's `accuracy`, 0..1, by exact binomial tests.
 
-    harmful: so few right answers have probability <= alpha at the reference accuracy; harmless: so many have
-    probability <= 0.1 at an accuracy `margin` below it; undecided otherwise. `accuracy` is the reference's, 0..1.
+    The verdict is "harmful" where so few right answers have probability <= alpha at the reference accuracy, "harmless"
+    where so many have probability <= 0.1 at an accuracy `margin` below it, else "undecided"; without labels
+    "undecided".
     """
     assert 0 <= right <= labels, f"{right} right of {labels}"
     if labels == 0:
@@ -83,13 +91,13 @@ def find(
 
 
 def corrected(agreeing: float, teacher_error: float, classes: int) -> float:
-    """The accuracy behind an observed agreement: the inverse of `agreement`, kept in 0..1."""
+    """Returns the accuracy behind an observed agreement: the inverse of `agreement`, kept in 0..1."""
     wrong = teacher_error / max(1, classes - 1)
     return float(np.clip((agreeing - wrong) / max(1 - teacher_error - wrong, 1e-9), 0, 1))
 
 
 def interval(right: int, labels: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share."""
+    """Returns the Clopper-Pearson interval (low, high), each 0..1, of the share `right` / `labels`."""
     tail = (1 - level) / 2
     low = 0.0 if right == 0 else float(betaincinv(right, labels - right + 1, tail))
     high = 1.0 if right == labels else float(betaincinv(right + 1, labels - right, 1 - tail))

@@ -1,4 +1,4 @@
-"""Is the candidate better than what serves? Paired, on frames that neither was made with, new and old. Pure."""
+"""Judges whether a candidate is better than what serves. Paired, on frames that neither was made with; pure."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,9 +14,9 @@ LIKELY = 0.2  # the level that does for a rollback when the loss is wide: going 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a promotion needs (docs/decisions/0007). Shares and accuracies 0..1.
+    """Says what a promotion needs (docs/decisions/0007). Shares and accuracies 0..1.
 
-    old_tolerance: loss on the old world that is accepted without more ado; new_share: how much of the time to come is
+    old_tolerance: loss on the old world that is always accepted; new_share: how much of the time to come is
     taken to look like the new world: a larger loss on old frames is accepted while new_share x (lower bound of the
     gain) outweighs (1 - new_share) x (loss on old), up to old_loss_max.
     """
@@ -46,7 +46,10 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """promote, and the numbers behind it. reason: the first rule that failed, or empty."""
+    """Says whether to promote, with the numbers behind it.
+
+    reason: the first rule that failed, or empty. Accuracies 0..1; new_gain_low: lower bound of the gain, -1..1.
+    """
 
     promote: bool
     reason: str
@@ -64,7 +67,9 @@ class Verdict:
 
 
 def judge(new: Paired, old: Paired, rule: Rule, seed: int = 0) -> Verdict:
-    """Promote only what is finite, does not collapse, is surely better on new frames and loses little on old ones."""
+    """Returns a verdict that promotes only what is finite, does not collapse, is surely better on new frames and loses
+    little on old ones.
+    """
     was, now, old_was, old_now = new.before, new.after, old.before, old.after
     low = gain_low(was, now, new.group, rule.confidence, seed)
     p = mcnemar(was, now)
@@ -91,7 +96,10 @@ def _objection(new: Paired, old: Paired, rule: Rule, low: float, p: float, loss:
 
 
 def gain_low(was: Array, now: Array, group: Array, confidence: float, seed: int, draws: int = 1000) -> float:
-    """Lower bound of the gain in accuracy: a bootstrap over groups, since pictures of a group come and go together."""
+    """Returns the lower bound of the gain in accuracy at this confidence, -1..1; -1 without pictures.
+
+    A bootstrap over groups, since pictures of a group depend on each other. was, now: float64 [n]; group: int64 [n].
+    """
     if not len(was):
         return -1.0
     names, place = np.unique(group, return_inverse=True)
@@ -104,14 +112,17 @@ def gain_low(was: Array, now: Array, group: Array, confidence: float, seed: int,
 def mcnemar(was: Array, now: Array) -> float:
     """Returns the probability of so many better against worse answers if neither model were better: exact, one-sided.
 
-    McNemar's test where scores are 0 or 1; the sign test for what lies between.
+    McNemar's test where scores are 0 or 1; the sign test for what lies between. 1 where no answer differs.
     """
     repaired, broken = int(np.sum(now > was)), int(np.sum(now < was))
     return float(bdtr(broken, repaired + broken, 0.5)) if repaired + broken else 1.0
 
 
 def worse(new: Paired, confidence: float = 0.95, loss_max: float = 0.10) -> bool:
-    """Probation: is what was promoted (`after`) worse than what it replaced, surely, or likely and by far?"""
+    """Returns whether what was promoted (`after`) is worse in probation than what it replaced (`before`).
+
+    It is where the loss is sure at `confidence`, or likely and larger than `loss_max`, or where a signal is not finite.
+    """
     if not new.finite:
         return True
     was, now = new.before, new.after

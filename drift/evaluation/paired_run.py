@@ -22,7 +22,7 @@ def trial(
     forward: BackboneRunner,
     scorer: Scorer,
 ) -> Generator[None, None, tuple[Paired, ...]]:
-    """One `Paired` for each part. A backbone that both share runs once."""
+    """Returns one `Paired` for each part, in slices; a backbone that both variants share runs once."""
     images = [image for part in parts for image in part.images]
     features = yield from forward.features(before.graph, images)
     was = before.head.answers(features)

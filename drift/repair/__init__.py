@@ -1,1 +1,1 @@
-"""Ways to repair a model, from the cheapest up, and what they work with."""
+"""Repairs a model, by the cheapest way first, and holds what the ways work with."""

@@ -1,4 +1,4 @@
-"""The batch normalisations of an ONNX graph: found, measured and replaced. Graph surgery only; nothing runs here."""
+"""Finds, measures and replaces the batch normalisations of an ONNX graph; edits graphs only, and runs none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Norm:
-    """One BatchNormalization, `place`-th node of the graph. mean, var: float32 [C], what it normalises with now."""
+    """Describes one BatchNormalization, the `place`-th node of its graph.
+
+    mean, var: float32 [C], what it normalises with now.
+    """
 
     place: int
     mean: Array
@@ -23,7 +26,7 @@ class Norm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probed:
-    """A graph whose normalisations take mean and variance as inputs and tell mean and mean square of what they see.
+    """Holds a graph whose normalisations take their statistics as inputs and give mean and mean square of their input.
 
     Layer i, in topological order, has inputs `leeway.mean.i`, `leeway.var.i` and outputs `leeway.seen.i`,
     `leeway.square.i`, each float32 [C], averaged over batch and space.
@@ -33,6 +36,7 @@ class Probed:
     norms: Sequence[Norm]
 
     def inputs(self, stats: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
+        """Returns the graph's extra inputs by name for these (mean, variance) pairs, each [C], one for each layer."""
         named = {}
         for i, (mean, var) in enumerate(stats):
             named[f"leeway.mean.{i}"] = np.asarray(mean, np.float32)
@@ -41,7 +45,7 @@ class Probed:
 
 
 def norms(model: onnx.ModelProto) -> list[Norm]:
-    """The graph's batch normalisations in inference mode whose statistics are constants, in topological order."""
+    """Returns the batch normalisations in inference mode whose statistics are constants, in topological order."""
     values = _constants(model.graph)
     found = []
     for place, node in enumerate(model.graph.node):
@@ -53,7 +57,7 @@ def norms(model: onnx.ModelProto) -> list[Norm]:
 
 
 def _constants(graph: onnx.GraphProto) -> Mapping[str, Array]:
-    """Constant tensors by name: initializers, Constant nodes, and what Identity nodes make of them."""
+    """Returns constant tensors by name: initializers, Constant nodes, and what Identity nodes make of them."""
     values: dict[str, Array] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -64,7 +68,7 @@ def _constants(graph: onnx.GraphProto) -> Mapping[str, Array]:
 
 
 def probed(graph: bytes) -> Probed:
-    """Make a graph's normalisations measurable. `norms` is empty where it has none."""
+    """Makes the normalisations of an ONNX graph measurable; `norms` of the result is empty where it has none."""
     model = onnx.load_from_string(graph)
     layers = norms(model)
     ranks = _ranks(model)
@@ -90,7 +94,7 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _measure(graph: onnx.GraphProto, source: str, name: str, axes: list[int], opset: int) -> None:
-    """Append the mean of a tensor over `axes` as an output of the graph."""
+    """Appends the mean of a tensor over `axes` as an output of the graph."""
     if opset >= 18:  # axes became an input
         graph.initializer.append(numpy_helper.from_array(np.asarray(axes, np.int64), f"{name}.axes"))
         graph.node.append(helper.make_node("ReduceMean", [source, f"{name}.axes"], [name], keepdims=0))
@@ -100,9 +104,10 @@ def _measure(graph: onnx.GraphProto, source: str, name: str, axes: list[int], op
 
 
 def folded(graph: bytes, stats: Sequence[tuple[Array, Array]]) -> bytes:
-    """The graph with each normalisation's mean and variance replaced; equal statistics give equal bytes.
+    """Returns the graph with each normalisation's mean and variance replaced; equal statistics give equal bytes.
 
-    Every layer gets constants of its own, since exporters let equal ones be shared.
+    stats: (mean, variance), each [C], for each of `norms`, in that order. Every layer gets constants of its own, since
+    exporters let equal ones be shared.
     """
     model = onnx.load_from_string(graph)
     layers = norms(model)

@@ -1,4 +1,4 @@
-"""What serves now, as drift sees it: a backbone that it can run and a linear head that it can change."""
+"""Describes what serves now as drift sees it: a backbone that it can run and a linear head that it can change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ CLASSIFICATION = Classification()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearHead:
-    """logits = features @ weight.T + bias. weight: float32 [K, D]; bias: float32 [K].
+    """Computes logits = features @ weight.T + bias. weight: float32 [K, D]; bias: float32 [K].
 
     `names` and `transposed` remember how the head stage's graph wants its two inputs.
     """
@@ -32,8 +32,9 @@ class LinearHead:
     def of(
         cls, arrays: Mapping[str, Array], features: Array, answers: Array, format: HeadFormat = CLASSIFICATION
     ) -> "LinearHead":
-        """From the arrays of a head blob; which way round the weight lies is found by what reproduces `answers`.
+        """Returns the head behind the arrays of a head blob.
 
+        Which way round the weight lies is found by what turns `features` [n, D] into `answers` [n, K], to 0.02 each.
         Raises `ValueError` when neither way does (the head is no plain linear layer).
         """
         matrices = [name for name, array in arrays.items() if np.ndim(array) == 2]
@@ -58,16 +59,16 @@ class LinearHead:
         return replace(self, weight=np.asarray(weight, np.float32), bias=np.asarray(bias, np.float32))
 
     def arrays(self) -> dict[str, Array]:
-        """By graph input name, the way the graph wants them, C-contiguous float32."""
+        """Returns the arrays by graph input name, the way round that the graph wants them, C-contiguous float32."""
         weight = np.ascontiguousarray(self.weight.T if self.transposed else self.weight)
         return {self.names[0]: weight} | ({self.names[1]: self.bias} if self.names[1] else {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeployedModel:
-    """A variant by name, the ONNX bytes of its backbone (picture -> features), and its head.
+    """Describes a variant by name, the ONNX bytes of its backbone (picture -> features), and its head.
 
-    prior: class mix [K] that its outputs assume, where a repair has changed it; None: the reference's.
+    prior: class mix [K] that its outputs assume, where a repair has changed it; `None`: the reference's.
     """
 
     name: str
@@ -76,14 +77,14 @@ class DeployedModel:
     prior: Array | None = None
 
     def same_as(self, other: "DeployedModel") -> bool:
-        """Do both give the same answers, whatever they are called?"""
+        """Returns whether both give the same answers, whatever their names are."""
         same_head = np.array_equal(self.head.weight, other.head.weight) and np.array_equal(
             self.head.bias, other.head.bias
         )
         return self.graph == other.graph and same_head
 
     def changed(self, name: str, candidate: RepairCandidate) -> "DeployedModel":
-        """The variant that a candidate becomes under that name."""
+        """Returns the variant that a candidate becomes, under that name; what is `None` in it stays as it is."""
         head = self.head
         if candidate.head is not None:
             weight = candidate.head[head.names[0]]

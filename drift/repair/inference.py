@@ -19,14 +19,17 @@ CHUNK_MAX = 16
 
 
 class BackboneRunner:
-    """How drift runs a backbone. A slice is one engine call or one load of a graph; a load cannot be cut into slices,
-    so it holds a lane for as long as it takes: some milliseconds even for a small model.
+    """Runs backbones for drift in slices.
+
+    A slice is one engine call or one load of a graph; a load cannot be cut into slices, so it holds a lane for as long
+    as it takes: some milliseconds even for a small model.
 
     Args:
         load: loads ONNX bytes; called inside a step. The engine is closed when the pass ends.
         input: how a picture becomes the graph's input.
         features: name of the graph's output [N, D] that the head takes.
-        clock: measures slices. slice_ns: aim for one engine call; the first call of a graph runs one picture.
+        clock: nanoseconds; measures slices.
+        slice_ns: aim for one engine call; the first call of a graph runs one picture.
     """
 
     def __init__(self, load: LoadGraph, input: InputSpec, features: str, clock: Clock, slice_ns: int = 3_000_000):
@@ -34,7 +37,10 @@ class BackboneRunner:
         self.clock, self.slice_ns = clock, slice_ns
 
     def features(self, graph: bytes, images: Pictures) -> Generator[None, None, Array]:
-        """n times uint8 [h, w, 3] -> float32 [n, D]. Raises `DeviceError` when the graph does not load or run."""
+        """Returns the features, float32 [n, D], of n pictures, each uint8 [h, w, 3], in slices.
+
+        Shape [0, 0] without pictures. Raises `DeviceError` when the graph does not load or run.
+        """
         engine = self.load(graph)
         try:
             parts = []
@@ -48,7 +54,10 @@ class BackboneRunner:
     def chunks(
         self, engine: Engine, images: Pictures, extra: Mapping[str, Array]
     ) -> Generator[tuple[dict[str, Array], int], None, None]:
-        """(outputs, pictures in this chunk), chunk after chunk; sizes follow what the last call took."""
+        """Yields (outputs, number of pictures) chunk after chunk; sizes follow what the last call took, at most 16.
+
+        extra: inputs handed over at every call. Raises `DeviceError` for a graph of a fixed batch other than 1.
+        """
         sizes = {spec.name: spec.shape for spec in engine.inputs}
         fixed = sizes.get(self.input.name, (None,))[0]
         if fixed not in (None, 1):

@@ -1,4 +1,4 @@
-"""Class-prior re-weighting: when only the class mix moved, a change of the head's bias is all that is needed."""
+"""Reweights the classes: when only the class mix moved, a change of the head's bias is all that is needed."""
 
 from collections.abc import Generator
 from typing import Any
@@ -13,9 +13,13 @@ Array = NDArray[Any]
 
 
 class PriorReweighting:
-    """Expectation maximisation of the new class mix (Saerens, Latinne, Decaestecker, Neural Computation 2002).
+    """Estimates the new class mix by expectation maximisation, and shifts the head's bias to it.
 
-    No labels, microseconds. Useless, and harmful, where the pictures themselves changed: then it declines.
+    The method of Saerens, Latinne and Decaestecker (Neural Computation 2002). Takes no labels and
+    microseconds. Useless, and harmful, where the pictures themselves changed: then it declines.
+
+    Args:
+        floor: least share of a class. pull: pseudo-counts of the assumed mix. rounds: of expectation and maximisation.
     """
 
     name = "prior"
@@ -28,6 +32,7 @@ class PriorReweighting:
         return "" if situation.alarm.kind == "prior" else "the pictures changed, not only the class mix"
 
     def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
+        """Returns a candidate whose bias is shifted by log(estimated mix / mix that the incumbent assumes)."""
         before = situation.assumed_by(situation.incumbent)  # an earlier repair may have moved it already
         mix = self.estimate(situation.fresh_probs, before)
         yield
@@ -37,7 +42,7 @@ class PriorReweighting:
         return RepairCandidate(self.name, head=shifted.arrays(), evidence=evidence, prior=mix)
 
     def estimate(self, probs: Array, prior: Array) -> Array:
-        """The class mix [K] behind posteriors [n, K] made under `prior`, smoothed by `pull` pseudo-counts."""
+        """Returns the class mix, float64 [K], behind posteriors [n, K] made under `prior`, smoothed by `pull`."""
         mix = np.asarray(prior, np.float64)
         for _ in range(self.rounds):
             weights = probs * (mix / prior)

@@ -1,4 +1,4 @@
-"""Re-alignment: each batch normalisation's mean and variance as the new world has them. Needs pictures, no labels."""
+"""Realigns each batch normalisation's mean and variance with the new world; needs pictures, no labels."""
 
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -17,11 +17,17 @@ Stats = list[tuple[Array, Array]]  # (mean, variance) of each normalisation, flo
 
 
 class Realign:
-    """Adaptive batch normalisation (Li et al., 2016), layer by layer, blended with the source's statistics
-    (Schneider et al., NeurIPS 2020): weight n / (n + n0) for n pictures.
+    """Adapts batch normalisation (Li et al., 2016), layer by layer.
+
+    The new statistics of n pictures are blended with the source's at weight n / (n + n0) (Schneider et al., NeurIPS
+    2020).
 
     Pass p over the pictures makes the first p layers exact, given those before them, and brings all later ones nearer;
     `passes_max` passes bound the time for deep models.
+
+    Args:
+        pictures_max: the newest so many are used. pictures_min: with fewer it does not apply.
+        n0: weight of the source's statistics, in pictures.
     """
 
     name = "realign"
@@ -37,6 +43,10 @@ class Realign:
         return ""
 
     def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
+        """Returns a candidate with another backbone; `None` where the graph has no normalisation that can be measured.
+
+        Its evidence says how far the means moved, in standard deviations, averaged over all channels and layers.
+        """
         graph = situation.incumbent.graph
         probe = probed(graph)
         yield
@@ -52,6 +62,7 @@ class Realign:
         return RepairCandidate(self.name, graph=folded(graph, stats), evidence=evidence)
 
     def measure(self, probe: Probed, pictures: Pictures, forward: BackboneRunner) -> Generator[None, None, Stats]:
+        """Returns (mean, variance), each [C], of each normalisation for these pictures, blended with the source's."""
         source = [(norm.mean, norm.var) for norm in probe.norms]
         stats: Stats = list(source)
         weight = len(pictures) / (len(pictures) + self.n0)
@@ -73,7 +84,7 @@ class Realign:
         stats: Sequence[tuple[Array, Array]],
         forward: BackboneRunner,
     ) -> Generator[None, None, Stats]:
-        """Mean and variance that every layer sees while all of them normalise with `stats`."""
+        """Returns mean and variance that every layer sees while all of them normalise with `stats`."""
         sums = [(np.zeros(len(n.mean)), np.zeros(len(n.mean))) for n in probe.norms]
         total = 0
         for outputs, count in forward.chunks(engine, pictures, probe.inputs(stats)):
@@ -86,5 +97,5 @@ class Realign:
 
 
 def _blend(old: tuple[Array, Array], new: tuple[Array, Array], weight: float) -> tuple[Array, Array]:
-    """Per channel; `weight` 0..1 is that of the new statistics."""
+    """Blends two pairs of statistics per channel; `weight` 0..1 is that of the new ones."""
     return tuple((1 - weight) * a + weight * b for a, b in zip(old, new, strict=True))  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Recall: the world that came back may be one that an earlier variant was made for. Nothing to train, only to judge."""
+"""Recalls an earlier variant: the world that came back may be one that it was made for. Trains nothing."""
 
 from collections.abc import Generator
 
@@ -20,6 +20,10 @@ class Recall:
         return "" if situation.stored else "no other variant was ever promoted"
 
     def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
+        """Returns the best stored variant on the labelled training samples as a candidate.
+
+        `None` where none beats what serves.
+        """
         labelled = situation.labelled
         right = []
         for variant in (situation.incumbent, *situation.stored):

@@ -1,4 +1,4 @@
-"""Repairs, cheapest first. One file, one class, one main method; each works in slices, on a copy."""
+"""Defines the seam of repairs: one file, one class, one main method each; all work in slices, on a copy."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Situation:
-    """All that a response may know. New frames are the training part only; the judge keeps the others.
+    """Holds all that a response may know. New frames are the training part only; the judge keeps the others.
 
     fresh: pictures of the new world, n times uint8 [h, w, 3]; fresh_probs: the incumbent's float32 [n, K] for them.
     labelled: those with labels. prior: class frequencies of the reference [K]. scorer: how right answers are.
-    stored: earlier variants, newest last.
+    stored: earlier variants, newest last. seed: of every random draw of a response.
     """
 
     incumbent: DeployedModel
@@ -38,18 +38,21 @@ class Situation:
     seed: int = 0
 
     def assumed_by(self, variant: DeployedModel) -> Array:
-        """The class mix [K] that a variant's outputs assume."""
+        """Returns the class mix [K] that a variant's outputs assume."""
         return self.prior if variant.prior is None else variant.prior
 
 
 class Response(Protocol):
-    """Built from the config's options."""
+    """Repairs a model; built from the options that the config gives for it."""
 
     name: str
     labels_min: int  # labelled training samples that it needs
 
     def applies(self, situation: Situation) -> str:
-        """Empty, or why it is of no use here. Cheap; asked once, before the labels are in, on the loop thread."""
+        """Returns "", or why it is of no use here, in a few words.
+
+        Cheap; asked once, before the labels are in, on the loop thread.
+        """
 
     def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
-        """Yields between slices of a few milliseconds; returns a candidate, or None if it found nothing to change."""
+        """Yields between slices of a few milliseconds; returns a candidate, or `None` if it found nothing to change."""

@@ -1,4 +1,4 @@
-"""Head retraining: softmax regression on labelled new features, half and half with a replay of old ones."""
+"""Retrains the head: softmax regression on labelled new features, half and half with a replay of old ones."""
 
 from collections.abc import Generator
 from typing import Any
@@ -18,7 +18,7 @@ STEPS_PER_SLICE = 10
 
 
 class HeadRetraining:
-    """Last-layer retraining (Kirichenko et al., 2022) with latent replay (Pellegrini et al., 2019).
+    """Retrains the last layer (Kirichenko et al., 2022) with latent replay (Pellegrini et al., 2019).
 
     Adam on cross-entropy with smoothed labels; batches are half new, half old, each class-balanced; `pull` x
     ||W - W0||^2 keeps the head near the served one. Features come from the serving backbone, so that replay stays true
@@ -43,6 +43,7 @@ class HeadRetraining:
         return ""  # whatever the alarm took the drift for: labels tell, and the judge decides
 
     def repair(self, situation: Situation) -> Generator[None, None, RepairCandidate | None]:
+        """Returns a candidate with a retrained head; runs the backbone over old pictures only where it was changed."""
         graph, forward = situation.incumbent.graph, situation.forward
         new = yield from forward.features(graph, situation.labelled.images)
         old = yield from self._replayed(situation, forward)
@@ -65,7 +66,10 @@ class HeadRetraining:
     def train(
         self, head: LinearHead, new: tuple[Array, Array], old: tuple[Array, Array], seed: int
     ) -> Generator[None, None, LinearHead]:
-        """(features float32 [n, D], labels int64 [n]) twice -> the retrained head. A slice is a few small products."""
+        """Returns the retrained head, in slices of 10 steps, each a few small products.
+
+        new, old: (features float32 [n, D], labels int64 [n]). The learning rate fades to 0 by half a cosine.
+        """
         rng = np.random.default_rng(seed)
         both = np.concatenate([new[0], old[0]])
         middle, spread = both.mean(axis=0), both.std() + 1e-6  # one scale for all: the pull means the same everywhere
@@ -95,7 +99,7 @@ class HeadRetraining:
 
 
 class _Draw:
-    """Class-balanced draws with replacement; a class with few samples counts for what its number can carry."""
+    """Draws class-balanced with replacement; a class with few samples counts for what its number can carry."""
 
     def __init__(self, features: Array, labels: Array, classes: int, rng: np.random.Generator):
         self.rows = np.column_stack([features, np.ones(len(features))])
