@@ -1,1 +1,1 @@
-"""Where work runs: the interface every device keeps, and one file for each kind of device."""
+"""Runs work: the interface that every device keeps, and one file for each kind of device."""

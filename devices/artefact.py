@@ -1,4 +1,4 @@
-"""What a device loads, as plain data: a file's content and the name of its format."""
+"""Defines what a device loads, as plain data: a file's content and the name of its format."""
 
 from dataclasses import dataclass
 

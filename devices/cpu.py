@@ -1,9 +1,9 @@
-"""ONNX Runtime on CPU cores that the config names: no hidden threads, no spinning, no silent second try.
+"""Runs ONNX Runtime on CPU cores that the config names: no hidden threads, no spinning, no silent second try.
 
-Facts this file leans on, each guarded by a test (tests/devices/test_cpu.py): `RunOptions.terminate` ends a run at the
-next operator, and stays set, hence one RunOptions per run; a load by path lets other threads breathe, a load from bytes
-does not; a session that fails on its provider tries another one unless `enable_fallback=0`; pool threads inherit the
-affinity of the thread that makes the session.
+Facts that this file relies on, each guarded by a test (tests/devices/test_cpu.py): `RunOptions.terminate` ends a run at
+the next operator, and stays set, hence one RunOptions per run; a load by path lets other threads run meanwhile, a load
+from bytes does not; a session that fails on its provider tries another one unless `enable_fallback=0`; pool threads
+inherit the affinity of the thread that makes the session.
 """
 
 import math
@@ -31,21 +31,21 @@ _SILENT = 4  # ONNX Runtime's log level: fatal only; what fails is raised, not p
 
 
 class Cpu(OnnxFiles):
-    """Some cores of this machine.
+    """Runs graphs on some cores of this machine.
 
     Args:
         name: names the lane.
         threads: of one run; 1 = all work on the calling thread. With two busy models one thread each is faster.
-        cores: which ones, e.g. [0, 1]; None: wherever the system puts the threads.
+        cores: which ones, e.g. [0, 1]; `None`: wherever the system puts the threads.
         memory_mb: limit for the blobs that may be resident at once.
         background: how the system schedules work without a deadline. "batch" = SCHED_BATCH, where there is such a
-            class: its thread wakes nobody out of a turn. "normal" = as the rest. "idle" = SCHED_IDLE: only time that
+            class: its thread never preempts another one. "normal" = as the rest. "idle" = SCHED_IDLE: only time that
             no process wants. Beware: what is scheduled so rarely still holds Python's lock while it waits for its
             turn; where other processes fill the cores, the whole daemon then stands still for seconds (measured:
             docs/decisions/0008-background-class.md).
 
     Raises:
-        DeviceError: no ONNX Runtime, or two of them, or cores that this machine does not have.
+        DeviceError: no ONNX Runtime, or two of them, or cores that this machine does not have, or options out of range.
     """
 
     kind = "cpu"
@@ -69,7 +69,7 @@ class Cpu(OnnxFiles):
         self.memory_bytes = memory_mb * 1024 * 1024
 
     def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> "CpuEngine":
-        """Load by path, warm up once per batch size. Raises `DeviceError`."""
+        """Loads the graph by path and warms up once per batch size. Raises `DeviceError`."""
         try:
             with self._pinned():
                 session = ort.InferenceSession(
@@ -82,12 +82,12 @@ class Cpu(OnnxFiles):
         return engine
 
     def enter(self, background: bool) -> None:
-        """Put the calling thread on this device's cores; background work in its class. Never raises."""
+        """Puts the calling thread on this device's cores, and background work in its scheduling class. Never raises."""
         if self.cores is not None:
             with suppress(OSError):
                 os.sched_setaffinity(0, self.cores)
         if background:
-            # The caller is a thread that does nothing else: old kernels let nobody leave SCHED_IDLE again.
+            # The caller is a thread that does nothing else: on old kernels no thread may leave SCHED_IDLE again.
             with suppress(OSError, AttributeError):
                 os.sched_setscheduler(0, getattr(os, BACKGROUND[self.background]), os.sched_param(0))
 
@@ -101,7 +101,7 @@ class Cpu(OnnxFiles):
 
     @contextmanager
     def _pinned(self) -> Iterator[None]:
-        """Pool threads keep the affinity that their maker had."""
+        """Pins this thread while pool threads are made, since they keep the affinity that their maker had."""
         before = os.sched_getaffinity(0)
         try:
             if self.cores is not None:
@@ -112,7 +112,7 @@ class Cpu(OnnxFiles):
 
 
 class _RunInFlight:
-    """One run in flight. The flag is ours, since the text of the runtime's exception is no interface."""
+    """Holds one run in flight. The flag is ours, since the text of the runtime's exception is no interface."""
 
     __slots__ = ("options", "stopped")
 
@@ -123,7 +123,7 @@ class _RunInFlight:
 
 
 class CpuEngine:
-    """One session. `run` belongs to one thread at a time; `stop` and `close` may come from others."""
+    """Runs one session. `run` belongs to one thread at a time; `stop` and `close` may come from others."""
 
     def __init__(self, session: Any):
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
@@ -149,18 +149,21 @@ class CpuEngine:
         return outputs
 
     def stop(self) -> None:
-        """Ask the call in flight to end at the next operator. It may still complete: then it counts as done."""
+        """Asks the call in flight to end at the next operator. It may still complete: then it counts as done."""
         call = self._call
-        if call is not None:  # if it ended meanwhile, this touches an object that nobody uses again
+        if call is not None:  # if it ended meanwhile, this touches an object that is not used again
             call.stopped = True
             call.options.terminate = True
 
     def close(self) -> None:
-        """Give the memory back, once the call in flight has ended. Idempotent."""
+        """Gives the memory back, once the call in flight has ended. Idempotent."""
         self._session = None
 
     def warm_up(self, batches: Sequence[int]) -> None:
-        """One run per batch size on zeros, so that the first frame does not pay. Skipped where a shape is open."""
+        """Runs once per batch size on zeros, so that the first frame does not pay for it.
+
+        Does nothing where a dimension other than the batch is free.
+        """
         if any(None in spec.shape[1:] for spec in self.inputs):
             return
         for batch in batches:
@@ -185,7 +188,7 @@ def _spec(node: Any) -> TensorSpec:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one line of at most 300 characters: what a person can read in a log or a terminal."""
+    """Returns an exception as one line of at most 300 characters, for a log or a terminal."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
@@ -202,7 +205,7 @@ def check_runtime() -> None:
 
 
 def installed_runtimes() -> list[str]:
-    """Names of the installed distributions that bring the package `onnxruntime`."""
+    """Returns the names of the installed distributions that bring the package `onnxruntime`."""
     found = []
     for name in RUNTIMES:
         with suppress(metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""What a device is to the rest of Leeway: something that loads a graph and runs it. Nothing here imports a runtime."""
+"""Defines what a device is to the rest of Leeway: something that loads a graph and runs it. Imports no runtime."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,16 +18,22 @@ Tensors = Mapping[str, Array]
 
 
 class DeviceError(Exception):
-    """Weather on a device: a load or a run failed. Becomes a `LoadFailed` or `Failed` event, never a traceback."""
+    """Says that a load or a run failed on a device: a fault of the world, not a bug.
+
+    Becomes a `LoadFailed` or `Failed` event, never a traceback.
+    """
 
 
 class RunStopped(DeviceError):
-    """The run was ended by `Engine.stop`."""
+    """Says that the run was ended by `Engine.stop`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, dtype (NumPy's name), shape of one input or output; `None` is a free dimension, the first one the batch."""
+    """Describes one input or output: its name, its dtype (NumPy's name) and its shape.
+
+    `None` in a shape is a free dimension; the first dimension is the batch.
+    """
 
     name: str
     dtype: str
@@ -35,9 +41,10 @@ class TensorSpec:
 
 
 class DeviceLost(DeviceError):
-    """The device is gone, with all that was loaded on it: its lane goes down. `back` says whether it is there again.
+    """Says that the device is gone, with all that was loaded on it: its lane goes down.
 
-    `back` is asked now and then, by a thread that has nothing else to do; it may take its time, and never raises.
+    back: returns whether the device is there again. It is asked now and then, by a thread that has nothing else to do;
+    it may take its time, and never raises.
     """
 
     def __init__(self, reason: str, back: Callable[[], bool]):
@@ -46,23 +53,29 @@ class DeviceLost(DeviceError):
 
 
 class Engine(Protocol):
-    """One loaded graph, owned by one lane. Calls block and release the GIL."""
+    """Runs one loaded graph; owned by one lane. Calls block and release the GIL."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """All outputs by name. Raises `RunStopped` after `stop`, `DeviceError` when the runtime fails."""
+        """Returns all outputs by name, as arrays [batch, …].
+
+        Raises `RunStopped` after `stop`, `DeviceError` when the runtime fails.
+        """
 
     def stop(self) -> None:
-        """From another thread: ask the call in flight to end at the next operator. None in flight: nothing happens."""
+        """Asks the call in flight to end at the next operator; does nothing where there is none.
+
+        Called from another thread.
+        """
 
     def close(self) -> None:
-        """Give the memory back. Idempotent."""
+        """Gives the memory back. Idempotent."""
 
 
 class Device(Protocol):
-    """One place where work runs, one work at a time: a CPU core set, a GPU, a simulation.
+    """Runs one work at a time in one place: on a CPU core set, a GPU, a simulation.
 
     A device may also have `traits: Traits`; one without is taken for what `traits_of_kind` says of its kind.
     """
@@ -98,8 +111,10 @@ class Device(Protocol):
         """
 
     def enter(self, background: bool) -> None:
-        """Put the calling thread where work of this device belongs (affinity; the class for background work).
-        What the system refuses is left undone: it is an optimisation, not a promise."""
+        """Puts the calling thread where work of this device belongs (affinity; the class for background work).
+
+        What the system refuses is left undone: it is an optimisation, not a promise.
+        """
 
 
 class OnnxFiles:

@@ -1,4 +1,4 @@
-"""Tensors on the wire of the Open Inference Protocol v2 (KServe, Triton): JSON, and bytes behind the JSON.
+"""Reads and writes tensors of the Open Inference Protocol v2 (KServe, Triton): JSON, and bytes behind the JSON.
 
 The protocol: github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md. Bytes behind the
 JSON: Triton's binary tensor data extension. Both ends use this file: the lane that asks and the daemon that answers.
@@ -30,12 +30,12 @@ Kind = Literal["inputs", "outputs"]
 
 
 class WireError(ValueError):
-    """A message that is none: one line on what is wrong with it and where."""
+    """Says in one line what is wrong with a message and where."""
 
 
 @dataclass(frozen=True, slots=True)
 class WireMessage:
-    """A body, and how much of it is JSON; None: all of it."""
+    """Holds a body, and how many bytes of it are JSON; `None`: all of them."""
 
     body: bytes
     json_bytes: int | None
@@ -52,7 +52,11 @@ class WireMessage:
 def packed(
     head: Mapping[str, Any], kind: Kind, tensors: Mapping[str, Array], binary: Collection[str] | None = None
 ) -> WireMessage:
-    """`head` with these tensors under the key `kind`. `binary`: names of those that go as bytes; None: all of them."""
+    """Returns a message of `head` with these tensors under the key `kind`.
+
+    binary: names of the tensors that go as bytes behind the JSON; `None`: all of them. Raises `WireError` for an
+    element type that the protocol has no name for.
+    """
     tables, tail = [], []
     for name, array in tensors.items():
         table: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
@@ -67,7 +71,7 @@ def packed(
 
 
 def datatype_of(array: Array) -> str:
-    """Raises `WireError` for an element type that the protocol has no name for."""
+    """Returns the protocol's name for an array's element type. Raises `WireError` where it has none."""
     try:
         return DATATYPES[array.dtype.name]
     except KeyError:
@@ -75,6 +79,7 @@ def datatype_of(array: Array) -> str:
 
 
 def bytes_of(array: Array) -> bytes:
+    """Returns an array's elements, row by row, little-endian; of type BYTES each with its length in front, 4 bytes."""
     if array.dtype == object:
         elements = [element if isinstance(element, bytes) else str(element).encode() for element in array.flat]
         return b"".join(len(element).to_bytes(4, "little") + element for element in elements)
@@ -82,14 +87,17 @@ def bytes_of(array: Array) -> bytes:
 
 
 def numbers_of(array: Array) -> list[Any]:
-    """Flat, row by row. Bytes that are no text have no place in JSON: ask for them as bytes."""
+    """Returns an array's elements as a flat list, row by row, ready for JSON.
+
+    Bytes that are no UTF-8 have no place in JSON and are replaced: ask for them as bytes.
+    """
     if array.dtype != object:
         return list(array.ravel().tolist())
     return [element.decode(errors="replace") if isinstance(element, bytes) else str(element) for element in array.flat]
 
 
 def metadata_of(spec: TensorSpec) -> dict[str, Any]:
-    """As in the answer to a question for a model's metadata."""
+    """Returns the entry of a tensor in the answer to a question for a model's metadata; -1: a free dimension."""
     shape = [-1 if dim is None else dim for dim in spec.shape]
     return {"name": spec.name, "datatype": DATATYPES.get(spec.dtype, spec.dtype), "shape": shape}
 
@@ -98,7 +106,10 @@ def metadata_of(spec: TensorSpec) -> dict[str, Any]:
 
 
 def unpacked(body: bytes, json_bytes: int | None, kind: Kind) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The JSON of a message, and its tensors by name, in order. Raises `WireError`."""
+    """Returns the JSON of a message, and its tensors by name, in order.
+
+    json_bytes: as the header says; `None`: all of the body. Raises `WireError`.
+    """
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
         raise WireError(f"{LENGTH_HEADER} is {json_bytes}, the body has {len(body)} bytes")
     try:
@@ -113,6 +124,11 @@ def unpacked(body: bytes, json_bytes: int | None, kind: Kind) -> tuple[dict[str,
 
 
 def tensors_of(tables: Sequence[Mapping[str, Any]], tail: memoryview) -> dict[str, Array]:
+    """Returns the tensors that these tables describe, by name; `tail` is what follows the JSON.
+
+    Raises `WireError` for a name that is missing or taken, for data that does not fit, and for bytes that are left
+    over.
+    """
     tensors: dict[str, Array] = {}
     for table in tables:
         name, size = table.get("name"), parameters(table).get("binary_data_size")
@@ -131,6 +147,7 @@ def tensors_of(tables: Sequence[Mapping[str, Any]], tail: memoryview) -> dict[st
 
 
 def parameters(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the parameters of a message or tensor; empty where it has none. Raises `WireError`."""
     given = table.get("parameters") or {}
     if not isinstance(given, dict):
         raise WireError("parameters: expected an object")
@@ -138,6 +155,9 @@ def parameters(table: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def from_bytes(name: str, table: Mapping[str, Any], data: memoryview) -> Array:
+    """Returns a tensor from its bytes, in native byte order; it may share them. Raises `WireError` where they do not
+    fit.
+    """
     dtype, shape = dtype_of(name, table), shape_of(name, table)
     if dtype == "object":
         return elements_of(name, data, shape)
@@ -148,7 +168,7 @@ def from_bytes(name: str, table: Mapping[str, Any], data: memoryview) -> Array:
 
 
 def elements_of(name: str, data: memoryview, shape: tuple[int, ...]) -> Array:
-    """BYTES: each element has its length in front, four bytes."""
+    """Returns a BYTES tensor, dtype object of `bytes`; each element has its length in front, four bytes."""
     elements, at = [], 0
     while at < len(data):
         end = at + 4 + int.from_bytes(data[at : at + 4], "little")
@@ -160,7 +180,10 @@ def elements_of(name: str, data: memoryview, shape: tuple[int, ...]) -> Array:
 
 
 def from_json(name: str, table: Mapping[str, Any]) -> Array:
-    """Flat or nested lists."""
+    """Returns a tensor from flat or nested lists; texts of a BYTES tensor as UTF-8.
+
+    Raises `WireError` for elements that the datatype does not hold as they are, such as 1.5 or "1" for integers.
+    """
     dtype, shape = dtype_of(name, table), shape_of(name, table)
     if "data" not in table:
         raise WireError(f"{name}: has no data")
@@ -177,6 +200,10 @@ def from_json(name: str, table: Mapping[str, Any]) -> Array:
 
 
 def filled(name: str, elements: Sequence[bytes], shape: tuple[int, ...]) -> Array:
+    """Returns these elements as an array of dtype object and this shape.
+
+    Raises `WireError` where their number does not fit it.
+    """
     if len(elements) != prod(shape):
         raise WireError(f"{name}: {len(elements)} elements do not make shape {list(shape)}")
     array = np.empty(len(elements), object)
@@ -185,7 +212,10 @@ def filled(name: str, elements: Sequence[bytes], shape: tuple[int, ...]) -> Arra
 
 
 def shaped(name: str, array: Array, shape: tuple[int, ...]) -> Array:
-    """As many elements as the shape has; without any it may still be none that NumPy can write down."""
+    """Returns the array in this shape, which has as many elements.
+
+    Raises `WireError` for a shape that NumPy cannot hold, which is possible where there are no elements.
+    """
     try:
         return array.reshape(shape)
     except (ValueError, OverflowError) as error:
@@ -193,6 +223,7 @@ def shaped(name: str, array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def dtype_of(name: str, table: Mapping[str, Any]) -> str:
+    """Returns NumPy's name for the tensor's datatype. Raises `WireError`."""
     datatype = table.get("datatype")
     if not isinstance(datatype, str) or datatype not in DTYPES:
         raise WireError(f"{name}: datatype is {datatype!r}; expected one of {', '.join(DTYPES)}")
@@ -200,6 +231,7 @@ def dtype_of(name: str, table: Mapping[str, Any]) -> str:
 
 
 def shape_of(name: str, table: Mapping[str, Any]) -> tuple[int, ...]:
+    """Returns the tensor's shape. Raises `WireError` unless it is a list of integers >= 0."""
     shape = table.get("shape")
     if not isinstance(shape, list) or not all(type(dim) is int and dim >= 0 for dim in shape):
         raise WireError(f"{name}: shape is {shape!r}; expected a list of whole numbers")
@@ -207,7 +239,7 @@ def shape_of(name: str, table: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def spec_of(table: Mapping[str, Any]) -> TensorSpec:
-    """From a model's metadata. Raises `WireError`."""
+    """Returns what an entry of a model's metadata describes. Raises `WireError`."""
     name, shape = table.get("name"), table.get("shape")
     if not isinstance(name, str) or not isinstance(shape, list) or not all(type(dim) is int for dim in shape):
         raise WireError(f"{dict(table)} describes no tensor")

@@ -1,4 +1,4 @@
-"""What this machine has, what is missing, and how to get it. Pure data: somebody else prints it."""
+"""Finds out what this machine has, what is missing, and how to get it. Returns data; printing is done elsewhere."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from devices.cpu import installed_runtimes
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """One line of the doctor's report."""
+    """Holds one line of the doctor's report."""
 
     name: str
     state: Literal["ok", "missing", "broken"]
@@ -24,7 +24,7 @@ class DoctorFinding:
 
 
 def probe() -> list[DoctorFinding]:
-    """Look at this machine; takes well under a second, starts nothing, changes nothing."""
+    """Looks at this machine; takes well under a second without a GPU, starts no service, changes nothing."""
     return [
         _cpu(),
         _memory(),
@@ -37,7 +37,7 @@ def probe() -> list[DoctorFinding]:
     ]
 
 
-# distribution, what for, how to get it, needed
+# Rows: distribution, what it is for, how to get it, whether Leeway needs it.
 PACKAGES = [
     ("onnx", "reads and cuts models", "pip install onnx", True),
     ("opencv-python-headless", "resizes frames, opens videos", "pip install opencv-python-headless", True),
@@ -52,7 +52,7 @@ PACKAGES = [
 
 
 def fingerprint() -> dict[str, str | int]:
-    """What a measurement depends on: stored beside every profile."""
+    """Returns what a measurement depends on, ready for JSON; stored beside every profile."""
     return {
         "machine": platform.machine(),
         "cpu": cpu_model(),
@@ -64,7 +64,7 @@ def fingerprint() -> dict[str, str | int]:
 
 
 def cpu_model() -> str:
-    """Name of the processor as the system tells it."""
+    """Returns the name of the processor as the system tells it."""
     for line in _lines("/proc/cpuinfo"):
         if line.startswith(("model name", "Model", "Hardware")):
             return line.partition(":")[2].strip()

@@ -1,4 +1,4 @@
-"""A lane whose engines run on another box: it asks a peer by the Open Inference Protocol v2 over HTTP.
+"""Runs engines on another box: asks a peer by the Open Inference Protocol v2 over HTTP.
 
 The peer may be another Leeway: its daemon answers for every graph that it serves, by the digest of the graph's blob
 (edge/sources/http/server.py). A peer that cannot be reached takes the lane down, and the lane comes back with it: what
@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Remote(OnnxFiles):
-    """Another box behind a URL. One lane has one work on its way at a time: name a lane for each that may be.
+    """Runs graphs on another box behind a URL. One lane sends one work at a time: name a lane for each in parallel.
 
     Args:
         name: names the lane.
@@ -74,7 +74,10 @@ class Remote(OnnxFiles):
         self._idle: deque[HTTPConnection] = deque(maxlen=8)
 
     def load(self, graph: Path, batches: tuple[int, ...] = (1,)) -> "RemoteEngine":
-        """Ask the peer what the graph takes and gives. Raises `DeviceError` where it has no such graph."""
+        """Asks the peer what the graph takes and gives.
+
+        Raises `DeviceError` where it has no such graph, `DeviceLost` where it cannot be reached. `batches` is ignored.
+        """
         try:
             digest = graph.name if _DIGEST.fullmatch(graph.name) else sha256(graph.read_bytes()).hexdigest()
         except OSError as error:
@@ -87,10 +90,10 @@ class Remote(OnnxFiles):
         return RemoteEngine(self, digest, inputs, outputs)
 
     def enter(self, background: bool) -> None:
-        """The work is elsewhere."""
+        """Does nothing, since the work is elsewhere."""
 
     def back(self) -> bool:
-        """Does the peer answer, and is it ready?"""
+        """Returns whether the peer answers and is ready."""
         try:
             self._answer(_RemoteCall(), "GET", "/v2/health/ready")
         except DeviceError:
@@ -98,7 +101,7 @@ class Remote(OnnxFiles):
         return True
 
     def infer(self, call: "_RemoteCall", digest: str, inputs: Tensors) -> dict[str, np.ndarray]:
-        """All outputs. Raises `RunStopped`, `DeviceError`, `DeviceLost`."""
+        """Returns all outputs by name. Raises `RunStopped`, `DeviceError`, `DeviceLost`."""
         limits = {"timeout": round(self.timeout_s * PEERS_SHARE * 1e6), "binary_data_output": True}
         message = packed({"parameters": limits}, "inputs", inputs)
         answer = self._answer(call, "POST", f"/v2/models/{digest}/infer", message)
@@ -110,7 +113,7 @@ class Remote(OnnxFiles):
     # ---- one call ----------------------------------------------------------------------------------------------
 
     def _answer(self, call: "_RemoteCall", verb: str, path: str, message: WireMessage | None = None) -> WireMessage:
-        """The body of a good answer. A connection that was idle may be stale: then once more, on another one."""
+        """Returns a good answer. An idle connection may be stale, so a call that fails on one is tried on another."""
         until = monotonic() + self.timeout_s
         try:
             while self._idle:
@@ -159,7 +162,7 @@ class Remote(OnnxFiles):
 
 
 class _RemoteCall:
-    """One call on its way. What stops it may come from another thread, at any moment of it or after it."""
+    """Holds one call on its way. It may be stopped from another thread, at any moment of it or after it."""
 
     __slots__ = ("connection", "lock", "stopped")
 
@@ -169,7 +172,7 @@ class _RemoteCall:
         self.connection: HTTPConnection | None = None
 
     def begin(self, connection: HTTPConnection) -> None:
-        """From here on `stop` cuts this connection. Raises `RunStopped` where it came before."""
+        """Lets `stop` cut this connection from here on. Raises `RunStopped` where it came before."""
         with self.lock:
             if self.stopped:
                 raise RunStopped("stopped")
@@ -177,7 +180,7 @@ class _RemoteCall:
             self.connection = connection
 
     def end(self) -> bool:
-        """The connection is not the call's any more. Was it stopped?"""
+        """Takes the connection from the call; returns whether it was stopped."""
         with self.lock:
             self.connection = None
             return self.stopped
@@ -193,7 +196,10 @@ class _RemoteCall:
 
 
 class RemoteEngine:
-    """A graph that the peer has. `run` belongs to one thread at a time; `stop` and `close` may come from others."""
+    """Runs a graph that the peer has.
+
+    `run` belongs to one thread at a time; `stop` and `close` may come from others.
+    """
 
     def __init__(self, device: Remote, digest: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]):
         self.inputs, self.outputs = inputs, outputs
@@ -202,7 +208,11 @@ class RemoteEngine:
         self._closed = False
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """Raises `RunStopped` after `stop`, `DeviceError` where the peer refuses, `DeviceLost` where there is none."""
+        """Returns the outputs by name.
+
+        Raises `RunStopped` after `stop`, `DeviceError` where the peer refuses or answers wrongly, `DeviceLost` where it
+        cannot be reached.
+        """
         if self._closed:
             raise DeviceError("the engine is closed")
         call = self._call = _RemoteCall()
@@ -216,17 +226,20 @@ class RemoteEngine:
         return found
 
     def stop(self) -> None:
-        """Cut the connection: the peer drops what waits there, and finishes what runs for nobody."""
+        """Cuts the connection: the peer drops what waits there, and finishes in vain what runs."""
         if (call := self._call) is not None:
             call.stop()
 
     def close(self) -> None:
-        """Idempotent."""
+        """Refuses further runs; nothing is held here. Idempotent."""
         self._closed = True
 
 
 def wrong_in(found: Tensors, spec: TensorSpec, rows: tuple[int, ...]) -> str:
-    """What is wrong with this output of an answer; "": nothing. `rows`: the first dimension that it must have."""
+    """Returns what is wrong with this output of an answer; "" for nothing.
+
+    rows: the first dimension that it must have.
+    """
     array = found.get(spec.name)
     if array is None:
         return f"{spec.name} is missing"
@@ -238,7 +251,7 @@ def wrong_in(found: Tensors, spec: TensorSpec, rows: tuple[int, ...]) -> str:
 
 
 def left_s(until: float) -> float:
-    """Raises `TimeoutError` where nothing is left."""
+    """Returns the seconds left until this time of the monotonic clock. Raises `TimeoutError` where there are none."""
     left = until - monotonic()
     if left <= 0:
         raise TimeoutError
@@ -246,10 +259,13 @@ def left_s(until: float) -> float:
 
 
 def body_of(response: HTTPResponse, connection: HTTPConnection, until: float) -> bytes:
-    """All of it, within the time that is left and a limit of bytes."""
+    """Returns the whole body, read within the time that is left until `until` on the monotonic clock.
+
+    Raises `TimeoutError`, and `IncompleteRead` for a body that is cut short or longer than `BODY_BYTES_MAX`.
+    """
     expected, chunks, size = response.length, [], 0
     while expected is None or size < expected:
-        if connection.sock is not None:  # gone where the peer has said that this answer is its last
+        if connection.sock is not None:  # it is None where the peer has said that this answer is its last
             connection.sock.settimeout(left_s(until))
         chunk = response.read1(CHUNK_BYTES)
         size += len(chunk)
@@ -263,7 +279,7 @@ def body_of(response: HTTPResponse, connection: HTTPConnection, until: float) ->
 
 
 def error_of(body: bytes) -> str:
-    """The protocol's word for what is wrong, as one line of at most 300 characters."""
+    """Returns what the body of a refusal says is wrong, as one line of at most 300 characters."""
     try:
         said = loads(body)["error"]
     except (ValueError, KeyError, TypeError):

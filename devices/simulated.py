@@ -1,4 +1,4 @@
-"""A device that does nothing but take its time: tables of durations, noise by a seed, outputs of the right shape."""
+"""Simulates a device that only takes its time: tables of durations, noise by a seed, outputs of the right shape."""
 
 import random
 import threading
@@ -69,10 +69,10 @@ class Simulated(OnnxFiles):
         return self.tables[max(named, key=len)] if named else self.table
 
     def enter(self, background: bool) -> None:
-        """Nowhere to go."""
+        """Does nothing, since a wait needs no cores."""
 
     def expected_ms(self, batch: int, table: Table | None = None) -> float:
-        """What the table says for a batch size, without noise."""
+        """Returns what the table says for a batch size, without noise; `None`: the table of all graphs."""
         table = table or self.table
         sizes = [size for size, _ in table]
         at = bisect_left(sizes, batch)
@@ -84,12 +84,12 @@ class Simulated(OnnxFiles):
         return low_ms + (high_ms - low_ms) * (batch - low) / (high - low)
 
     def duration_ms(self, batch: int, table: Table | None = None) -> float:
-        """One draw: what a run of this batch takes."""
+        """Draws what one run of this batch takes, in ms."""
         return self.expected_ms(batch, table) * max(0.5, self.random.gauss(1.0, self.noise))
 
 
 class SimulatedEngine:
-    """A graph whose run is a wait."""
+    """Runs a graph by waiting."""
 
     def __init__(
         self, device: Simulated, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], table: Table
@@ -100,7 +100,10 @@ class SimulatedEngine:
         self._running = self._closed = False
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """Waits as long as the table says. Raises `RunStopped`; `DeviceError`: an input is missing or misshapen."""
+        """Waits as long as the table says; returns outputs of the graph's shapes by name.
+
+        Raises `RunStopped` after `stop`, `DeviceError` where an input is missing or misshapen.
+        """
         if self._closed:
             raise DeviceError("the engine is closed")
         batch = self._check(inputs)
@@ -139,7 +142,7 @@ class SimulatedEngine:
             self._stop.set()
 
     def close(self) -> None:
-        """Idempotent."""
+        """Refuses further runs. Idempotent."""
         self._closed = True
 
 

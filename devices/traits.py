@@ -1,4 +1,4 @@
-"""What a scheduler may want to know of a device, said by the device itself. Plain values, no imports."""
+"""Says what a scheduler may want to know of a device beside durations. Plain values, no imports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
