@@ -1,1 +1,1 @@
-"""Bringing models to this box: intake, passes, cuts, measurements, and the repository they end in."""
+"""Brings models to this box: intake, passes, cuts, measurements, and the repository they end in."""

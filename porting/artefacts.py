@@ -1,4 +1,4 @@
-"""From a graph to what a device loads: compiled once while it is ported, refused where a device does not take it."""
+"""Makes of a graph what a device loads: compiled once while it is ported, refused where a device does not take it."""
 
 import re
 import tempfile
@@ -26,7 +26,10 @@ def compiled(device: Device, graph: bytes, batches: tuple[int, ...] = ()) -> Art
 
 
 def load_artefact(device: Device, artefact: Artefact) -> Engine:
-    """Loads an artefact that is in memory. Raises `DeviceError`. By way of a file: bytes hold up other threads."""
+    """Loads an artefact that is in memory. Raises `DeviceError`.
+
+    It goes by way of a file, since a load from bytes holds up other threads.
+    """
     with tempfile.TemporaryDirectory(prefix="leeway-") as folder:
         path = Path(folder) / f"model.{artefact.kind}"
         path.write_bytes(artefact.content)
@@ -36,7 +39,7 @@ def load_artefact(device: Device, artefact: Artefact) -> Engine:
 def load_stage(device: Device, repository: Repository, stage: Stage, batches: tuple[int, ...] = ()) -> Engine:
     """Loads a stage's artefact from the repository, and warms up once per batch size.
 
-    Raises `DeviceError` where the device does not accept its kind or cannot load it, `CorruptBlob`.
+    Raises `DeviceError` where the device does not accept its kind or cannot load it, `CorruptBlob` where it is damaged.
     """
     if not device.accepts(stage.kind):
         raise DeviceError(f"{device.name}: a {device.kind} device does not load {stage.kind!r} artefacts")

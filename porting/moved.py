@@ -1,4 +1,4 @@
-"""Import paths of plug-ins that have moved: what an older `edge.yaml` or command line may still say."""
+"""Lists import paths of plug-ins that have moved: an older `edge.yaml` or command line may still say them."""
 
 MOVED = {
     # policies and wrappers around them

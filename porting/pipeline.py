@@ -1,4 +1,4 @@
-"""From an ONNX file to a served variant: take in, cut, compare, measure, judge, store, serve."""
+"""Ports an ONNX file to a served variant: take in, cut, compare, measure, judge, store, serve."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -42,7 +42,10 @@ Progress = Callable[[str, float], None]  # what is being done, share of that ste
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A classifier in parts, or anything else whole."""
+    """Holds a model as it will be stored: backbone and head, or one stage.
+
+    stripped: the operator of the softmax that was taken off its end; `None`: there was none.
+    """
 
     parts: SplitModel
     stripped: str | None  # the softmax that was taken off
@@ -68,21 +71,24 @@ def port(
     budget_ns: int = 500_000_000,
     progress: Progress = lambda step, share: None,
 ) -> Report:
-    """Port one model to one device.
+    """Ports one model to one device; returns the report on it.
 
     Args:
         path: ONNX file.
         model: name in the repository.
+        repository: takes the stages, the variant, its profile and the drift reference.
+        device: compiles the stages and runs the measurements.
         input: fields of `InputSpec` that the user knows (width, height, layout, color, scale, mean, std); the rest is
             read off the model, the scaling is tried out on the samples.
         output: fields of `OutputSpec` for detectors: score_min, overlap_max.
-        labels: in the model's order; None: those in the file, else the samples' classes, else "0", "1", …
+        labels: in the model's order; `None`: those in the file, else the samples' classes, else "0", "1", …
         samples: labelled pictures (images, labels, block[, stream[, names]]): for accuracy, gates, the drift reference.
-        kind: name of the output's format, or its import path; None: the format that is most certain to read the output.
+        kind: name of the output's format, or its import path; `None`: the format that is most certain of it.
         cut: "auto" or True: a classifier's head becomes a stage of its own, its weights inputs; False: one stage.
         variant: its name; a number is added when another one has it.
         batches: sizes to measure where the graph takes any.
         passes: transformations, applied in this order before the cut; each is compared with its parent.
+        gates: what the port has to pass before it may serve; `None`: the usual ones.
         serve: let it serve when all gates say yes.
         budget_ns: measuring time per stage and batch size.
         progress: called with the name of a step and its share, 0..1.
@@ -137,7 +143,7 @@ def port(
 
 @contextmanager
 def _slips(path: Path) -> Iterator[None]:
-    """A device that fails while a model is ported is the user's to know, in one line."""
+    """Turns a device's failure while a model is ported into one line for the user."""
     try:
         yield
     except UserError:
@@ -242,7 +248,7 @@ def _compare(
     samples: Samples | None,
     format: Format,
 ) -> float:
-    """The stored model must answer as the file did, on real samples where there are some."""
+    """Compares the stored model's answers with the file's, on real samples where there are some."""
     worst = 0.0
     for rows in _compared(taken, spec, samples):
         (parent,) = original.run({spec.name: rows}).values()

@@ -1,4 +1,4 @@
-"""Put what was made into the repository: pieces of a port, variants derived from variants, the drift reference."""
+"""Puts what was made into the repository: pieces of a port, variants derived from variants, the drift reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,8 @@ _NUMBERS_MAX = 10_000
 
 @dataclass(slots=True)
 class Piece:
-    """One stage of a port before it is stored: what the device made of its graph, its constant inputs, its engine.
+    """Holds one stage of a port before it is stored: what the device made of its graph, its constant inputs, its
+    engine.
 
     A context that closes the engine.
     """
@@ -47,7 +48,7 @@ class Piece:
 def store_pieces(
     repository: Repository, pieces: Sequence[Piece], spec: InputSpec, batches: tuple[int, ...]
 ) -> tuple[Stage, ...]:
-    """Blobs first; the stages name them."""
+    """Stores the blobs of the pieces; returns the stages that name them. The first one takes pictures by `spec`."""
     stages = []
     for place, piece in enumerate(pieces):
         graph = repository.add_blob(piece.artefact.content)
@@ -59,14 +60,15 @@ def store_pieces(
 
 
 def blob_sizes(repository: Repository, graph: str, head: str | None) -> dict[str, int]:
-    """Digest -> bytes on disk."""
+    """Returns the bytes on disk of a graph's blob and of a head's, where there is one, by digest."""
     return {digest: repository.blob_path(digest).stat().st_size for digest in (graph, head) if digest}
 
 
 def add_numbered(repository: Repository, variant: Variant, stages: Sequence[Stage]) -> str:
-    """Store a variant under its name, or under name-2, name-3, … when others have it; returns the name it got.
+    """Stores a variant under its name, or under name-2, name-3, … when others have it; returns the name it got.
 
-    A stored variant with the same stages and the same measured accuracy is that variant: it is not stored twice.
+    A stored variant with the same stages, output and measured accuracy is that variant: it is not stored twice. Raises
+    `UserError` where 9,999 such names are taken.
     """
     taken = repository.variants(variant.model)
     for number in range(1, _NUMBERS_MAX):
@@ -93,14 +95,16 @@ def derive(
     made_by: Mapping[str, Any] | None = None,
     accuracy: float | None = None,
 ) -> Variant:
-    """Store a variant of the parent's structure with another head, another first graph, or both. It does not serve yet.
+    """Stores a variant of the parent's structure with another head, another first graph, or both; it does not serve
+    yet.
 
     Args:
-        head: replaces the arrays of the stage that has some: the same names, dtypes and shapes, finite.
+        name: of the new variant.
+        head: replaces the arrays of the stage that has some: the same names and shapes, finite; cast to the old dtypes.
         graph: replaces the first stage's ONNX file (a backbone with re-aligned statistics): same inputs and outputs.
             Where a device has compiled that stage to another kind of artefact, there is no such file to replace.
         made_by: how and with what evidence; free JSON.
-        accuracy: 0..1, as judged; None: unknown.
+        accuracy: 0..1, as judged; `None`: unknown.
 
     Durations come from the parent's profile. Raises `UserError` for what does not fit the parent, `RepositoryFull`.
     """
@@ -142,7 +146,10 @@ def save_reference(
     spec: InputSpec,
     output: OutputSpec,
 ) -> None:
-    """Keep at most 1200 samples with what the model said about them: drift is measured against these."""
+    """Stores at most 1200 samples with what the model said about them: drift is measured against these.
+
+    They are spread evenly over all samples, in order; pictures are stored at the model's input size.
+    """
     count = len(samples.labels)
     rows = np.arange(count) if count <= REFERENCE_MAX else np.linspace(0, count - 1, REFERENCE_MAX).round().astype(int)
     stream = np.zeros(count, np.int64) if samples.stream is None else samples.stream

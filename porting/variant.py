@@ -1,4 +1,4 @@
-"""What can be served: stages named by the digest of their content, variants as chains of stages. Plain values."""
+"""Defines what can be served: stages named by the digest of their content, and variants, chains of stages."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from devices.artefact import ONNX
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How a picture becomes the first stage's input: resize, colour order, `(x * scale - mean) / std`, layout."""
+    """Says how a picture becomes the first stage's input: resize, colour order, `(x * scale - mean) / std`, layout."""
 
     name: str
     width: int
@@ -41,7 +41,7 @@ class OutputSpec:
 
 
 def digest_of(value: object) -> str:
-    """SHA-256 of the canonical JSON of a value."""
+    """Returns the SHA-256 of the canonical JSON of a value, 64 hex digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -50,7 +50,9 @@ STEP = "step"  # in place of the kind of an artefact: no graph, but background w
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a lane runs in one go. Equal digests mean equal work, whichever model it belongs to: one queue, one batch.
+    """Describes what a lane runs in one go.
+
+    Equal digests mean equal work, whichever model it belongs to: one queue, one batch.
 
     A retrainable head enters as inputs: `graph` is the blob of the artefact, `head` the blob of the arrays handed over
     at every run (`.npz`, one array for each extra graph input). A new head is a new stage on the same resident graph.
@@ -68,6 +70,7 @@ class Stage:
 
     @property
     def digest(self) -> str:
+        """Returns the identity of its work: that of its kind, its blobs and its input, not of batches or durations."""
         return digest_of([self.kind, self.graph, self.head, asdict(self.input) if self.input else None])
 
     @property
@@ -82,6 +85,7 @@ class Stage:
 
     @property
     def memory_bytes(self) -> int:
+        """Returns the size of its blobs together."""
         return sum(self.blobs.values())
 
 
@@ -92,7 +96,7 @@ def is_step(kind: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A chain of stages that serves a model."""
+    """Describes a chain of stages that serves a model."""
 
     model: str
     name: str
@@ -104,7 +108,7 @@ class Variant:
 
 
 def stage_from_json(table: Mapping[str, Any]) -> Stage:
-    """A stage from what `asdict` and JSON made of one."""
+    """Returns the stage that `asdict` and JSON made this table of."""
     spec = table["input"]
     return Stage(
         kind=table["kind"],
@@ -118,7 +122,7 @@ def stage_from_json(table: Mapping[str, Any]) -> Stage:
 
 
 def variant_from_json(table: Mapping[str, Any]) -> Variant:
-    """A variant from what `asdict` and JSON made of one; stages may be whole tables or digests."""
+    """Returns the variant that `asdict` and JSON made this table of; its stages may be whole tables or digests."""
     output = table["output"]
     chain = (stage if isinstance(stage, str) else stage_from_json(stage).digest for stage in table["stages"])
     spec = None if output is None else OutputSpec(**{**output, "labels": tuple(output["labels"])})

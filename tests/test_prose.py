@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 # Folders and files whose prose has the form; one that is brought to it is added here.
 FINISHED = (
+    "porting",
     "devices",
     "drift",
     "edge/answers",

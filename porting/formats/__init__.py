@@ -1,1 +1,1 @@
-"""What a model's outputs mean."""
+"""Says what a model's outputs mean: one file and one class for each format."""

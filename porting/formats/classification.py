@@ -1,4 +1,4 @@
-"""Classification: one label for the whole picture, from logits [N, K]."""
+"""Reads classifiers: one label for the whole picture, from logits [N, K]."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The seam between a model's output tensors and everything that uses its answers: one file, one class per format."""
+"""Defines the seam between a model's output tensors and everything that uses its answers: one class per format."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The labels of a model where the user gave none, or too many."""
+"""Settles a model's labels where the user gave none, and refuses a wrong number of them."""
 
 from porting.errors import UserError
 from porting.formats.format import ModelGraph

@@ -1,4 +1,4 @@
-"""From output tensors to results: probabilities of a classifier, boxes of a detector."""
+"""Turns output tensors into results: probabilities of a classifier, boxes of a detector."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ BOXES_MAX = 100
 
 
 class Box(NamedTuple):
-    """One object found. Corners (x1, y1, x2, y2) in pixels of the model's input, x1 <= x2, y1 <= y2."""
+    """Holds one object found. Corners (x1, y1, x2, y2) in pixels of the model's input, x1 <= x2, y1 <= y2."""
 
     label: str
     score: float  # 0..1
@@ -22,14 +22,14 @@ class Box(NamedTuple):
 
 
 def softmax(logits: Array, axis: int = -1) -> Array:
-    """Probabilities, float32; every row sums to 1 and no logit overflows it."""
+    """Computes probabilities, float32, along `axis`; they sum to 1, and no logit overflows them."""
     shifted = np.asarray(logits, np.float32)
     exponents = np.exp(shifted - shifted.max(axis=axis, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=axis, keepdims=True))
 
 
 def boxes(output: Array, spec: OutputSpec, *, boxes_max: int = BOXES_MAX) -> list[Box]:
-    """One picture's detections, best first.
+    """Returns one picture's detections, best first.
 
     Args:
         output: float [4 + K, M]: per column cx, cy, w, h in input pixels, then K scores 0..1 (the layout of YOLOv8).
@@ -54,13 +54,16 @@ def boxes(output: Array, spec: OutputSpec, *, boxes_max: int = BOXES_MAX) -> lis
 
 
 def corners_of(centers: Array) -> Array:
-    """[4, M] of cx, cy, w, h -> [M, 4] of x1, y1, x2, y2; a negative size counts as none."""
+    """Turns boxes [4, M] of cx, cy, w, h into [M, 4] of x1, y1, x2, y2; a negative size counts as none."""
     half = np.maximum(centers[2:4], 0) / 2
     return np.concatenate([centers[:2] - half, centers[:2] + half]).T
 
 
 def suppress(corners: Array, kinds: Array, overlap_max: float, boxes_max: int = BOXES_MAX) -> list[int]:
-    """Greedy non-maximum suppression within each kind: boxes come best first, the indices that stay go out so too."""
+    """Returns which boxes [M, 4] stay after non-maximum suppression within each kind [M]: indices, best first.
+
+    The boxes come best first; one goes where it overlaps one of its kind that stays by more than `overlap_max`, 0..1.
+    """
     covers = (overlap(corners, corners) > overlap_max) & (kinds[:, None] == kinds[None, :])
     alive = np.ones(len(corners), dtype=bool)
     chosen: list[int] = []
@@ -74,7 +77,7 @@ def suppress(corners: Array, kinds: Array, overlap_max: float, boxes_max: int = 
 
 
 def overlap(a: Array, b: Array) -> Array:
-    """Intersection over union of boxes [N, 4] with boxes [M, 4] -> [N, M], 0..1; two empty boxes: 0."""
+    """Computes intersection over union of boxes [N, 4] with boxes [M, 4]: [N, M], 0..1; 0 for two empty boxes."""
     wide = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
     tall = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
     shared = np.maximum(wide, 0) * np.maximum(tall, 0)

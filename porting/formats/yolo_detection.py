@@ -1,4 +1,4 @@
-"""Detection in the layout of YOLOv8: a column [cx, cy, w, h, K scores] for each of M candidate boxes."""
+"""Reads detectors of YOLOv8's layout: a column [cx, cy, w, h, K scores] for each of M candidate boxes."""
 
 from collections.abc import Mapping
 

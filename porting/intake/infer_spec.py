@@ -1,4 +1,4 @@
-"""What a user did not say about a model's input and labels: read off the file, or tried out on labelled samples."""
+"""Finds out what a user did not say about a model's input and labels: from the file, or by trials on samples."""
 
 import ast
 from collections.abc import Callable, Mapping
@@ -23,7 +23,10 @@ SCALINGS: dict[str, dict[str, Any]] = {
 
 
 def input_spec(taken: ImportedModel, given: Mapping[str, Any]) -> InputSpec:
-    """From the input's shape, with what the user gave on top. Raises `UserError` for what does not fit the model."""
+    """Returns how a picture becomes the model's input: from the input's shape, with what the user gave on top.
+
+    given: fields of `InputSpec`; `None` in it counts as not given. Raises `UserError` for what does not fit the model.
+    """
     shape = edit.shape_of(taken.input)
     assert shape is not None
     layout = given.get("layout") or taken.layout
@@ -47,10 +50,10 @@ def check_given(given: Mapping[str, Any]) -> None:
 
 
 def best_scaling(spec: InputSpec, accuracy: Callable[[InputSpec], float], margin: float = 0.0) -> tuple[InputSpec, str]:
-    """The scaling under which the model does best on labelled samples, and a note that says so.
+    """Returns the scaling under which the model does best on labelled samples, and a note that says so.
 
-    Only called when the user gave none and the input is not integer. A rarer one must be better than a commoner one by
-    more than the margin: what chance does on few samples is no evidence.
+    accuracy: measures 0..1 with an input. Only called when the user gave none and the input is not integer. A rarer
+    scaling must be better than a commoner one by more than the margin: what chance does on few samples is no evidence.
     """
     usable = {name: s for name, s in SCALINGS.items() if spec.color != "gray" or len(s["mean"]) == 1}
     found = {name: accuracy(replace(spec, **scaling)) for name, scaling in usable.items()}
@@ -63,7 +66,10 @@ def best_scaling(spec: InputSpec, accuracy: Callable[[InputSpec], float], margin
 
 
 def labels_in(model: onnx.ModelProto) -> tuple[str, ...] | None:
-    """Labels that the exporter wrote into the file's metadata (`names` or `labels`, a list or {number: name})."""
+    """Returns the labels that the exporter wrote into the file's metadata; `None` where there are none.
+
+    They are under `names`, `labels` or `classes`, as a list or as {number: name}.
+    """
     for entry in model.metadata_props:
         if entry.key in ("names", "labels", "classes"):
             try:
