@@ -155,8 +155,9 @@ def parameters(table: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def from_bytes(name: str, table: Mapping[str, Any], data: memoryview) -> Array:
-    """Returns a tensor from its bytes, in native byte order; it may share them. Raises `WireError` where they do not
-    fit.
+    """Returns a tensor from its bytes, in native byte order; it may share them.
+
+    Raises `WireError` where they do not fit its datatype and shape.
     """
     dtype, shape = dtype_of(name, table), shape_of(name, table)
     if dtype == "object":

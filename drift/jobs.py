@@ -12,8 +12,8 @@ Slices = Generator[None, None, Any]  # yields between slices of a few millisecon
 class BackgroundJob:
     """Holds one piece of background work.
 
-    `step` runs in a lane's thread; `result` and `error` may be read once `done` is True. spent_ns: time in `step` so
-    far.
+    `step` runs in a lane's thread; `result` and `error` may be read once `done` is True.
+    spent_ns: time in `step` so far.
     """
 
     def __init__(self, name: str, slices: Slices, clock: Clock):

@@ -123,8 +123,9 @@ class Reference:
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> "Reference":
-        """Returns the reference in the arrays of `reference.npz`. Raises `ValueError` when one is missing or the
-        lengths differ.
+        """Returns the reference in the arrays of `reference.npz`.
+
+        Raises `ValueError` when an array is missing or the lengths differ.
         """
         stored = {name: STORED_AS.get(name, name) for name in cls.__dataclass_fields__}
         missing = [name for name in stored.values() if name not in arrays]

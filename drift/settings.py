@@ -101,8 +101,9 @@ class DriftSettings(BaseModel):
         return [resolve(path, "drift.detectors") for path in self.detectors]
 
     def ladder(self) -> list[Response]:
-        """Returns the repairs, cheapest first. Raises `UserError` for an entry that names no class or has wrong
-        options.
+        """Returns the repairs, cheapest first.
+
+        Raises `UserError` for an entry that names no class or has wrong options.
         """
         return [_made(*_split(table)) for table in self.responses]
 

@@ -22,10 +22,9 @@ _NUMBERS_MAX = 10_000
 
 @dataclass(slots=True)
 class Piece:
-    """Holds one stage of a port before it is stored: what the device made of its graph, its constant inputs, its
-    engine.
+    """Holds one stage of a port before it is stored.
 
-    A context that closes the engine.
+    artefact: what the device made of its graph. arrays: its constant inputs. A context that closes the engine.
     """
 
     name: str  # backbone, head, whole
@@ -95,8 +94,7 @@ def derive(
     made_by: Mapping[str, Any] | None = None,
     accuracy: float | None = None,
 ) -> Variant:
-    """Stores a variant of the parent's structure with another head, another first graph, or both; it does not serve
-    yet.
+    """Stores a variant of the parent's structure with another head, another first graph, or both. It does not serve.
 
     Args:
         name: of the new variant.

@@ -1,1 +1,1 @@
-"""Where frames come from and results go: MQTT, the embedded broker, cameras."""
+"""Brings frames and tensors in and results out: MQTT, the embedded broker, HTTP, cameras."""

@@ -1,4 +1,4 @@
-"""All sources of a daemon as one: each of them hears everything, and what fails in one is counted and stays there."""
+"""Joins all sources of a daemon into one: each of them hears everything, and what fails in one is counted there."""
 
 import logging
 from collections import Counter
@@ -16,8 +16,8 @@ log = logging.getLogger("leeway.sources")
 class Sources:
     """Passes every call on to each source, in the order given.
 
-    `faults` counts what a source raised, by the name of its class (`MqttSource`; `MqttSource 2` where there are two).
-    The first fault of each call is logged with its traceback, further ones are only counted.
+    `faults` counts what a source raised, by the name of its class (`MqttSource`; `MqttSource 2` for the second one).
+    The first fault of each kind of call is logged with its traceback, further ones are only counted.
     """
 
     def __init__(self, sources: Sequence[Source]):
@@ -30,7 +30,7 @@ class Sources:
         return iter(self.named.values())
 
     def prepare(self, inbox: Inbox) -> None:
-        """Raises `UserError` where a source cannot do its work at all."""
+        """Prepares each source that has to be. Raises `UserError` where one cannot do its work at all."""
         for source in self:
             if isinstance(source, Prepares):
                 source.prepare(inbox)
@@ -41,7 +41,7 @@ class Sources:
             self._guarded(name, "start", source.start, inbox)
 
     def publish(self, topic: str, value: Value, delivery: Delivery = USUAL) -> None:
-        """Publishes by each source."""
+        """Publishes a value by each source; what one raises is counted."""
         for name, source in self.named.items():
             try:  # not by `_guarded`: this one runs for every frame
                 source.publish(topic, value, delivery)

@@ -1,4 +1,4 @@
-"""What a source is: one class that brings frames or tensors to the daemon and tells the world what came of them.
+"""Defines the seam of sources: one class brings work to the daemon and tells the world what came of it.
 
 Nothing is registered: `sources:` in `edge.yaml` names the class by its import path, and the other keys of that entry
 are the arguments of its constructor. The constructor raises `ValueError` or `UserError` for options that are wrong.
@@ -30,7 +30,7 @@ class Delivery:
     confirmed: bool = False  # deliver at least once; otherwise a value may be lost
     headers: Mapping[str, str] = field(default_factory=dict)  # beside the value: trace context, what a picture is of
     content_type: str | None = None  # of bytes; a mapping is published as JSON
-    expiry_s: int | None = None  # after so many seconds the value is worthless
+    expiry_s: int | None = None  # seconds after which the value is worthless
 
 
 USUAL = Delivery()  # of a result: at most once, to those who listen now
@@ -44,7 +44,7 @@ class Publisher(Protocol):
 
 
 class Inbox(Protocol):
-    """What a source may ask of the daemon. Every method may be called from any thread and returns at once."""
+    """Offers a source what it may ask of the daemon. Every method may be called from any thread and returns at once."""
 
     repository: Repository  # the models of this box
     answers: MutableMapping[str, AnswerRule]  # app -> its rule; the mapping that the scheduler itself looks into
@@ -101,15 +101,18 @@ class Source(Protocol):
 
 @runtime_checkable
 class Prepares(Protocol):
-    """A source that has something to do before the models are loaded."""
+    """Has something to do before the models are loaded: what a source may offer beside `Source`."""
 
     def prepare(self, inbox: Inbox) -> None:
-        """Called once, before `start`: opens a port, say. Raises `UserError` where that ends the daemon."""
+        """Prepares the source: opens a port, say. Called once, before `start`.
+
+        Raises `UserError` where the daemon cannot run without it.
+        """
 
 
 @runtime_checkable
 class Watches(Protocol):
-    """A source that follows what the core does, as an observer."""
+    """Follows what the core does, as an observer: what a source may offer beside `Source`."""
 
     def observe(self, moment: Moment) -> Iterable[Event]:
         """Sees every moment; returns events to post. Called from the first moment, after `prepare`."""
@@ -117,7 +120,7 @@ class Watches(Protocol):
 
 @runtime_checkable
 class Counts(Protocol):
-    """A source that counts what its transport met; all counters are in the statistics under `network`."""
+    """Counts what its transport met; all counters are in the statistics under `network`."""
 
     @property
     def counters(self) -> Mapping[str, int]:

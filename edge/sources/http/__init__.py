@@ -1,1 +1,1 @@
-"""Tensors over HTTP, by the Open Inference Protocol v2."""
+"""Answers tensors over HTTP, by the Open Inference Protocol v2."""

@@ -1,4 +1,4 @@
-"""What can be asked for with tensors: each served model by its name, each graph of it by its digest.
+"""Lists what can be asked for with tensors: each served model by its name, each graph of it by its digest.
 
 A graph is served as a model of its own, `http/<model>/<place in its chain>`, with a chain of that one stage. Where
 that is the stage of the model itself, both wait in one queue and share batches. The place keeps the name when a
@@ -20,7 +20,7 @@ CHANGES = (Served, Loaded, LoadFailed, Evicted, LaneUp, LaneDown)
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One that may be asked for: under which name the core knows it, and the stages it walks."""
+    """Describes one version that may be asked for: under which app the core knows it, and the stages it walks."""
 
     app: str
     variant: Variant
@@ -29,18 +29,24 @@ class Version:
 
     @property
     def bare(self) -> bool:
-        """A graph by itself."""
+        """Returns whether it is a graph by itself."""
         return self.variant.model.startswith(PREFIX)
 
     @property
     def head(self) -> str | None:
-        """Blob of arrays: whoever asks for the bare graph sends some along of the same names and shapes."""
+        """Returns the blob of arrays that belongs to a bare graph; `None` where it has none, or is a whole model.
+
+        A request for the bare graph sends arrays of the same names and shapes along.
+        """
         return self.variant.made_by.get("head") if self.bare else None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`versions` by name; the first one serves, and is meant where none is named."""
+    """Holds the versions of one model or graph by name.
+
+    The first one serves, and is meant where a question names none. stream: the stream of its requests.
+    """
 
     name: str
     stream: str
@@ -48,12 +54,14 @@ class Entry:
 
 
 class Catalogue:
-    """Observer. `entries` is replaced as a whole, so any thread may read it.
+    """Follows the core as an observer, and keeps `entries` by name.
 
-    A model is asked for as an app of its own name, which the core understands by itself, and so does whoever replays
-    its trace. Versions that do not serve, and models whose name another app has, are apps of ours. They are written
-    into `answers`, the mapping that the scheduler itself looks into: the one place where an observer changes what the
-    core knows other than by an event.
+    `entries` is replaced as a whole, so any thread may read it.
+
+    A model is asked for as an app of its own name, which the core understands by itself, and so does a replay of its
+    trace. Versions that do not serve, and models whose name another app has, are apps of ours. They are written into
+    `answers`, the mapping that the scheduler itself looks into: the one place where an observer changes what the core
+    knows other than by an event.
     """
 
     def __init__(self, answers: MutableMapping[str, AnswerRule]):
@@ -62,6 +70,10 @@ class Catalogue:
         self.entries: Mapping[str, Entry] = {}
 
     def observe(self, moment: Moment) -> Iterator[Event]:
+        """Yields each graph of a model that begins to serve as a model of its own.
+
+        Renews `entries` where a pointer, a load or a lane has changed.
+        """
         event = moment.event
         if isinstance(event, CHANGES):
             self._look(moment.state)
@@ -91,7 +103,7 @@ class Catalogue:
 
 
 def is_ours(served: Served) -> bool:
-    """A model of the repository, made of graphs that can be read."""
+    """Returns whether a model of the repository begins to serve whose graphs can all be read."""
     serving = (stage for stage in served.stages if stage.digest in served.variant.stages)
     return not served.variant.model.startswith(PREFIX) and readable(serving)
 
@@ -102,7 +114,7 @@ def readable(stages: Iterable[Stage]) -> bool:
 
 
 def parts_of(served: Served) -> Iterator[Served]:
-    """Each graph of the chain as a model of its own."""
+    """Yields each graph of the chain as a model of its own."""
     stages = {stage.digest: stage for stage in served.stages}
     for place, digest in enumerate(served.variant.stages):
         stage = stages[digest]
@@ -113,7 +125,10 @@ def parts_of(served: Served) -> Iterator[Served]:
 
 
 def without_head(stage: Stage) -> Stage:
-    """The same graph, for whoever sends a head along: it takes tensors only. Where there is none: the stage itself."""
+    """Returns the stage with the same graph for requests that send a head along: it takes tensors only.
+
+    A stage that has no head is returned itself.
+    """
     if stage.head is None:
         return stage
     blobs = {stage.graph: stage.blobs[stage.graph]} if stage.graph in stage.blobs else dict(stage.blobs)
@@ -121,7 +136,10 @@ def without_head(stage: Stage) -> Stage:
 
 
 def entry_of(state: State, name: str, model: Model, serving: Variant, app: str) -> Entry:
-    """`app`: asks for the version that serves."""
+    """Returns the entry of a model with the versions that can be read, without one that is still being loaded to serve.
+
+    app: asks for the version that serves.
+    """
     if name.startswith(PREFIX):
         return Entry(serving.name, name, {serving.name: version_of(state, name, serving)})
     waiting = [it for it in model.variants.values() if it is not model.pending and it.name != serving.name]
@@ -131,6 +149,7 @@ def entry_of(state: State, name: str, model: Model, serving: Variant, app: str) 
 
 
 def version_of(state: State, app: str, variant: Variant) -> Version:
+    """Returns a variant as a version; it is ready where each of its stages is held by some lane."""
     return Version(app, variant, stages_of(state, variant), all(map(state.held, variant.stages)))
 
 

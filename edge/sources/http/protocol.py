@@ -1,4 +1,4 @@
-"""Questions of the Open Inference Protocol v2 as rows for the core, and what came of the rows as its answers.
+"""Reads questions of the Open Inference Protocol v2 as rows for the core, and makes answers of what came of the rows.
 
 Nothing here knows HTTP: bodies in, bodies out, and `Refused` with a status for what is wrong.
 """
@@ -28,7 +28,7 @@ Key = tuple[tuple[str, ...], str | None, OutputSpec | None]  # graphs, head, and
 
 
 class Refused(Exception):
-    """An HTTP status and one line."""
+    """Refuses a question, with an HTTP status and one line."""
 
     def __init__(self, status: int, said: str):
         super().__init__(said)
@@ -37,7 +37,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Specs:
-    """`rows`: inputs with a row for each item. `shared`: inputs that all rows share. A model by name takes pictures."""
+    """Describes what a version takes and gives.
+
+    rows: inputs with a row for each item. shared: inputs that all rows share, such as a head. pictures: whether it is a
+    model by name, which takes pictures.
+    """
 
     rows: tuple[TensorSpec, ...]
     shared: tuple[TensorSpec, ...]
@@ -51,7 +55,11 @@ class Specs:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """`binary`: outputs that are wanted as bytes. `timeout_ns`: from the client, where it named one."""
+    """Holds a question for inference, row by row.
+
+    outputs: names, in the order asked for. binary: outputs that are wanted as bytes. timeout_ns: from the client;
+    `None` where it named none.
+    """
 
     id: str | None
     rows: tuple[tuple[TensorInput, Picture | None], ...]
@@ -71,7 +79,10 @@ class Reader:
         self._head = lru_cache(GRAPHS_MAX)(lambda digest: frozenset(repository.arrays(digest)))
 
     def specs(self, version: Version) -> Specs:
-        """What it takes and gives, read from its files. Raises `Refused` where they are damaged."""
+        """Returns what a version takes and gives, read from its files, and remembers it in `known`.
+
+        Raises `Refused` with 500 where they are damaged.
+        """
         try:
             found = self._specs(version)
         except (UserError, OSError) as error:
@@ -96,7 +107,10 @@ class Reader:
         return Specs(images, (), (*outputs, *features), pictures=True)
 
     def question(self, body: bytes, json_bytes: int | None, specs: Specs) -> InferRequest:
-        """Raises `Refused` with 400 for names, shapes, types and counts that do not fit."""
+        """Returns the question that a body holds; json_bytes: as its header says, `None`: all of it is JSON.
+
+        Raises `Refused` with 400 for names, shapes, types and counts that do not fit.
+        """
         try:
             head, tensors = unpacked(body, json_bytes, "inputs")
             outputs, binary = wanted(head, specs.outputs)
@@ -134,7 +148,7 @@ class Reader:
         return count
 
     def _shared(self, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Equal ones as one object: by that a lane knows who may share a batch."""
+        """Returns equal arrays as one object, since by that a lane knows which requests may share a batch."""
         if not arrays:
             return arrays
         key = sha256(b"".join(name.encode() + bytes_of(array) for name, array in arrays.items())).hexdigest()
@@ -150,7 +164,7 @@ def key_of(version: Version) -> Key:
 
 
 def check(spec: TensorSpec, shape: Sequence[int | None], array: Array) -> None:
-    """`shape`: what is expected; None: any size."""
+    """Raises `WireError` unless the array has the spec's dtype and this shape, in which `None` is any size."""
     if array.dtype.name != spec.dtype:
         raise WireError(f"{spec.name}: {DATATYPES[array.dtype.name]} given, {DATATYPES.get(spec.dtype)} expected")
     fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
@@ -160,7 +174,10 @@ def check(spec: TensorSpec, shape: Sequence[int | None], array: Array) -> None:
 
 
 def wanted(head: Mapping[str, Any], outputs: Sequence[TensorSpec]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Names of the outputs that are asked for (all, where none is), and of those that shall be bytes."""
+    """Returns the outputs that are asked for (all, where none is named), and those of them that shall be bytes.
+
+    Raises `WireError` for a name that is no output.
+    """
     known, tables = [spec.name for spec in outputs], head.get("outputs") or []
     all_bytes = bool(parameters(head).get("binary_data_output", False))
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
@@ -174,7 +191,11 @@ def wanted(head: Mapping[str, Any], outputs: Sequence[TensorSpec]) -> tuple[tupl
 
 
 def timeout_of(given: Mapping[str, Any]) -> int | None:
-    """Triton's schedule policy extension: microseconds."""
+    """Returns the timeout in ns; `None` where none, or 0, is given in `timeout`.
+
+    The unit there is microseconds, by Triton's schedule policy extension. Raises `WireError` for what is no
+    integer, or less than 0.
+    """
     timeout = given.get("timeout")
     if timeout is None or timeout == 0:
         return None
@@ -184,13 +205,14 @@ def timeout_of(given: Mapping[str, Any]) -> int | None:
 
 
 def answer(question: InferRequest, name: str, version: str, tensors: Sequence[Mapping[str, Array]]) -> WireMessage:
-    """The outputs of all rows."""
+    """Returns the message with the outputs of all rows, stacked in the order of the rows."""
     outputs = {name: np.stack([row[name] for row in tensors]) for name in question.outputs}
     head = {"model_name": name, "model_version": version}
     return packed(head if question.id is None else {**head, "id": question.id}, "outputs", outputs, question.binary)
 
 
 def metadata(name: str, versions: Sequence[str], specs: Specs) -> dict[str, Any]:
+    """Returns the answer to a question for a model's metadata, ready for JSON."""
     table: dict[str, Any] = {"name": name, "versions": [*versions], "platform": "onnx_onnxv1"}
     table |= {"inputs": [*map(metadata_of, specs.inputs)], "outputs": [*map(metadata_of, specs.outputs)]}
     return {key: value for key, value in table.items() if key != "versions" or value}

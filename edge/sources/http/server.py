@@ -1,4 +1,4 @@
-"""The daemon as a peer: the Open Inference Protocol v2 over HTTP, in a thread of its own.
+"""Serves the daemon to its peers: the Open Inference Protocol v2 over HTTP, in a thread of its own.
 
 A question becomes requests of the core, one for each row, with a deadline: they wait, share batches and are dropped as
 frames are. 200: all rows were answered. 400, 404, 413: the question is wrong. 503: there is no time, or no room, or
@@ -38,7 +38,10 @@ STATUS = {"failed": 500}  # other outcomes: 503
 
 
 class Rows:
-    """The rows of one question on their way. `told` by the daemon's loop, awaited by the server's."""
+    """Collects the rows of one question on their way.
+
+    `told` is called on the daemon's loop thread; the server's loop awaits `over`.
+    """
 
     def __init__(self, count: int, on_told: Callable[[], None]):
         self.loop = asyncio.get_running_loop()
@@ -48,6 +51,10 @@ class Rows:
         self.left = count
 
     def told(self, at: int, reply: Reply, jobs: Sequence[TaskJob]) -> None:
+        """Takes the reply of the row at place `at`.
+
+        `over` is set once all rows are answered, to `None`, or at the first reply that is no answer, to that reply.
+        """
         self.on_told()
         self.left -= 1
         if reply.outcome == "ok":
@@ -103,7 +110,7 @@ class HttpSource:
             yield from self.catalogue.observe(moment)
 
     def publish(self, topic: str, value: Value, delivery: Delivery) -> None:
-        """Does nothing: an answer goes to whom has asked."""
+        """Does nothing, since an answer goes to the client that asked."""
 
     def stop(self) -> None:
         """Ends the server; what is open gets some seconds."""
@@ -238,7 +245,10 @@ class HttpSource:
     async def _answered(
         self, request: "Request", entry: Entry, version: Version, question: InferRequest, arrived_ns: Time
     ) -> list[TaskJob]:
-        """The job of each row. Raises `Refused`; then, or where the client is gone, rows that wait are withdrawn."""
+        """Returns the job of each row.
+
+        Raises `Refused`; then, or where the client is gone, rows that wait are withdrawn.
+        """
         self._enter(len(question.rows))
         rows = Rows(len(question.rows), self._leave)
         asked = self._asked(entry, version, question, arrived_ns, rows)

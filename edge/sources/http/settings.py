@@ -1,10 +1,13 @@
-"""Where others reach us to ask with tensors, and how much they may ask (the `http:` table of edge.yaml)."""
+"""Defines where clients reach us to ask with tensors, and how much they may ask (the `http:` table of edge.yaml)."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class HttpSettings(BaseModel):
-    """Anybody who reaches the port may ask: there is no password. Keep it on this machine, or in a network of yours."""
+    """Opens a port that asks for no password: every client that reaches it may ask.
+
+    Keep it on this machine, or in a network of yours.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""How to reach the broker and what to call ourselves there (the `mqtt:` table of edge.yaml, a camera's options)."""
+"""Defines how to reach the broker and what to be called there (the `mqtt:` table of edge.yaml, a camera's options)."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -11,7 +11,7 @@ MB = 1024 * 1024
 
 
 class Tls(BaseModel):
-    """Files for an encrypted connection. Without `ca` the system's certificate authorities are trusted."""
+    """Names the files for an encrypted connection. Without `ca` the system's certificate authorities are trusted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,7 +27,7 @@ class Tls(BaseModel):
 
 
 class MqttSettings(BaseModel):
-    """Every key may be left out; what is shown is what it is then. Unknown keys are refused."""
+    """Sets up the connection to the broker. Every key may be left out; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,5 +68,5 @@ class MqttSettings(BaseModel):
 
     @property
     def name(self) -> str:
-        """The client id in use."""
+        """Returns the client id in use."""
         return self.client_id or f"leeway-{self.node}"

@@ -1,4 +1,7 @@
-"""Frames in, results out, over MQTT. The network thread stamps, checks and hands on; it never decodes or waits."""
+"""Brings frames in and results out over MQTT.
+
+The network thread stamps, checks and hands on; it never decodes or waits.
+"""
 
 import json
 import logging
@@ -148,7 +151,7 @@ class MqttSource:
         self._counters.add(outcome)
 
     def _judge(self, message: paho.MQTTMessage, received_ns: int, received_time: float) -> str:
-        """Hand the message on; the counter it belongs to."""
+        """Hands the message on; returns the name of the counter that it belongs to."""
         try:
             topic = message.topic
         except UnicodeDecodeError:
@@ -215,12 +218,12 @@ class MqttSource:
 
 
 def user_properties(message: paho.MQTTMessage) -> dict[str, str]:
-    """The MQTT 5 user properties of a message; empty on 3.1.1."""
+    """Returns the MQTT 5 user properties of a message; empty on 3.1.1."""
     return dict(getattr(message.properties, "UserProperty", ()) if message.properties is not None else ())
 
 
 def as_json(table: Mapping[str, Any]) -> bytes:
-    """Compact JSON; numpy numbers and arrays are written as the numbers they are."""
+    """Returns a table as compact JSON; NumPy numbers and arrays are written as the numbers they are."""
     return _encode(table).encode()
 
 
