@@ -129,6 +129,11 @@ def test_chores_exist(command: str):
     assert set(words) <= made
 
 
+def test_every_chore_has_a_row():
+    made = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"^\| `make ([a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE) == made
+
+
 @pytest.mark.parametrize("command", commands("leeway"))
 def test_commands_exist_and_so_do_their_options(command: str):
     _, *words = shlex.split(command.replace("…", ""))
