@@ -14,6 +14,7 @@ import yaml
 from cli.drawing.config_reference import page
 from cli.main import VERBS
 from edge.config import load, schema
+from porting.moved import MOVED
 from tests.test_architecture import EDGE_FLOORS, MODULES, ORDER, imported
 
 ROOT = Path(__file__).parent.parent
@@ -132,6 +133,11 @@ def test_chores_exist(command: str):
 def test_every_chore_has_a_row():
     made = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert re.findall(r"^\| `make ([a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE) == made
+
+
+def test_the_changelog_lists_every_import_path_that_moved():
+    rows = re.findall(r"^\| `([\w.]+:\w+)` \| `([\w.]+:\w+)` \|$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert dict(rows) == MOVED
 
 
 @pytest.mark.parametrize("command", commands("leeway"))
