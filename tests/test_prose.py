@@ -20,6 +20,7 @@ FINISHED = (
     "edge/planners",
     "edge/policies",
     "edge/systems",
+    "evaluation",
 )
 
 VERB = re.compile(r"[A-Z][a-z]*s\b")
