@@ -36,7 +36,7 @@ def page(table: dict[str, Any], command: str) -> str:
         f"Written by `python -m benchmarks.schedulers` from what `{command}` measured.",
         "",
         "Shares of all requests answered in time, in percent; in brackets those of the model served worst. Means over "
-        f"{seeds_of(table)} traces each. *Bound*: what nobody can exceed, even who knows the future.",
+        f"{seeds_of(table)} traces each. *Bound*: what no scheduler can exceed, even one that knows the future.",
         "",
         "| arrivals | load | bound | leeway | best of the others | clockwork | leeway_fair | leeway_goodput |",
         "|---|---:|---:|---:|---|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""`leeway bench`: which scheduler should this box run, and how far is it from the best possible?"""
+"""Compares schedulers: which one this box should run, and how far it is from the best possible."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,10 @@ STDOUT = "-"
 
 
 class OptionalFile(TyperCommand):
-    """`--json` alone prints, `--json FILE` writes. Typer knows options with a value and options without, not both."""
+    """Lets `--json` alone print and `--json FILE` write.
+
+    Typer knows options with a value and options without, but none that may have one.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         alone = (i for i, word in enumerate(args) if word == "--json" and (args[i + 1 : i + 2] or ["--"])[0][:1] == "-")
@@ -38,7 +41,7 @@ class OptionalFile(TyperCommand):
 
 @app.callback()
 def bench() -> None:
-    """Typer shows the help above; the command does the work."""
+    """Show the module's help by Typer; the command does the work."""
 
 
 @app.command(cls=OptionalFile)
@@ -109,7 +112,7 @@ def schedulers(
 
 
 def report(compared: "Comparison", workers: int | None, json: str | None, html: Path | None) -> int:
-    """Runs it, says what came of it; the exit code."""
+    """Runs a comparison, prints and writes its results, and returns the exit code. Raises `UserError`."""
     from rich.console import Console
 
     from cli.comparison.json_document import as_text, document, write
@@ -140,7 +143,7 @@ def report(compared: "Comparison", workers: int | None, json: str | None, html: 
 
 
 def check_place(file: Path | None) -> None:
-    """Raises `UserError` where no file can be written."""
+    """Raises `UserError` where no file can be written, before the runs are made."""
     if file is not None and (file.is_dir() or not file.resolve().parent.is_dir()):
         from porting.errors import UserError
 
@@ -148,7 +151,7 @@ def check_place(file: Path | None) -> None:
 
 
 def verdict(outcomes: Sequence["RunOutcome"], whole: bool) -> int:
-    """Says once for each system what went wrong; the exit code."""
+    """Reports once for each system what went wrong, and returns the exit code."""
     in_order = sorted(outcomes, key=lambda one: (one.index, one.system))  # processes end in any
     troubles = {one.system: one for one in reversed(in_order) if one.trouble}
     for name, one in sorted(troubles.items()):
@@ -198,6 +201,7 @@ def bounds_of(compared: "Comparison", workers: int | None, progress: "Progress")
 def page(
     compared: "Comparison", rows: Sequence["SummaryRow"], outcomes: Sequence["RunOutcome"], told: Mapping[str, Any]
 ) -> str:
+    """Returns the report as HTML, with details of the runs that have them."""
     from cli.comparison_report import page
     from cli.comparison_report.comparison_data import ComparisonData
 
@@ -210,6 +214,7 @@ def page(
 
 
 def print_cards(found: list[dict[str, Any]], json: str | None) -> None:
+    """Prints what each system is, as text or as JSON."""
     from rich.text import Text
 
     from cli.comparison.json_document import as_text

@@ -110,10 +110,10 @@ def main(args: list[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(PIPE_CLOSED)
     except Exception as error:
-        sys.exit(slip(error))
+        sys.exit(exit_code_of(error))
 
 
-def slip(error: Exception) -> int:
+def exit_code_of(error: Exception) -> int:
     """Reports a user's mistake and returns its exit code. Any other error is a bug and is raised again."""
     from porting.errors import GateFailed, UserError
 

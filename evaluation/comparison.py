@@ -1,6 +1,4 @@
-"""Runs every system on every scenario, in one process per core; all systems get the same
-requests and the same bound.
-"""
+"""Runs every system on every scenario, one process per core; all systems get the same requests and the same bound."""
 
 import hashlib
 import pickle
@@ -35,7 +33,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ComparisonJob:
-    """Describes one system on one scenario. `near`: with a drilldown. `bounds`: `None` for the quick ones."""
+    """Describes the run of one system on one scenario.
+
+    `near`: whether a drilldown is wanted; `bounds`: `None` for the quick ones, which the process computes itself.
+    """
 
     index: int  # of the scenario
     scenario: bytes  # pickled once for all systems
@@ -47,7 +48,7 @@ class ComparisonJob:
 
 @dataclass(frozen=True)
 class BoundsJob:
-    """Bounds of one scenario. `name`: which of `BOUNDS`."""
+    """Asks for the bounds of one scenario. `name`: which of `BOUNDS`."""
 
     index: int
     scenario: bytes

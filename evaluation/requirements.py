@@ -13,7 +13,7 @@ LACKS: Mapping[str, str] = {
     "variants": "has one variant a model",
     "lanes": "has one lane",
     "remote": "has no remote lane",
-    "labels": "tells nobody which answers were right",
+    "labels": "has no labels that say which answers were right",
     "ensemble": "has no model of three variants that could vote",
     "preemption": "has a lane that cannot be stopped halfway",
     "memory": "has memory for all its models",

@@ -27,7 +27,8 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     height, width = shape[:2]
     y, x = rng.integers(0, TILE, 2)
     rows, columns = (y + np.arange(height)) % TILE, (x + np.arange(width)) % TILE
-    return _noise_tile()[rows[:, None], columns[None, :]]
+    noise: Floats = _noise_tile()[rows[:, None], columns[None, :]]
+    return noise
 
 
 def _blurred(image: Floats, sigma: float) -> Floats:
@@ -36,7 +37,7 @@ def _blurred(image: Floats, sigma: float) -> Floats:
 
 def _sharpness(image: Floats) -> float:
     """Blur that looks alike on a thumbnail and on a frame: pixels of sigma at severity 1."""
-    return 0.75 + min(image.shape[:2]) / 300
+    return 0.75 + float(min(image.shape[:2])) / 300
 
 
 def _day(image: Floats, severity: float, rng: np.random.Generator) -> Floats:
@@ -57,7 +58,8 @@ def _fog(image: Floats, severity: float, rng: np.random.Generator) -> Floats:
     """Light scattered in: contrast goes, more of it far away (towards the top of the picture)."""
     height = image.shape[0]
     veil = np.linspace(0.80, 0.62, height, dtype=np.float32)[:, None, None] * severity
-    return _blurred(image, 0.5 * severity * _sharpness(image)) * (1 - veil) + 205 * veil
+    foggy: Floats = _blurred(image, 0.5 * severity * _sharpness(image)) * (1 - veil) + 205 * veil
+    return foggy
 
 
 def _rain(image: Floats, severity: float, rng: np.random.Generator) -> Floats:
@@ -95,7 +97,8 @@ def _dirt(height: int, width: int) -> Floats:
     """Smears that stay where they are: how much light each pixel loses, 0..1, [h, w, 1]."""
     smears = np.random.default_rng(2).random((max(2, height // 24), max(2, width // 24))).astype(np.float32)
     wide = cv2.resize(smears, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip((wide - 0.45) * 2.2, 0, 1)[:, :, None]
+    lost: Floats = np.clip((wide - 0.45) * 2.2, 0, 1)[:, :, None]
+    return lost
 
 
 def _dirty_lens(image: Floats, severity: float, rng: np.random.Generator) -> Floats:

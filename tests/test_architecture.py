@@ -66,6 +66,19 @@ ENVIRONMENT = {
     "edge/sources/camera/frames.py",  # writes: FFmpeg inside OpenCV listens to nothing else
 }
 
+# Tests of one module lie at its place in the tree: `tests/a/b/test_x.py`, or `test_x_aspect.py`, for `a/b/x.py`. Tests
+# that span several modules of a folder lie there under a name of their own; which, and why:
+SPANNING = {
+    "tests/edge/core/test_states.py": "the tables in `edge/core/__init__.py`, which tell of all modules of the core",
+    "tests/edge/core/test_transitions.py": "from one version to the next: versions, residency, queues and scheduler",
+    "tests/edge/estimators/test_learning.py": "all estimators on the same runs",
+    "tests/edge/observers/adaptation/test_compiled_models.py": "wiring and watched_model, for models without ONNX",
+    "tests/edge/policies/test_baselines.py": "fifo, round_robin and longest_queue, on the same queues",
+    "tests/edge/policies/test_decisions.py": "what fifo, edf and the wrappers decide together",
+    "tests/edge/runtime/test_remote_lane.py": "a lane and the daemon on another box that it runs on",
+    "tests/edge/sources/mqtt/test_brokers.py": "source, connection and writer against real brokers",
+}
+
 
 @cache
 def tree(path: Path) -> ast.Module:
@@ -435,6 +448,41 @@ def test_every_folder_of_code_is_a_package(package: str):
     """A forgotten `__init__.py` works here and is missing from the wheel's plug-in listings."""
     folders = {path.parent for path in (ROOT / package).rglob("*.py")}
     assert not [name_of(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def mirrored(test: str) -> set[str]:
+    """Returns the modules that a test may be named for: `x_y` and `x`, in its folder, for `test_x_y.py`."""
+    folder, _, name = test.removeprefix("tests/").rpartition("/")
+    words = name.removeprefix("test_").removesuffix(".py").split("_")
+    return {f"{folder}/{'_'.join(words[:n])}" for n in range(1, len(words) + 1)}
+
+
+def is_module(place: str) -> bool:
+    """Returns whether a module or a package lies at this place, such as `edge/core/state`."""
+    return (ROOT / f"{place}.py").exists() or (ROOT / place / "__init__.py").exists()
+
+
+def code_tests() -> list[str]:
+    """Returns the test modules below `tests/<package>/`."""
+    return [name_of(path) for package in [*ORDER, "examples"] for path in (ROOT / "tests" / package).rglob("test_*.py")]
+
+
+@pytest.mark.parametrize("test", sorted(code_tests()))
+def test_tests_mirror_the_tree(test: str):
+    folder = str(Path(test).parent).removeprefix("tests/")
+    assert (ROOT / folder / "__init__.py").exists(), f"{test}: there is no package {folder}/"
+    named = any(map(is_module, mirrored(test)))
+    assert named != (test in SPANNING), f"{test}: name it for a module of {folder}/, or else give a reason in SPANNING"
+
+
+def test_tests_that_span_modules_exist():
+    assert [test for test in SPANNING if test not in code_tests()] == []
+
+
+def test_names_of_tests_are_taken_apart():
+    assert mirrored("tests/edge/test_daemon_mqtt.py") == {"edge/daemon", "edge/daemon_mqtt"}
+    assert is_module("edge/systems")
+    assert not is_module("edge/daemon_mqtt")
 
 
 def test_importing_a_rightmost_package_does_not_pull_in_the_left():

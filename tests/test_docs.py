@@ -14,6 +14,8 @@ import yaml
 from cli.drawing.config_reference import page
 from cli.main import VERBS
 from edge.config import load, schema
+from porting.moved import MOVED
+from tests.test_architecture import EDGE_FLOORS, MODULES, ORDER, imported
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -58,6 +60,42 @@ def plug_in_files() -> set[str]:
     return {str(path.relative_to(ROOT)) for path in files}
 
 
+def folders_on_the_map() -> list[tuple[str, str]]:
+    """Returns the rows of the map in docs/architecture.md: a folder, and what it may import in its package."""
+    text = (ROOT / "docs/architecture.md").read_text().partition("\n## The map\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([\w/]+)` \|.*\| (.*) \|$", text, re.MULTILINE)
+
+
+def imports_in_the_package(folder: str) -> set[str]:
+    """Returns the other folders of its package that the files of a folder import."""
+    files = [path for path in MODULES if path.parent == ROOT / folder]
+    others = {str(other.parent.relative_to(ROOT)) for path in files for other in imported(path)}
+    return {other for other in others - {folder} if other.split("/")[0] == folder.split("/")[0]}
+
+
+def floor(folder: str) -> int:
+    """Returns the floor of a folder inside `edge`, 1 for the lowest; the daemon's for `edge` itself."""
+    room = folder.split("/")[1] if "/" in folder else "daemon.py"
+    return next(len(EDGE_FLOORS) - depth for depth, rooms in enumerate(EDGE_FLOORS) if room in rooms)
+
+
+def test_the_map_has_one_line_for_each_folder_of_code():
+    packages = [path.parent for path in MODULES if path.name == "__init__.py"]
+    assert sorted(folder for folder, _ in folders_on_the_map()) == sorted(map(page_id, packages))
+
+
+@pytest.mark.parametrize(("folder", "allowed"), folders_on_the_map())
+def test_the_map_says_what_each_folder_may_import(folder: str, allowed: str):
+    if folder.split("/")[0] == "edge":
+        assert allowed == f"floor {floor(folder)}"
+    else:
+        assert imports_in_the_package(folder) - set(re.findall(r"`([\w/]+)`", allowed)) == set()
+
+
+def test_the_map_gives_the_order_of_packages():
+    assert f"`{' -> '.join(ORDER)}`" in (ROOT / "docs/architecture.md").read_text()
+
+
 def test_every_plug_in_has_a_row_and_every_row_a_file():
     named = set(
         re.findall(
@@ -90,6 +128,16 @@ def test_chores_exist(command: str):
     words = [word for word in shlex.split(command)[1:] if "=" not in word]
     assert words, f"{command}: no chore"
     assert set(words) <= made
+
+
+def test_every_chore_has_a_row():
+    made = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"^\| `make ([a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE) == made
+
+
+def test_the_changelog_lists_every_import_path_that_moved():
+    rows = re.findall(r"^\| `([\w.]+:\w+)` \| `([\w.]+:\w+)` \|$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert dict(rows) == MOVED
 
 
 @pytest.mark.parametrize("command", commands("leeway"))

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 # Folders and files whose prose has the form; one that is brought to it is added here.
 FINISHED = (
+    "cli",
     "devices",
     "drift",
     "edge/answers",
@@ -24,6 +25,7 @@ FINISHED = (
     "edge/policies",
     "edge/sources",
     "edge/systems",
+    "evaluation",
     "porting",
 )
 
@@ -44,6 +46,7 @@ NOUNS = {
     "Variants",
 }
 DIALECT = re.compile(r"\b(nobody|whoever|anew|weather|slips?)\b", re.IGNORECASE)
+COMMAND = re.compile(r"app\.(command|callback)\(")  # a decorator of Typer
 UNDOCUMENTED_LINES_MAX = 6  # body of a public function that needs no docstring
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -66,12 +69,12 @@ def members(prefix: str, body: list[ast.stmt]) -> Iterator[tuple[str, Documented
                 yield from members(f"{prefix}{node.name}.", node.body)
 
 
-def faults(source: str) -> Iterator[str]:
-    """Yields what is wrong with the prose of a file, one line each."""
+def faults(source: str, verb: str = "") -> Iterator[str]:
+    """Yields what is wrong with the prose of a file, one line each. `verb`: the function that is a command, if any."""
     tree = ast.parse(source)
     for name, node in public(tree):
         if (said := ast.get_docstring(node)) is not None:
-            yield from faults_of(name, said)
+            yield from [] if is_help(node, verb) else faults_of(name, said)
         elif not may_be_silent(node):
             yield f"{name}: no docstring; say what it does, beginning with a verb: Returns …"
     for text in (*docstrings(tree), *comments(source)):
@@ -85,6 +88,18 @@ def faults_of(name: str, said: str) -> Iterator[str]:
         yield f"{name}: begins with {first_word!r}, not with a verb in the third person"
     if not summary.endswith("."):
         yield f"{name}: its first sentence does not end with a period: {summary.splitlines()[-1]!r}"
+
+
+def is_help(node: Documented, verb: str) -> bool:
+    """Returns whether a docstring is the help of a command, which tells its user in the imperative what it does."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    return node.name == verb or any(COMMAND.match(ast.unparse(decorator)) for decorator in node.decorator_list)
+
+
+def verb_of(path: Path) -> str:
+    """Returns the name that a command has in a file: `cli/port.py` may hold the verb `port`."""
+    return path.stem if path.parent == ROOT / "cli" else ""
 
 
 def may_be_silent(node: Documented) -> bool:
@@ -110,7 +125,7 @@ def comments(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_prose_has_the_form(path: Path):
-    assert not [*faults(path.read_text())]
+    assert not [*faults(path.read_text(), verb_of(path))]
 
 
 def test_every_entry_names_files():
@@ -134,6 +149,8 @@ LONG = "".join(f"    x = {number}\n" for number in range(UNDOCUMENTED_LINES_MAX 
             '"""Holds lanes."""\nclass Lane:\n    """Runs."""\n    def run(self):\n        """Run it."""',
             "Lane.run: begins",
         ),
+        ('"""Holds lanes."""\n@cache\ndef show():\n    """Show it."""', "show: begins"),
+        ('"""Holds lanes."""\n@app.command()\ndef show():\n    """Show it anew."""', "'anew' in"),
         ('"""Holds lanes."""\nx = 1  # nobody asks', "'nobody' in"),
         ('"""Holds lanes."""\ndef _run():\n    """Read anew."""', "'anew' in"),
     ],
@@ -154,3 +171,14 @@ def test_a_fault_is_found(source: str, fault: str):
 )
 def test_good_prose_has_no_fault(source: str):
     assert not [*faults(source)]
+
+
+@pytest.mark.parametrize("decorator", ["app.command()", 'app.command("list")', "app.callback()"])
+def test_help_of_a_command_may_be_imperative(decorator: str):
+    assert not [*faults(f'"""Holds lanes."""\n@{decorator}\ndef show():\n    """Show a lane."""')]
+
+
+def test_help_of_a_verb_may_be_imperative_in_its_file_alone():
+    source = '"""Holds lanes."""\ndef port():\n    """Port a lane."""'
+    assert not [*faults(source, verb_of(ROOT / "cli/port.py"))]
+    assert [*faults(source, verb_of(ROOT / "cli/comparison/port.py"))]

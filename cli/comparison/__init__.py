@@ -1,1 +1,1 @@
-"""What `leeway bench` is made of: the work that was asked for, cards of the systems, a table, a JSON document."""
+"""Implements `leeway bench`: what to compare, the runs, cards of the systems, tables, a JSON document."""

@@ -1,4 +1,4 @@
-"""A comparison as JSON: every row with its seeds, intervals and differences, and what it takes to run it again."""
+"""Writes a comparison as JSON: each row with seeds, intervals and differences, and what is needed to run it again."""
 
 import json
 import platform
@@ -21,6 +21,10 @@ Json = dict[str, Any]
 
 
 def document(asked: Comparison, rows: Sequence[SummaryRow], outcomes: Sequence[RunOutcome], complete: bool) -> Json:
+    """Returns the document that `--json` writes.
+
+    `complete`: whether all runs ended; else the rows are over the seeds for which all did.
+    """
     estimator = asked.estimator.model_dump() if asked.estimator else "own"
     return {
         "complete": complete,  # False: interrupted; rows are over the seeds that had ended
@@ -38,7 +42,7 @@ def document(asked: Comparison, rows: Sequence[SummaryRow], outcomes: Sequence[R
 
 
 def flat(row: SummaryRow) -> Json:
-    """Means at the top, so that `jq '.rows[] | .goodput'` finds them."""
+    """Returns a row with its means at the top, so that `jq '.rows[] | .goodput'` finds them."""
     return {
         "system": row.system,
         **row.facts,
@@ -53,7 +57,7 @@ def flat(row: SummaryRow) -> Json:
 
 
 def facts(scenario: Scenario) -> Json:
-    """`digest` tells whether another comparison was of the same requests."""
+    """Returns what a scenario is; equal `digest` means that two comparisons were of the same requests."""
     return {
         "name": scenario.name,
         **scenario.facts,
@@ -66,6 +70,7 @@ def facts(scenario: Scenario) -> Json:
 
 
 def versions() -> Mapping[str, str]:
+    """Returns the machine's architecture and the versions of Python, Leeway, NumPy and SciPy."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in ("leeway", "numpy", "scipy"):
         try:
@@ -76,7 +81,7 @@ def versions() -> Mapping[str, str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Raises `UserError` where that is not possible."""
+    """Writes a text file. Raises `UserError` where that is not possible."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The options of a comparison as scenarios and systems; one line for whatever cannot be meant."""
+"""Turns the options of a comparison into scenarios and systems; one that makes no sense is refused in one line."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Make = Callable[[float | None, str, int], Scenario]  # load, arrivals, seed; no 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ready to run."""
+    """Holds a comparison that was checked and can be run."""
 
     scenarios: Sequence[Scenario]
     systems: Sequence[System]
@@ -32,7 +32,7 @@ class Comparison:
     bound: str = QUICK  # which of `BOUNDS`
 
     def close(self) -> list[int]:
-        """The scenarios to look at from near: the first seed of the load that is most telling."""
+        """Returns the indices of the scenarios to look at in detail: the first seed at the focus load."""
         loads = [scenario.facts["load"] for scenario in self.scenarios]
         focus, first = focus_of(loads), self.scenarios[0].facts["seed"]
         return [i for i, one in enumerate(self.scenarios) if one.facts["load"] == focus and one.facts["seed"] == first]
@@ -46,7 +46,10 @@ def comparison(
     hint: Callable[[Iterable[str]], str],
     bound: str = QUICK,
 ) -> Comparison:
-    """Raises `UserError` where nothing is left to compare. `hint`: what to do about needs that are not met."""
+    """Returns a comparison of the named systems, or of all, without those whose needs the scenarios do not meet.
+
+    `hint`: says what to do about needs that are not met. Raises `UserError` where nothing is left to compare.
+    """
     for scenario in scenarios:
         check(scenario)
     first = scenarios[0]
@@ -71,11 +74,12 @@ def comparison(
 
 
 def focus_of(loads: Iterable[float]) -> float:
-    """Where schedulers differ and users still live: the load next to `FOCUS_LOAD`."""
+    """Returns the load closest to `FOCUS_LOAD`, where schedulers differ and most requests can still be in time."""
     return min(loads, key=lambda load: (abs(load - FOCUS_LOAD), load))
 
 
 def baseline_of(taken: Sequence[System], named: str) -> str:
+    """Returns the system to compare with: the named one, else `OWN`, else the first. Raises `UserError`."""
     names = [one.name for one in taken]
     if named and named not in names:
         raise UserError(f"--baseline: {named!r} does not take part; here: {', '.join(names)}")
@@ -83,19 +87,25 @@ def baseline_of(taken: Sequence[System], named: str) -> str:
 
 
 def grid(make: Make, loads: Sequence[float | None], arrivals: Sequence[str], seeds: int) -> list[Scenario]:
-    """Seed by seed: where somebody loses patience, every row has some of them. Raises `UserError`."""
+    """Returns scenarios ordered by seed, then arrivals, then load, so that an interrupted run has results in every row.
+
+    Raises `UserError` where one has too many requests.
+    """
     return [bounded(make(load, name, seed)) for seed in range(seeds) for name in arrivals for load in loads]
 
 
 def bounded(scenario: Scenario) -> Scenario:
-    """Raises `UserError` for one that nobody would wait for: a model of microseconds asks for many requests."""
+    """Returns the scenario. Raises `UserError` where it has more than `REQUESTS_MAX` requests.
+
+    A model that runs in microseconds is busy only with a great many of them.
+    """
     if (count := len(scenario.requests)) > REQUESTS_MAX:
         raise UserError(f"{scenario.name}: {count:,} requests are too many; shorten --duration")
     return scenario
 
 
 def numbers(text: str, option: str) -> list[float]:
-    """`0.5,0.7`: positive numbers, ascending and each once."""
+    """Returns the numbers in `0.5,0.7`, ascending and each once. Raises `UserError` unless all are positive."""
     try:
         found = [float(part) for part in text.split(",")]
     except ValueError:
@@ -106,12 +116,12 @@ def numbers(text: str, option: str) -> list[float]:
 
 
 def words(text: str) -> list[str]:
-    """`a,b`: each once, in this order."""
+    """Returns the words in `a,b` in this order, without duplicates."""
     return [*dict.fromkeys(part.strip() for part in text.split(",") if part.strip())]
 
 
 def processes(text: str) -> list[str]:
-    """Names of arrival processes, each tried. Raises `UserError`."""
+    """Returns the names of arrival processes in `poisson,gamma4`. Raises `UserError` for an unknown one, or none."""
     named = words(text)
     if not named:
         raise UserError("--arrivals: expected names such as poisson,gamma4")
@@ -128,7 +138,10 @@ def bound_of(text: str) -> str:
 
 
 def estimator_of(text: str, margin: float) -> PlugIn | None:
-    """`own`, `table`, or an import path."""
+    """Returns the estimator for all systems from `table` or an import path; None for `own`, each system its own.
+
+    `margin`: factor on the durations of `table`. Raises `UserError` for anything else.
+    """
     if text == "own":
         return None
     if text == "table":

@@ -1,4 +1,4 @@
-"""What is to be scheduled: a preset, an edge.yaml, a trace file on either, a recording of the daemon; at any load."""
+"""Makes the scenarios of a comparison from a preset, an edge.yaml, a trace file or a recording, at any load."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +22,7 @@ RECORDING = '{"now"'  # how a trace of the daemon begins
 def source(
     box: str, config: Path | None, trace: Path | None, arrivals: str, duration_s: float, margin: float
 ) -> tuple[Make, list[str]]:
-    """What makes the scenarios, and the arrival processes to make them with. Raises `UserError`."""
+    """Returns what makes the scenarios, and the arrival processes to make them with. Raises `UserError`."""
     if config is not None and box:
         raise UserError("--preset and --config: name one box, not two")
     if trace is not None:
@@ -32,13 +32,16 @@ def source(
 
 
 def of_preset(name: str, duration_s: float, margin: float) -> Make:
-    """Raises `UserError` for a name that nobody knows."""
+    """Returns what makes scenarios of a preset. Raises `UserError` for an unknown name."""
     preset(name, 1.0, "poisson", 0, SHORT_S, margin)
     return lambda load, arrivals, seed: preset(name, load or 1.0, arrivals, seed, duration_s, margin)
 
 
 def of_config(path: Path, duration_s: float) -> Make:
-    """Its cameras, at the rate that makes the load. Raises `UserError`."""
+    """Returns what makes scenarios of an edge.yaml, with the cameras' frame rate that makes the load.
+
+    Raises `UserError` where the file or its models cannot be used.
+    """
     usual = Cameras()
     asks: float = from_config(path, usual, duration_s=duration_s).facts["load"]  # of a device, at that rate
 
@@ -51,7 +54,10 @@ def of_config(path: Path, duration_s: float) -> Make:
 
 
 def of_trace(file: Path, box: str, config: Path | None, duration_s: float, margin: float) -> Make:
-    """On the box that is named, else on the one that the file brings along. Raises `UserError`."""
+    """Returns what makes scenarios of a trace file on the named box, else on the box that the file itself describes.
+
+    Raises `UserError` where the file cannot be read or does not fit the box.
+    """
     text = text_of(file)
     if text.lstrip().startswith(RECORDING):
         return of_recording(file, config)
@@ -63,7 +69,11 @@ def of_trace(file: Path, box: str, config: Path | None, duration_s: float, margi
 
 
 def of_recording(file: Path, config: Path | None) -> Make:
-    """What the daemon wrote, as it came. `config`: what its apps are, where they are no models. Raises `UserError`."""
+    """Returns what makes scenarios of a daemon's recording, replayed as it is.
+
+    `config`: says how its apps answer, where they are no models. Raises `UserError` where the recording cannot be used,
+    or a load is asked for.
+    """
     apps = read_config(config).apps if config else {}
     recorded = scenario_of(file, {name: app.build() for name, app in apps.items()})
 
@@ -76,17 +86,17 @@ def of_recording(file: Path, config: Path | None) -> Make:
 
 
 def labelled(scenario: Scenario, share: float) -> Scenario:
-    """Somebody says of this share of the answers whether they were right."""
+    """Returns the scenario with this share (0..1) of its answers marked as right or wrong."""
     return replace(scenario, facts={**scenario.facts, "labels": share}) if share else scenario
 
 
 def with_need(need: str) -> list[str]:
-    """The presets that have it."""
+    """Returns the names of the presets that offer this need."""
     return [name for name in PRESETS if need in offered(preset(name, 0.5, "poisson", 0, SHORT_S))]
 
 
 def hint(needs: Iterable[str]) -> str:
-    """What to ask for where these needs are not met."""
+    """Returns the options to try where these needs are not met, as the end of a sentence; empty if there are none."""
     words = ["--labels 0.1"] if "labels" in needs else []
     found = [with_need(need) for need in needs if need != "labels"]
     both = [name for name in PRESETS if found and all(name in presets for presets in found)]

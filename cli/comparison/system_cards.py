@@ -1,4 +1,4 @@
-"""What `leeway bench schedulers --list` says of each system: whose, its options and their sources, what differs."""
+"""Describes systems for `leeway bench schedulers --list`: paper, options and their sources, deviations."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -20,6 +20,7 @@ def card(system: System) -> Json:
 
 
 def part(place: str, plug_in: PlugIn) -> Json:
+    """Returns one plug-in of a system as JSON; paper, sources and deviations are empty where its class states none."""
     about = getattr(plug_in.kind(), "about", None)
     sources = about.sources if about else {}
     return {
@@ -34,11 +35,12 @@ def part(place: str, plug_in: PlugIn) -> Json:
 
 
 def options(plug_in: PlugIn) -> Json:
-    """As the system sets them, else their defaults; those that the program hands in have neither."""
+    """Returns options as the system sets them, else their defaults; none for those that have no default."""
     return {**defaults(plug_in.kind()), **{key: value for key, value in plug_in.model_dump().items() if key != "use"}}
 
 
 def defaults(kind: Any) -> Json:
+    """Returns the default of each public option of a plug-in; empty where its class is not a dataclass."""
     if not is_dataclass(kind):
         return {}
     found = {}
@@ -50,7 +52,7 @@ def defaults(kind: Any) -> Json:
 
 
 def lines(shown: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
-    """Style and text of each line, for a terminal."""
+    """Yields style and text of each line, for a terminal."""
     for one in shown:
         needs = f"   needs {', '.join(one['needs'])}" if one["needs"] else ""
         yield "bold", f"{one['system']}{needs}"

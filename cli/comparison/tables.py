@@ -1,4 +1,4 @@
-"""A comparison as tables for a terminal: one for each load and arrival process, the best first."""
+"""Draws a comparison as tables for a terminal: one for each load and arrival process, the best system first."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ BEST, OWN = "▲", "●"  # marks before a system's name
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """`least_width`: of a terminal that has room for it; JSON has all of them."""
+    """Describes one column, which shows `metric` times `scale`.
+
+    `least_width`: characters of a terminal that has room for it; JSON has all columns.
+    """
 
     head: str
     metric: str
@@ -49,6 +52,7 @@ WIDE = 140  # into a file or a pipe: all columns
 
 
 def shown(rows: Sequence[SummaryRow], baseline: str, width: int = WIDE) -> "RenderableType":
+    """Returns all tables and the legend, with the columns that fit into `width` characters and have a value."""
     from rich.console import Group
     from rich.text import Text
 
@@ -61,7 +65,7 @@ def shown(rows: Sequence[SummaryRow], baseline: str, width: int = WIDE) -> "Rend
 
 
 def heading(asked: "Comparison") -> str:
-    """What was run, in one line."""
+    """Returns what was run, in one line."""
     first, estimator = asked.scenarios[0], asked.estimator
     seconds = (first.requests[-1].arrived_ns - first.requests[0].arrived_ns) / 1e9
     expected = "each system's own estimator"
@@ -81,7 +85,7 @@ def any_has(rows: Sequence[SummaryRow], metric: str) -> bool:
 
 
 def title(rows: Sequence[SummaryRow]) -> str:
-    """What these rows share."""
+    """Returns what these rows share: arrivals, load, request rate, bound, seeds."""
     first = rows[0]
     bound = first["bound"]
     seeds = counted(len(first.seeds), "seed")
@@ -90,12 +94,13 @@ def title(rows: Sequence[SummaryRow]) -> str:
 
 
 def told(facts: Mapping[str, Any]) -> str:
-    """`poisson · load 0.9`."""
+    """Returns arrivals and load as in `poisson · load 0.9`."""
     load = [f"load {facts['load']:g}"] if "load" in facts else []
     return " · ".join([*filter(None, [facts.get("arrivals")]), *load])
 
 
 def drawn(rows: Sequence[SummaryRow], baseline: str, columns: Sequence[TableColumn]) -> "RenderableType":
+    """Returns one table; the rows of the best system and of the baseline are marked."""
     from rich.text import Text
 
     best = rows[0].system
@@ -116,10 +121,10 @@ def legend(baseline: str) -> str:
 
 
 def against(difference: Interval | None) -> str:
-    """In points of attainment: `-3.2 ±0.4`; in brackets where the interval has zero in it."""
+    """Returns points of attainment as in `-3.2 ±0.4`, in brackets where zero is in the interval; empty for None."""
     if difference is None:
         return ""
-    if difference.low == difference.high:  # of one seed nobody knows how sure it is
+    if difference.low == difference.high:  # one seed says nothing about the spread
         return f"{100 * difference.mean:+.1f}"
     half = 50 * (difference.high - difference.low)
     said = f"{100 * difference.mean:+.1f} ±{half:.1f}"

@@ -1,1 +1,1 @@
-"""The page and the pictures of a comparison of schedulers."""
+"""Draws the page and the pictures of a comparison of schedulers."""

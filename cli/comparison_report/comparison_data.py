@@ -1,4 +1,4 @@
-"""All that the page and its pictures show of a comparison."""
+"""Holds what the page and the pictures of a comparison show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SHOWN_MAX = 7  # systems in colour, beside grey ones
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """All that the pictures show. `near`: arrivals -> system -> close-up, of the focus load."""
+    """Holds the rows of a comparison. `near`: arrivals -> system -> details of a run at the focus load."""
 
     rows: Sequence[SummaryRow]
     baseline: str
@@ -33,25 +33,25 @@ class ComparisonData:
         return focus_of(self.loads())
 
     def at(self, arrivals: str, load: float) -> list[SummaryRow]:
-        """The most goodput first."""
+        """Returns the rows of these arrivals and load, the most goodput first."""
         return [row for row in self.rows if row.facts["arrivals"] == arrivals and row.facts["load"] == load]
 
     def own(self, arrivals: str, load: float) -> SummaryRow | None:
-        """The baseline's."""
+        """Returns the baseline's row; None where it has none."""
         return next((row for row in self.at(arrivals, load) if row.system == self.baseline), None)
 
     def models(self) -> list[str]:
         return sorted({model for row in self.rows for model in row.attainment_of})
 
     def ranked(self) -> list[str]:
-        """All systems, by their goodput over all rows."""
+        """Returns all systems, the most goodput over all rows first."""
         total: dict[str, float] = {}
         for row in self.rows:
             total[row.system] = total.get(row.system, 0.0) + (row["goodput"] or 0.0)
         return sorted(total, key=lambda name: (-total[name], name))
 
     def shown(self) -> list[str]:
-        """The ones in colour: the baseline, the best, and the worst for scale."""
+        """Returns the systems drawn in colour, `SHOWN_MAX` at most: the baseline, the best, the worst for scale."""
         ranked = self.ranked()
         best = [self.baseline, *(name for name in ranked if name != self.baseline)]
         return best if len(best) <= SHOWN_MAX else [*best[: SHOWN_MAX - 1], ranked[-1]]

@@ -1,4 +1,4 @@
-"""The report of `leeway bench schedulers`: how much each system kept, at which load, of what was possible."""
+"""Writes the report of `leeway bench schedulers`: how much of what was possible each system kept, at which load."""
 
 from collections.abc import Sequence
 from html import escape
@@ -36,7 +36,7 @@ CAPTIONS = {
 
 
 def page(bench: ComparisonData) -> str:
-    """The whole document. Raises `UserError` where the pictures' library is missing."""
+    """Returns the whole document. Raises `UserError` where Matplotlib is missing."""
     said = bench.document
     loads = bench.loads()
     names = ["goodput", "worst"] if len(loads) > 1 else []
@@ -56,7 +56,7 @@ def page(bench: ComparisonData) -> str:
 
 
 def headline(bench: ComparisonData) -> str:
-    """How the baseline did at the focus load; the tiles put it beside the others."""
+    """Returns how the baseline did at the focus load, in one sentence."""
     load = bench.focus()
     mine = [(row, arrivals) for arrivals in bench.arrivals() if (row := bench.own(arrivals, load))]
     told = " and ".join(f"{percent(row['attainment'], 1)} ({arrivals})" for row, arrivals in mine)
@@ -64,11 +64,12 @@ def headline(bench: ComparisonData) -> str:
 
 
 def tiles(bench: ComparisonData) -> list[Tile]:
-    """For each arrival process: the baseline, the best of the others, and what is possible at all."""
+    """Returns one tile for each arrival process: the baseline, the best of the others, and the bound."""
     return [tile(bench, arrivals) for arrivals in bench.arrivals() if bench.own(arrivals, bench.focus())]
 
 
 def tile(bench: ComparisonData, arrivals: str) -> Tile:
+    """Returns the tile of one arrival process at the focus load, where the baseline must have a row."""
     mine, rows = bench.own(arrivals, bench.focus()), bench.at(arrivals, bench.focus())
     assert mine is not None
     said = [f"worst model {percent(mine['attainment_min'], 1)}"]
@@ -136,6 +137,7 @@ def named(row: SummaryRow, baseline: str) -> str:
 
 
 def cell(row: SummaryRow, metric: str, factor: float, digits: int) -> str:
+    """Returns a mean with its unit, and its 95 % interval for the main metrics; a dash where there is no number."""
     found = row.numbers[metric]
     if found is None:
         return "–"
@@ -146,7 +148,7 @@ def cell(row: SummaryRow, metric: str, factor: float, digits: int) -> str:
 
 
 def against(row: SummaryRow) -> str:
-    """Points of attainment more or less than the baseline on the same requests."""
+    """Returns points of attainment relative to the baseline on the same requests; empty for the baseline itself."""
     found = row.versus.get("attainment")
     if found is None:
         return ""
@@ -169,6 +171,7 @@ def cards(systems: Sequence[Json]) -> str:
 
 
 def card(system: Json) -> str:
+    """Returns the folded description of a system: its parts, their options and sources, and deviations."""
     needs = f" · needs {escape(', '.join(system['needs']))}" if system["needs"] else ""
     inside = []
     for part in system["parts"]:
@@ -200,6 +203,7 @@ DEFINITIONS = (
 
 
 def about(bench: ComparisonData) -> str:
+    """Returns the definitions of the metrics, and what the comparison was made with."""
     said = bench.document
     definitions = "".join(f"<li>{escape(line)}</li>" for line in DEFINITIONS)
     versions = " · ".join(f"{escape(key)} {escape(value)}" for key, value in said["versions"].items())

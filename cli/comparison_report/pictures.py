@@ -1,4 +1,4 @@
-"""The pictures of a comparison of schedulers, by matplotlib: lines against load, dots, curves, strips, a timeline."""
+"""Draws the pictures of a comparison of schedulers: lines against load, dots, curves, strips, a timeline."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def against_load(bench: ComparisonData, width_in: float, metric: str, scale: flo
 
 
 def stroke(bench: ComparisonData, name: str) -> dict[str, float]:
-    """The baseline thick, who is shown in front, the others thin behind."""
+    """Returns the style of a system's line: the baseline thick, shown ones in front, the others thin behind."""
     if name not in bench.shown():
         return THIN
     return {"lw": 2.4 if name == bench.baseline else 1.5, "zorder": 3}
@@ -68,6 +68,7 @@ def stroke(bench: ComparisonData, name: str) -> dict[str, float]:
 def line(
     axes: Any, bench: ComparisonData, arrivals: str, name: str, metric: str, scale: float, colour: str, **style: Any
 ) -> None:
+    """Draws one system's metric against load, with a band for the interval where the style has a `zorder`."""
     rows = [row for row in bench.rows if row.system == name and row.facts["arrivals"] == arrivals]
     found = [(row.facts["load"], row.numbers[metric]) for row in rows]
     known = [(load, number) for load, number in found if number is not None]
@@ -79,6 +80,7 @@ def line(
 
 
 def legend(figure: Any, bench: ComparisonData, coloured: Mapping[str, str], bound: bool = False) -> None:
+    """Adds the legend of systems above the panels, with the others in grey and the bound where they are drawn."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -97,7 +99,7 @@ def legend(figure: Any, bench: ComparisonData, coloured: Mapping[str, str], boun
 
 
 def models(bench: ComparisonData, width_in: float) -> Any:
-    """A row for each system, a dot for each model."""
+    """Draws the attainment at the focus load: one row for each system, one dot for each model."""
     most = max(len(bench.at(arrivals, bench.focus())) for arrivals in bench.arrivals())
     figure, panels = paned(len(bench.arrivals()), width_in, 0.7 + 0.22 * most)
     coloured = model_colours(bench)
@@ -117,6 +119,7 @@ def models(bench: ComparisonData, width_in: float) -> Any:
 
 
 def names(axes: Any, rows: Sequence[SummaryRow], bench: ComparisonData) -> None:
+    """Labels the rows with the systems' names, the baseline in bold."""
     axes.set_yticks(range(len(rows)), [row.system for row in rows], fontsize=9)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.grid(visible=False, axis="y")
@@ -135,6 +138,7 @@ def keyed(figure: Any, coloured: Mapping[str, str], shape: str) -> None:
 
 
 def latency(bench: ComparisonData, width_in: float) -> Any:
+    """Draws the share of offered requests answered within a time, at the focus load, in a panel per arrival process."""
     figure, panels = paned(len(bench.near), width_in, 3.2, sharey=True)
     coloured = colours(bench)
     end_ms = 1.05 * max((latest(near) for close in bench.near.values() for near in close.values()), default=1.0)
@@ -154,12 +158,14 @@ def latency(bench: ComparisonData, width_in: float) -> Any:
 
 
 def latest(near: Drilldown) -> float:
-    """Where a curve is over, but for systems whose queues never end."""
+    """Returns the latency in ms at which a curve ends, 300.0 at most, as queues that keep growing never end theirs."""
     return min(near.latency_ms[-1] if near.latency_ms else 1.0, 300.0)
 
 
 def batches(bench: ComparisonData, width_in: float) -> Any:
-    """A strip for each system: the darker, the more requests were in such a batch."""
+    """Draws batch sizes at the focus load: one strip per system, darker where more of its requests were in such
+    batches.
+    """
     most = max(len(close) for close in bench.near.values())
     figure, panels = paned(len(bench.near), width_in, 0.7 + 0.24 * most)
     for axes, arrivals in zip(panels, bench.near, strict=True):
@@ -180,7 +186,7 @@ def batches(bench: ComparisonData, width_in: float) -> Any:
 
 
 def shares_of(found: Mapping[int, int]) -> list[float]:
-    """Of requests, by bin of `SIZES`."""
+    """Returns the share of requests, 0..1, in each bin of `SIZES`. `found`: works by batch size."""
     total = sum(size * works for size, works in found.items()) or 1
     return [sum(size * works for size, works in found.items() if low <= size <= high) / total for low, high in SIZES]
 
@@ -190,7 +196,7 @@ def size_name(low: int, high: int) -> str:
 
 
 def timeline(bench: ComparisonData, width_in: float) -> Any:
-    """One row for each shown system, below each other for each arrival process; the number is the batch."""
+    """Draws the busiest second of each shown system, a panel per arrival process; the numbers are batch sizes."""
     chosen = bench.shown()[:TIMELINE_MAX]
     figure, panels = stacked(len(bench.near), width_in, 0.5 + 0.36 * len(chosen))
     coloured = model_colours(bench)
@@ -213,7 +219,7 @@ def timeline(bench: ComparisonData, width_in: float) -> Any:
 
 
 def bar(axes: Any, y: float, height: float, span: Span, colour: str) -> None:
-    """A work, with its batch where there is room for two digits."""
+    """Draws one work, hatched where it helped no request in time, with its batch size where there is room."""
     begin, end = max(span.begin_ms, 0.0), min(span.end_ms, 1000.0)
     late = span.on_time == 0
     axes.barh(
@@ -234,7 +240,7 @@ def ran(bench: ComparisonData, chosen: Sequence[str]) -> set[str]:
 
 
 def paned(count: int, width_in: float, height_in: float, **share: Any) -> tuple[Any, list[Any]]:
-    """Panels beside each other, or below each other where there is no room."""
+    """Returns a figure with panels side by side, or below each other where there is no room for that."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

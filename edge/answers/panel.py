@@ -30,7 +30,7 @@ class Panel:
     def __post_init__(self) -> None:
         self.named = tuple(self.named)
         if not self.model and not self.named:
-            raise ValueError("nobody to ask: give `model`, or `members` as a list of model/variant")
+            raise ValueError("no model to ask: give `model`, or `members` as a list of model/variant")
         if len(set(self.named)) < len(self.named):
             raise ValueError(f"members: {', '.join(self.named)} names one twice")
 

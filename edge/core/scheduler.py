@@ -2,30 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from edge.core import validation, versions
-from edge.core.events import (
-    NEVER,
-    Action,
-    Arrived,
-    Closing,
-    Combined,
-    Event,
-    Evict,
-    Failed,
-    Feedback,
-    Finished,
-    Load,
-    Planned,
-    Reply,
-    Run,
-    StepResult,
-    Stop,
-    Stopped,
-    Time,
-    WakeAt,
-    Withdrawn,
-    Woke,
-)  # fmt: skip
+from edge.core import events, validation, versions
+from edge.core.events import NEVER, Action, Event, Evict, Load, Reply, Run, StepResult, Stop, Time, WakeAt
 from edge.core.interfaces import AnswerRule, Policy
 from edge.core.requests import Requests, changed
 from edge.core.state import WINDOW_NS, Lane, State
@@ -65,23 +43,23 @@ class Scheduler:
         actions: list[Action] = []
         self.actions = self.requests.actions = actions
         match event:
-            case Arrived(request):
+            case events.Arrived(request):
                 self.requests.open(request)
-            case Finished(work_id, results, took_ns):
+            case events.Finished(work_id, results, took_ns):
                 self._finish(work_id, results, took_ns)
-            case Woke():
+            case events.Woke():
                 state.wake_ns = NEVER
-            case Withdrawn(request_id, reason):
+            case events.Withdrawn(request_id, reason):
                 self.requests.withdraw(request_id, reason)
-            case Failed(work_id, reason, at_fault):
+            case events.Failed(work_id, reason, at_fault):
                 self._fail(work_id, reason, at_fault)
-            case Stopped(work_id):
+            case events.Stopped(work_id):
                 self._put_back(work_id)
-            case Planned(plan):
+            case events.Planned(plan):
                 state.plan = plan
-            case Feedback() | Combined():
+            case events.Feedback() | events.Combined():
                 pass
-            case Closing():
+            case events.Closing():
                 self._close()
             case _:
                 self._change(event)

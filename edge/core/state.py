@@ -158,25 +158,20 @@ class State:
         Property tests call it after each event, the daemon under `--check-state`.
         """
         waiting = {task.id: task for queues in (self.queues, self.background) for task in queues.tasks()}
-        running = {task.id: task for lane in self.lanes.values() if lane.running for task in lane.running.tasks}
+        works = {lane.name: lane.running for lane in self.lanes.values() if lane.running}
+        running = {task.id: task for work in works.values() for task in work.tasks}
         for queues in (self.queues, self.background):
-            for digest, queue in queues.items():
-                assert queue, f"an empty queue for {digest}"
-                assert queue == sorted(queue, key=lambda entry: entry[:2]), f"the queue for {digest} is out of order"
-                for task in queues.tasks():
-                    assert self.queues_of(task) is queues, f"{task} waits among the wrong ones"
+            assert all(queue and queue == sorted(queue, key=lambda entry: entry[:2]) for queue in queues.values())
+            assert all(self.queues_of(task) is queues for task in queues.tasks()), "a task waits among the wrong ones"
         assert not waiting.keys() & running.keys(), "a task waits while it runs"
         booked = [task for opened in self.requests.values() for task in opened.waiting]
         assert sorted(booked) == sorted(waiting), "what requests say waits is not what queues hold"
-        for number, opened in self.requests.items():
-            assert opened.request.id == number
-            done = len(opened.finished) + len(opened.lost)
-            assert opened.unfinished == len(opened.tasks) - done, f"request {number}: tasks do not add up"
-            assert opened.unfinished > 0, f"request {number}: nothing of it is left to do"
+        for opened in self.requests.values():
+            left = len(opened.tasks) - len(opened.finished) - len(opened.lost)
+            assert opened.unfinished == left > 0, f"request {opened.request.id}: tasks do not add up"
         flights = Counter(task.chain for task in (*waiting.values(), *running.values()))
         assert flights == self.flights, "chains in flight are not those of the tasks"
-        busy = {lane.running.work_id: lane.name for lane in self.lanes.values() if lane.running}
-        assert busy == self.works, "works are not what runs"
+        assert self.works == {work.work_id: name for name, work in works.items()}, "works are not what runs"
         for lane in self.lanes.values():
             lane.residency.check()
             assert lane.recent_ns == sum(took for _, took in lane.recent), f"{lane.name}: background time miscounted"

@@ -236,6 +236,6 @@ def check(recording: Recording, kept: list[Request], known: set[str], path: Path
     if not recording.lanes or not recording.served:
         raise UserError(f"{path}: no lane came up and no model was served in it; a trace begins where its daemon does")
     if not kept:
-        raise UserError(f"{path}: nobody asked for anything that has a deadline")
+        raise UserError(f"{path}: no request in it has a deadline")
     if strange := sorted({request.app for request in kept} - known):
         raise UserError(f"{path}: app {strange[0]!r} is no model; give the config whose `apps` answer it")

@@ -1,1 +1,1 @@
-"""What no scheduler can exceed."""
+"""Computes what no scheduler can exceed on a scenario."""

@@ -1,7 +1,8 @@
-"""The device time that each request needs at least, whatever the policy does: in the best batch it could be part of.
+"""Computes the least device time that each request needs, whatever the policy does: in the best batch it can join.
 
-A batch that a request is part of lies inside its window, from arrival to deadline, and so does the request's share of
-it, duration / batch. How large the batch can be, and so how small the share, depends on who else could be part of it.
+A batch that a request is part of lies inside the request's window, from arrival to deadline, and so does the request's
+share of it, duration / batch. How large the batch can be, and so how small the share, depends on the other requests
+whose windows allow them to join it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,14 @@ from evaluation.bounds.preemptive_relaxation import Floats, Ints
 from evaluation.scenario import Scenario
 from porting.variant import Variant
 
-WAYS_MAX = 256  # combinations of variants that are told apart; beyond, the best accuracy is taken at the least work
+WAYS_MAX = 256  # combinations of variants told apart; beyond, the best accuracy is assumed at the least work
 
 
 @dataclass(frozen=True)
 class Need:
-    """A model that requests of an app may need. `count`: tasks, for each request; `head_ns`, `tail_ns`: what has to be
-    done before and after it.
+    """Describes a model that requests of an app may need. Each array has one entry per request.
+
+    `count`: tasks; `head_ns`, `tail_ns`: the least time of what has to be done before and after them.
     """
 
     model: str
@@ -35,7 +37,11 @@ class Need:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to answer the requests of an app: for each, its value, and its work, infinite where there is no time."""
+    """Describes one way to answer the requests of an app. Both arrays have one entry per request.
+
+    `value`: what the answer is worth; `work_ns`: device time that it takes at least, infinite where there is not time
+    enough.
+    """
 
     value: Floats
     work_ns: Floats
@@ -43,7 +49,10 @@ class Way:
 
 @dataclass
 class AppDemand:
-    """Requests of one app that have a deadline. `together`: all needs make the answer, else any one of them may."""
+    """Holds the requests of one app that have a deadline, and the models they need.
+
+    `together`: an answer takes all of `needs`; else any one of them may be enough.
+    """
 
     name: str
     ids: Ints
@@ -55,7 +64,7 @@ class AppDemand:
 
 @dataclass
 class Demand:
-    """What a scenario's requests need of lanes whose time counts as `speed` lanes of the quickest kind."""
+    """Holds what a scenario's requests need of its lanes, which equal `speed` of the quickest lane."""
 
     scenario: Scenario
     variants: Mapping[str, Sequence[Variant]] = field(init=False)
@@ -71,7 +80,7 @@ class Demand:
 
     @cached_property
     def durations_ns(self) -> Mapping[str, Mapping[int, int]]:
-        """Stage -> batch -> on the quickest lane."""
+        """Maps stages to batch sizes to the duration in ns on the lane that is quickest at it."""
         return {
             digest: {
                 batch: min(self.profile.duration_ns(stage, batch, lane) for lane in self.lanes)
@@ -82,7 +91,11 @@ class Demand:
 
     @cached_property
     def speed(self) -> float:
-        """A lane counts for the largest part of the quickest lane's speed that it reaches with any stage and batch."""
+        """Sums the speeds of the lanes, 1.0 being the quickest lane's.
+
+        A lane counts for the largest part of the quickest lane's speed that it reaches with any stage and batch, so the
+        sum is never too low.
+        """
         return sum(
             max(
                 quickest_ns / self.profile.duration_ns(self.stages[digest], batch, lane)
@@ -93,17 +106,18 @@ class Demand:
         )
 
     def alone_ns(self, stages: Sequence[str]) -> int:
+        """Returns the least duration in ns of a chain of stages, each in the batch size that ends first."""
         return sum(min(self.durations_ns[digest].values()) for digest in stages)
 
     def quickest_ns(self, model: str) -> int:
-        """The shortest chain of any variant."""
+        """Returns the least duration in ns of a task of this model, over all its variants."""
         return min(self.alone_ns(variant.stages) for variant in self.variants[model])
 
     # ---- the requests ----------------------------------------------------------------------------------------------
 
     @cached_property
     def apps(self) -> Sequence[AppDemand]:
-        """Those that can be answered at all."""
+        """Lists the demand of each app that has a request with a deadline and a model that can answer it."""
         groups: dict[str, list[Request]] = {}
         for request in self.scenario.requests:
             if request.deadline_ns is not None:
@@ -120,11 +134,11 @@ class Demand:
             return AppDemand(name, ids, begin_ns, end_ns, self._cascade(answer, requests))
         models = [name] if answer is None else list(dict.fromkeys(answer.models()))
         needs = [Need(model, zeros + 1, zeros, zeros) for model in models if model in self.variants]
-        # Of an answer that nothing is known of: one of its models has to say something at least.
+        # Nothing is known of this kind of answer but that it takes a result of at least one of its models.
         return AppDemand(name, ids, begin_ns, end_ns, needs, together=False) if needs else None
 
     def _cascade(self, answer: Cascade, requests: Sequence[Request]) -> Sequence[Need]:
-        """The detector, and a classifier for each thing it finds where that does not depend on the run."""
+        """Returns the need of the detector and, where what it finds is known before the run, of each classifier."""
         zeros = np.zeros(len(requests), np.int64)
         head_ns = zeros + self.quickest_ns(answer.detect)
         tail_ns, needs = zeros, []
@@ -139,7 +153,11 @@ class Demand:
     # ---- the work --------------------------------------------------------------------------------------------------
 
     def ways(self, app: AppDemand, value: Callable[[Variant], float]) -> list[Way]:
-        """All ways to answer; `value` of one that needs several models is the mean of theirs."""
+        """Returns all ways to answer the requests of an app.
+
+        `value`: what an answer by a variant is worth; one by several models is worth the mean of theirs. Beyond
+        `WAYS_MAX` combinations of variants it returns one way that is better than any of them.
+        """
         choices = [self._ways_of_need(app, at, value) for at in range(len(app.needs))]
         if not app.together:
             return [way for ways in choices for way in ways]
@@ -164,7 +182,7 @@ class Demand:
 
     @cached_property
     def shares_ns(self) -> Mapping[tuple[str, int, str], Floats]:
-        """(app, need, stage) -> for each request, the least device time of one task there."""
+        """Maps (app, index of the need, stage) to the least device time in ns of one task of each request there."""
         windows: dict[str, dict[tuple[str, int, str], tuple[Ints, Ints, Ints]]] = {}
         for app in self.apps:
             for at, need in enumerate(app.needs):
@@ -181,7 +199,7 @@ class Demand:
         return found
 
     def _offsets_ns(self, model: str) -> Mapping[str, tuple[int, int]]:
-        """Stage -> what comes at least before it and after it, in the chain of any variant."""
+        """Maps stages to the least time in ns of what comes before and after them in the chain of any variant."""
         found: dict[str, tuple[int, int]] = {}
         for variant in self.variants[model]:
             for at, digest in enumerate(variant.stages):
@@ -192,8 +210,9 @@ class Demand:
 
 
 def least_shares(begin_ns: Ints, end_ns: Ints, count: Ints, durations_ns: Mapping[int, int]) -> Floats:
-    """For each of these windows, duration / batch of the best batch that can be inside it: one whose size is reached by
-    the tasks (`count` in each window) that can begin at one moment and be done in time. Infinite where there is none.
+    """Returns duration / batch, in ns, of the best batch that can run inside each window; infinite where there is none.
+
+    A batch is possible where tasks enough to fill it (`count` in each window) can begin at one moment and end in time.
     """
     least_ns = np.full(len(begin_ns), np.inf)
     for batch, took_ns in durations_ns.items():
@@ -209,7 +228,10 @@ def least_shares(begin_ns: Ints, end_ns: Ints, count: Ints, durations_ns: Mappin
 
 
 def found_by(scenario: Scenario, model: str, requests: Sequence[Request]) -> list[Mapping[str, int]]:
-    """What a detector finds in each frame, where the scenario knows it before the run."""
+    """Returns what a detector finds in the frame of each request, by kind.
+
+    The mappings are empty where the scenario does not know it before the run.
+    """
     if not callable(scenario.detections):
         return [{}] * len(requests)
     frames = (Task(0, each.id, model, (), 0, each.arrived_ns, each.deadline_ns) for each in requests)
@@ -217,5 +239,5 @@ def found_by(scenario: Scenario, model: str, requests: Sequence[Request]) -> lis
 
 
 def best_of(ways: Sequence[Way]) -> Way:
-    """Better than any of them."""
+    """Returns a way that is at least as good as each of these: for each request the highest value at the least work."""
     return Way(np.max([way.value for way in ways], axis=0), np.min([way.work_ns for way in ways], axis=0))

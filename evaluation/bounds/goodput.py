@@ -1,9 +1,9 @@
-"""What no policy can exceed on a scenario, even one that knows all that will come.
+"""Computes what no policy can exceed on a scenario, even one that knows all requests in advance.
 
-Every request that is answered in time takes its least share of a device (`evaluation.bounds.demand`) inside its
-window, and lanes together do no more than so much work at a time. The rest is left out: that batches cannot be
-interrupted, that not everyone can be in the best batch, that models have to be loaded, that nobody knows what comes
-next.
+Every request that is answered in time takes its least share of a device (`evaluation.bounds.demand`) inside its window,
+and lanes together do no more than so much work at a time. This relaxation ignores that batches cannot be interrupted,
+that not every request can be in its best batch, that models have to be loaded, and that a policy does not know the
+future.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,24 +19,24 @@ from evaluation.scenario import Scenario
 from porting.variant import Variant
 
 ROUNDING = 1e-3  # requests
-ROUNDS = 40  # of the search for prices: each gives a bound, later ones closer ones
+ROUNDS = 40  # of the search for weights: each gives a bound, later ones closer ones
 
 
 def goodput_bound(scenario: Scenario) -> float:
-    """Requests that can be answered in time at most; a whole number."""
+    """Returns how many requests can be answered in time at most: a whole number."""
     return floor(float(GoodputBound(scenario).most().sum()) + ROUNDING)
 
 
 def weighted_bound(scenario: Scenario) -> float:
-    """Sum over requests that are answered in time of their answers' accuracy: at most. See `scores.accuracy`."""
+    """Returns how large the sum of the accuracies of answers in time can be at most. See `scores.accuracy`."""
     return float(GoodputBound(scenario, accuracy_of).most().sum()) + ROUNDING
 
 
 def fairest_bound(scenario: Scenario, rounds: int = ROUNDS) -> float:
-    """What the worst model's attainment (good / offered) can be at most.
+    """Returns how high the attainment (good / offered, 0..1) of the worst model can be at most; 0.0 without requests.
 
-    It is no more than any weighted mean of the models' attainments; searched for are the weights that say most
-    (multiplicative weights: Freund and Schapire, Games and Economic Behavior 1999).
+    It is no more than any weighted mean of the models' attainments; the weights that give the lowest mean are searched
+    for in `rounds` rounds (multiplicative weights: Freund and Schapire, Games and Economic Behavior 1999).
     """
     bounds = GoodputBound(scenario)
     if not len(bounds.offered):
@@ -60,7 +60,7 @@ def one(variant: Variant) -> float:
 
 @dataclass
 class GoodputBound:
-    """`value`: what an answer by this variant is worth."""
+    """Computes the bound of each app of a scenario. `value`: what an answer by a variant is worth."""
 
     scenario: Scenario
     value: Callable[[Variant], float] = one
@@ -71,12 +71,12 @@ class GoodputBound:
 
     @cached_property
     def offered(self) -> Floats:
-        """Requests of each app that can be answered at all."""
+        """Counts the requests of each app that can be answered at all."""
         return np.array([len(app.ids) for app in self.demand.apps], float)
 
     @cached_property
     def steps(self) -> list[tuple[Floats, Floats, Floats, Floats, int]]:
-        """Begin, end, work on lanes of speed 1, value for it; and the app."""
+        """Lists begin and end in ns, work in ns on lanes of speed 1, value per ns of it, and the index of the app."""
         found, speed = [], self.demand.speed
         for owner, app in enumerate(self.demand.apps):
             for work_ns, density in steps(self.demand.ways(app, self.value)):
@@ -86,8 +86,9 @@ class GoodputBound:
         return found
 
     def most(self, weights: Floats | None = None) -> Floats:
-        """By app, what is earned by a choice of requests that earns most. `weights`: by app, how much its value counts
-        in choosing; else 1. Those of the results are 1 in any case.
+        """Returns, by app, the value of a choice of requests whose weighted value is the highest.
+
+        `weights`: by app, how much its value counts in choosing, None for 1 each; the returned values are not weighted.
         """
         if not self.steps:
             return np.zeros(len(self.offered))
@@ -99,9 +100,10 @@ class GoodputBound:
 
 
 def steps(ways: Sequence[Way]) -> list[tuple[Floats, Floats]]:
-    """More work for more value, each step worth less for its work than the one before: (work, value / work) for each
-    request, 0 where there is none. These are the corners of what mixes of the ways are worth, so that taking the steps
-    of all requests by density is the best choice of ways as well.
+    """Returns steps of more work for more value, each worth less for its work than the one before.
+
+    A step is (work, value / work) for each request, 0 where it has none. The steps are the corners of what mixes of the
+    ways are worth, so that taking the steps of all requests by falling density is the best choice of ways as well.
     """
     values = np.array([way.value for way in ways])
     works = np.array([way.work_ns for way in ways])

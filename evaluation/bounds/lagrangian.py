@@ -1,4 +1,4 @@
-"""The Lagrangian bound: a closer one for one lane, by relaxing that two batches cannot have the lane at once.
+"""Computes the Lagrangian bound: closer on one lane, as it relaxes only that batches cannot overlap on the lane.
 
 Each cell of time has a multiplier, the price of a nanosecond in it. Whatever the multipliers, the dual value (what all
 models gain by batches less the time they use, plus the price of all the time there is) is a bound on what one lane can
@@ -158,8 +158,9 @@ class BatchesOfSize:
 
     @cached_property
     def ranges(self) -> Sequence["RangeMinimum"]:
-        """Returns where else than at the ends of its window a batch can be cheapest: where its begin or its end enters
-        another cell, as between these its cost is linear in its begin.
+        """Holds where else than at the ends of its window a batch can be cheapest.
+
+        That is where its begin or its end enters another cell, as between these its cost is linear in its begin.
         """
         return [RangeMinimum(self.edges, self.first_ns + shift, self.latest_ns + shift) for shift in (0, self.took_ns)]
 

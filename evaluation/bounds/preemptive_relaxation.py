@@ -1,9 +1,10 @@
-"""The preemptive relaxation: the most value that fits into windows of time, when jobs may stop and be done in part.
+"""Computes the preemptive relaxation: the most value of jobs in windows, when they may stop and be done in part.
 
-One machine, jobs with a window, an amount of work and a value for each unit of it. Which amounts of work fit together
-is a polymatroid, so taking jobs in the order of falling density is optimal (Edmonds 1970), and how much of a set fits
-is what earliest deadline first gets done (Glover 1967). Done density by density that is one such pass for each; here
-the densities are halved instead, since jobs that compete do so inside stretches of time that are full anyway.
+There is one machine, and jobs with a window, an amount of work and a value for each unit of it. Which amounts of work
+fit together is a polymatroid, so taking jobs in the order of falling density is optimal (Edmonds 1970), and how much of
+a set fits is what earliest deadline first gets done (Glover 1967). Done density by density that is one such pass for
+each; here the densities are halved instead, since jobs that compete do so inside stretches of time that are full
+anyway.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ HAIR = 1e-10  # relative
 
 @dataclass(frozen=True)
 class Jobs:
-    """Sorted by begin. Times and work in the same unit; `density` is value for each unit of work; `owner` counts from
-    0. Jobs of two owners must not have the same density.
+    """Holds jobs sorted by begin, one entry of each array per job.
+
+    Times and work have the same unit; `density` is value for each unit of work; `owner` counts from 0. Jobs of two
+    owners must not have the same density.
     """
 
     begin: Floats
@@ -36,7 +39,7 @@ class Jobs:
         return Jobs(self.begin[chosen], self.end[chosen], self.work[chosen], self.density[chosen], self.owner[chosen])
 
     def value(self) -> Floats:
-        """By owner."""
+        """Returns the sum of the jobs' values by owner."""
         return by_owner(self.owner, self.work * self.density)
 
 
@@ -67,7 +70,10 @@ def total(*values: Floats) -> Floats:
 
 
 def _contested(jobs: Jobs, settled: NDArray[np.bool_]) -> Floats:
-    """Value of the jobs that are not `settled`; those that are will be done in whole, whatever the others get."""
+    """Returns the value, by owner, of the jobs that are not `settled`.
+
+    Those that are settled will be done in whole, whatever the others get.
+    """
     densities = np.unique(jobs.density[~settled])
     if len(densities) == 0:
         return np.zeros(1)
@@ -106,7 +112,7 @@ def edf(jobs: Jobs) -> tuple[float, list[Stretch]]:
             at += 1
         end, left = heappop(heap)
         stop = min(now + left, end)
-        # Who comes meanwhile and is due later only has to wait.
+        # A job that arrives meanwhile and is due later only has to wait.
         while at < count and begins[at] < stop and ends[at] >= end:
             heappush(heap, (ends[at], works[at]))
             at += 1

@@ -1,4 +1,4 @@
-"""What no system can exceed on a scenario: quick bounds for every comparison, or closer ones for those who wait."""
+"""Computes what no system can exceed on a scenario: quickly for every comparison, or more closely at some cost."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -157,7 +157,7 @@ def quiet(config: Config) -> Config:
 
 
 def mqtt_of(config: Config) -> MqttSettings:
-    """How the box is reached over MQTT; by default where it is not."""
+    """Returns how the box is reached over MQTT; the default settings where it is not."""
     return config.mqtt or MqttSettings.model_validate({})
 
 

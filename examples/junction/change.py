@@ -40,7 +40,7 @@ def _step(text: str) -> tuple[float, Mapping[str, float]]:
 def knock(rng: np.random.Generator) -> np.ndarray:
     """The 2x3 matrix by which a knock moves a 320x240 picture: some degrees and some twenty pixels."""
     side = rng.choice([-1.0, 1.0], 3)
-    matrix = cv2.getRotationMatrix2D((160, 120), side[0] * 5, 1.08)
+    matrix = np.asarray(cv2.getRotationMatrix2D((160, 120), side[0] * 5, 1.08), np.float64)
     matrix[:, 2] += side[1:] * (19, 10)
     return matrix
 

@@ -45,7 +45,7 @@ def frames(seed: int, count: int, weather: Weather, per_camera: int = 40, step: 
         if index == 0:
             junction = Junction(place, seed)
         image, seen = junction.scene(index * step)
-        condition, low, high = weather[rng.integers(len(weather))]
+        condition, low, high = weather[int(rng.integers(len(weather)))]
         if condition != "day":
             image = apply(image, condition, rng.uniform(low, high), rng)
         yield Frame(decode(encoded(image)), seen)

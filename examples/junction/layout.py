@@ -46,9 +46,9 @@ def lay_out(rng: np.random.Generator) -> tuple[list[Path], np.ndarray]:
     paths.append(Path("person", *across(middle - 36, bool(rng.random() < 0.5), 20), 22.0, 9.0, 0.5, 0.82))
     paths.append(Path("person", *across(min(232, middle + 74), bool(rng.random() < 0.5), 20), 26.0, 8.0, 0.6, 1.05))
     for x, y, scale in (
-        (rng.uniform(20, 60), -32, 0.84),
-        (rng.uniform(240, 300), 66, 1.02),
-        (rng.uniform(110, 200), 70, 1.0),
+        (rng.uniform(20, 60), -32.0, 0.84),
+        (rng.uniform(240, 300), 66.0, 1.02),
+        (rng.uniform(110, 200), 70.0, 1.0),
     ):
         y = min(232, middle + y + tilt * (x - 160))
         spread = rng.uniform(8, 20)

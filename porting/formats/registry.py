@@ -10,6 +10,7 @@ from typing import Any
 import porting.formats
 from porting.errors import UserError
 from porting.formats.format import Format, ModelGraph
+from porting.import_path import resolve
 from porting.variant import OutputSpec
 
 MAIN_METHOD = "matches"
@@ -58,8 +59,8 @@ def _classes() -> Iterator[Any]:
 
 def _imported(path: str) -> Format:
     try:
-        made = pkgutil.resolve_name(path)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        made = resolve(path, "output format")()
+    except (ValueError, TypeError) as error:
         raise UserError(f"output format {path!r} cannot be used: {error}; expected package.module:Class") from error
     if not isinstance(made, Format):
         raise UserError(f"output format {path!r} is no format; porting/formats/format.py says what one can do")

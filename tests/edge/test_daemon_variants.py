@@ -168,7 +168,7 @@ def test_one_that_was_deleted_does_not_hold_up_a_hot_swap(trio: Path) -> None:
             {"apps": app("ensemble:Ensemble", members=["paint", "cells"])},
             "apps.colour: 'cells' is no classifier; only what classifiers say can be combined",
         ),
-        ({"apps": {"colour": {"use": "edge.answers.exp3:Exp3", "slo_ms": 50}}}, "nobody to ask"),
+        ({"apps": {"colour": {"use": "edge.answers.exp3:Exp3", "slo_ms": 50}}}, "no model to ask"),
         (
             {"apps": app("infaas:ModelLess", accuracy_min=1.01)},
             "apps.colour.accuracy_min: 1.01, but the best variant of paint on offer is",

@@ -131,7 +131,7 @@ def test_without_names_it_takes_what_is_on_offer() -> None:
     assert list(answer.shares()) == ["m/small"]
 
 
-@pytest.mark.parametrize(("options", "said"), [({}, "nobody to ask"), ({"members": ("a", "a")}, "names one twice")])
+@pytest.mark.parametrize(("options", "said"), [({}, "no model to ask"), ({"members": ("a", "a")}, "names one twice")])
 def test_what_it_cannot_be_built_with(options: dict[str, tuple[str, ...]], said: str) -> None:
     for kind in (Exp3, Exp4):
         with pytest.raises(ValueError, match=said):

@@ -36,7 +36,8 @@ def test_frames_are_answered_and_every_moment_is_kept(box: Path) -> None:
     assert driver.taken == [True] * 3
     assert [reply.outcome for reply in driver.replies] == ["ok", "ok", "failed"]
     kinds = [type(moment.event) for moment in recorded.moments]
-    assert [kinds.count(kind) for kind in (Served, Arrived, Finished)] == [1, 3, 2]
+    assert [kinds.count(kind) for kind in (Served, Arrived)] == [1, 3]
+    assert kinds.count(Finished) >= 2  # more where the two stages of a chain did not run back to back
     assert all(a.now <= b.now for a, b in zip(recorded.moments, recorded.moments[1:], strict=False))
 
 

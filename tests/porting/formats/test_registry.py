@@ -50,8 +50,8 @@ def test_one_name_is_one_object_and_a_path_is_a_name():
     ("name", "said"),
     [
         ("segmentation", "not known; expected classification, detection or package.module:Class"),
-        ("no.such:Thing", "'no.such:Thing' cannot be used"),
-        ("porting.formats.classification:Missing", "cannot be used"),
+        ("no.such:Thing", "'no.such:Thing' cannot be imported"),
+        ("porting.formats.classification:Missing", "cannot be imported"),
         ("porting.formats.format:Format", "cannot be used"),
         ("porting.formats.tensors:softmax", "cannot be used"),
         ("builtins:dict", "is no format"),
