@@ -148,7 +148,7 @@ def wire(config: Config) -> WiredDaemon:
     cache = PredictionCache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
     if cache is not None:
         listeners.append(cache)
-        world.recall = cache.recall
+        world.admission.recall = cache.recall
     stats = Stats(
         metrics,
         report=lambda table: tell(sources, table),
