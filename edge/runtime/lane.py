@@ -62,17 +62,21 @@ class LaneThreads:
         ]
 
     def start(self) -> None:
+        """Starts the threads."""
         for thread in self.threads:
             thread.start()
 
     def run(self, order: WorkOrder) -> None:
+        """Queues an order. `Finished`, `Failed`, or `Stopped` where it is too late or was stopped, is posted."""
         self.orders[order.run.background].put(lambda: self._execute(order))
 
     def load(self, stage: Stage) -> None:
+        """Queues a load. `Loaded` or `LoadFailed` is posted; nothing where the device was lost in the meantime."""
         life = self.life
         self.orders[2].put(lambda: self._load(stage) if life == self.life else None)
 
     def evict(self, digest: str) -> None:
+        """Queues an eviction. `Evicted` is posted."""
         self.orders[2].put(lambda: self._evict(digest))
 
     def stop(self, work_id: int) -> None:

@@ -77,7 +77,10 @@ class LiveWorld:
     # ---- the loop's two calls ----------------------------------------------------------------------------------
 
     def listen(self) -> tuple[Time, Event] | None:
-        """Wait for the next event; None ends the run."""
+        """Waits for the next event and returns it with its time; None ends the run.
+
+        Raises an exception that a thread posted: a bug of ours.
+        """
         self._tell_replies()
         self.gave_work = False
         while not self.ready:
@@ -92,11 +95,12 @@ class LiveWorld:
         return self.heard_ns, event
 
     def do(self, action: Action) -> None:
+        """Begins what the core ordered, and returns at once. Replies are told in the next `listen`."""
         match action:
             case Run():
                 self._run(action)
             case Reply():
-                self.replies.append(action)  # told once everything else is under way: the lane need not wait for that
+                self.replies.append(action)  # told once everything else is under way, so that the lane need not wait
             case WakeAt(time_ns):
                 self.wake_ns = time_ns
             case Load(lane, stage):
@@ -108,18 +112,18 @@ class LiveWorld:
                     self.lanes[name].stop(work_id)
 
     def post(self, event: Event | BaseException) -> None:
-        """From any thread."""
+        """Queues an event, or an exception to raise on the loop thread. May be called from any thread."""
         self.inbox.put(event)
 
     def call(self, word: Callable[[], None]) -> None:
-        """From any thread: have something done on the loop thread."""
+        """Has a function called on the loop thread. May be called from any thread."""
         self.inbox.put(word)
 
     def _take_from_inbox(self) -> None:
         now = monotonic_ns()
         until = min(self.heard_ns + TICK_NS, self.wake_ns or self.heard_ns + TICK_NS)
         try:
-            if until <= now:  # also where frames keep coming that the core never hears of: dropped, or known already
+            if until <= now:  # also where all frames are dropped or known already, and the core hears of none
                 raise Empty
             item = self.inbox.get(timeout=(until - now) / 1e9)
         except Empty:
@@ -161,7 +165,10 @@ class LiveWorld:
         step: Step | None = None,
         priority: int = 0,
     ) -> int:
-        """Background work, from the loop thread: a picture through a model, or a job of short steps."""
+        """Queues work without a deadline, a picture through a model or a job of short steps, and returns its id.
+
+        `on_reply` is called on the loop thread.
+        """
         request = Request(next(self.requests.ids), app, "background", monotonic_ns(), priority=priority)
         self.open[request.id] = InFlightRequest(request, None, picture, step, on_reply=on_reply)
         self.ready.append(Arrived(request))
@@ -207,7 +214,7 @@ class LiveWorld:
             self.variants[variant.model, variant.stages] = variant
 
     def observe(self, moment: Moment) -> tuple[Event, ...]:
-        """Forget with the core: stages and variants that nothing serves, holds or walks any more."""
+        """Forgets stages and variants when the core does: those that nothing serves, holds or walks any more."""
         if isinstance(moment.event, Served):
             state = moment.state
             models = state.models.values()
@@ -222,7 +229,7 @@ class LiveWorld:
     # ---- begin and end -----------------------------------------------------------------------------------------
 
     def start(self, served: Iterable[Served], background: float) -> None:
-        """Lanes come up, models are loaded; `background` is the share for work without a deadline."""
+        """Starts the lanes and has the models loaded; `background` is the share of time for work without a deadline."""
         self.ready.append(Planned(Plan(background)))
         for lane in self.lanes.values():
             lane.start()
@@ -230,10 +237,11 @@ class LiveWorld:
         self.ready.extend(served)
 
     def ask_to_stop(self) -> None:
-        """From any thread or a signal handler: answer what is open, then end."""
+        """Answers what is open, then ends the run. May be called from any thread or a signal handler."""
         self.inbox.put(None)
 
     def close(self) -> None:
+        """Begins the end of the run, on the loop thread: new frames are dropped, open requests still answered."""
         if not self.draining:
             self.admission.draining = True
             self.ready.append(Closing())
