@@ -1,1 +1,1 @@
-"""What runs on the box: the scheduler's core, its two worlds, the plug-ins around it, and the daemon."""
+"""Serves models on the box: the core decides, the runtime executes, sources bring and publish, the daemon wires."""

@@ -1,4 +1,6 @@
-"""`edge.yaml` as frozen, strict values. An unknown key is an error; the environment is read on request only."""
+"""Reads `edge.yaml` into frozen, strict values: an unknown key is an error.
+
+The environment is read only where a value asks for a variable."""
 
 import os
 import re
@@ -24,17 +26,18 @@ Table = TypeVar("Table", bound=BaseModel)
 
 
 class AppSettings(PlugIn):
-    """What a frame asks for: an answer plug-in, its options, and the time it may take."""
+    """Says what a frame asks for: an answer plug-in, its options, and the time it may take."""
 
     slo_ms: float = Field(gt=0, description="deadline of a frame, counted from its arrival at the daemon, ms")
     priority: int = Field(0, description="larger goes first among equals")
 
     def build(self, **more: Any) -> Any:
+        """Builds the answer. `more` are options that replace those of the file."""
         return build({**self.model_dump(exclude={"slo_ms", "priority"}), **more})
 
 
 class StreamSettings(Strict):
-    """One camera, or `*` for every camera that has no entry of its own."""
+    """Describes one camera; the entry `*` is for every camera that has none of its own."""
 
     apps: tuple[str, ...] = Field(min_length=1, description="names of `apps` that each frame goes through")
     waiting_max: int = Field(
@@ -44,14 +47,14 @@ class StreamSettings(Strict):
 
 
 class BackgroundSettings(Strict):
-    """Time for work without a deadline: audits, labelling, retraining."""
+    """Limits the time for work without a deadline: audits, labelling, retraining."""
 
     share: float = Field(0.5, ge=0, le=1, description="largest share of each lane's time")
     step_ms: float = Field(10.0, gt=0, description="longest single step")
 
 
 class Config(Strict):
-    """The whole of `edge.yaml`."""
+    """Holds the whole of `edge.yaml`."""
 
     models: Path = Field(description="the model repository; relative to this file")
     mqtt: MqttSettings | None = Field(
@@ -108,7 +111,7 @@ class Config(Strict):
     @model_validator(mode="before")
     @classmethod
     def _mqtt_by_default(cls, table: Any) -> Any:
-        """A file that names no source at all means MQTT."""
+        """Adds `mqtt` with its defaults to a file that names no source at all."""
         if isinstance(table, dict) and table.get("mqtt") is None and not table.get("sources"):
             return {**table, "mqtt": {}}
         return table
@@ -120,11 +123,12 @@ class Config(Strict):
         return [*named, *self.sources]
 
     def stream(self, name: str) -> StreamSettings | None:
+        """Returns the entry of a camera, or that of `*`; None where the file has neither."""
         return self.streams.get(name) or self.streams.get("*")
 
 
 def load(path: Path) -> Config:
-    """Read and check a config file. Raises `UserError` with the first thing wrong, where, and what is expected."""
+    """Reads and checks a config file. Raises `UserError` with the first thing wrong, where, and what is expected."""
     try:
         table = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -145,7 +149,10 @@ def load(path: Path) -> Config:
 
 
 def with_system(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The keys of the system that the file names, wherever the file has no such key of its own."""
+    """Returns the file's keys, and those of the system that it names where it has no such key itself.
+
+    Raises `UserError` for a system that does not exist or cannot be read.
+    """
     named = table.get("system")
     if not isinstance(named, str):
         return table
@@ -156,7 +163,10 @@ def with_system(table: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def substitute(value: Any, path: Path) -> Any:
-    """Replace `{LEEWAY_NAME}` in every string by that environment variable: passwords stay out of the file."""
+    """Replaces `{LEEWAY_NAME}` in every string by that environment variable, so that passwords stay out of the file.
+
+    Raises `UserError` for a variable that is not set.
+    """
     if isinstance(value, dict):
         return {key: substitute(inner, path) for key, inner in value.items()}
     if isinstance(value, list):
@@ -171,6 +181,7 @@ def secret(name: str, path: Path) -> str:
 
 
 def check_names(config: Config, path: Path) -> None:
+    """Raises `UserError` for an app whose name cannot be part of a topic, or a stream whose app does not exist."""
     for name in config.apps:
         try:
             valid_level(name)
@@ -184,7 +195,7 @@ def check_names(config: Config, path: Path) -> None:
 
 
 def anchored(config: Config, folder: Path) -> Config:
-    """Paths in the file are relative to the file, not to where the command was typed."""
+    """Returns the config with its relative paths resolved against the file's folder, not the current one."""
     if config.mqtt is not None and config.mqtt.tls is not None:
         mqtt = config.mqtt.model_copy(update={"tls": _anchored(config.mqtt.tls, folder)})
         config = config.model_copy(update={"mqtt": mqtt})
@@ -193,7 +204,7 @@ def anchored(config: Config, folder: Path) -> Config:
 
 
 def _anchored_options(value: Any, folder: Path) -> Any:
-    """Options of a plug-in have no types here: a path is known by how it begins."""
+    """Resolves the paths in a plug-in's options, which have no types here: a path is known by how it begins."""
     if isinstance(value, dict):
         return {key: _anchored_options(inner, folder) for key, inner in value.items()}
     if isinstance(value, list):
@@ -206,5 +217,5 @@ def _anchored(table: Table, folder: Path) -> Table:
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of `edge.yaml`, for editors."""
+    """Returns the JSON schema of `edge.yaml`, for editors."""
     return Config.model_json_schema()

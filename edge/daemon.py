@@ -54,7 +54,7 @@ log = logging.getLogger("leeway")
 
 @dataclass(slots=True)
 class WiredDaemon:
-    """The wired daemon."""
+    """Holds the parts of a daemon that are made and connected."""
 
     config: Config
     repository: Repository
@@ -68,14 +68,17 @@ class WiredDaemon:
     traces: list[Trace]
 
     def served(self) -> list[Served]:
-        """What serves now, of every model that this box may be asked for."""
+        """Returns what serves now, of every model that this box may be asked for.
+
+        Raises `UserError` where a model, a variant or a blob is missing, or an app's models do not fit together.
+        """
         kind = nearest({name: lane.device for name, lane in self.world.lanes.items()}).kind
         models, others = models_of(self.scheduler.answers), self.config.variants
         check_variants(models, others)
         found = {model: served(self.repository, model, kind, others.get(model, ())) for model in models}
         for model, event in found.items():
             for variant in (event.variant, *event.others):
-                self.repository.check(model, variant.name)  # now, in one line; not frame by frame later
+                self.repository.check(model, variant.name)  # fails now, in one line, rather than frame by frame later
         for name, answer in self.scheduler.answers.items():
             if isinstance(answer, Cascade):
                 check_cascade(name, answer, found)
@@ -86,7 +89,11 @@ class WiredDaemon:
 def serve(
     config: Config, duration_s: float | None = None, on_ready: Callable[[WiredDaemon], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Run until told to stop; returns the last statistics. Raises `UserError` where the box cannot serve that."""
+    """Runs the daemon until it is told to stop, or for `duration_s`; returns its last statistics.
+
+    `on_ready` is called on this thread just before the loop begins. Raises `UserError` where the box cannot serve
+    what the config asks for.
+    """
     parts = wire(config)
     world, sources = parts.world, parts.sources
     with ExitStack() as stack:
@@ -101,7 +108,7 @@ def serve(
 
         def open_the_door() -> None:
             gc.collect()
-            gc.freeze()  # what is loaded by now stays: the collector need not walk it while frames wait
+            gc.freeze()  # what is loaded by now stays, so the collector need not walk it while frames wait
             sources.start(parts.inbox)
             models = ", ".join(f"{served.variant.model} {served.variant.name}" for served in begin)
             log.info("serving %s; sources: %s", models, sources)
@@ -118,7 +125,7 @@ def serve(
 
 
 def wire(config: Config) -> WiredDaemon:
-    """Every part, made and connected; nothing runs yet."""
+    """Makes every part and connects them; nothing runs yet."""
     repository = Repository(config.models)
     devices: dict[str, Device] = {name: table.build(name=name) for name, table in config.devices.items()}
     main = nearest(devices)
@@ -148,7 +155,7 @@ def wire(config: Config) -> WiredDaemon:
     cache = PredictionCache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
     if cache is not None:
         listeners.append(cache)
-        world.recall = cache.recall
+        world.admission.recall = cache.recall
     stats = Stats(
         metrics,
         report=lambda table: tell(sources, table),
@@ -185,7 +192,7 @@ def made_sources(config: Config) -> list[Source]:
 
 
 def nearest(devices: Mapping[str, Device]) -> Device:
-    """The first that is in this box: its profiles are what durations begin with."""
+    """Returns the first device that is in this box, or the first of all: its profiles are the first durations."""
     here = (device for device in devices.values() if not traits_of(device).remote)
     return next(here, next(iter(devices.values())))
 
@@ -196,31 +203,32 @@ def elsewhere(devices: Mapping[str, Device]) -> dict[str, Traits]:
 
 
 def estimator_of(config: Config, devices: Mapping[str, Device]) -> Estimator:
+    """Builds the estimator; where a device is elsewhere, it adds what the network takes."""
     estimator: Estimator = config.estimator.build()
     overhead_ms = {name: traits.overhead_ms for name, traits in elsewhere(devices).items()}
     return WithNetwork(estimator, overhead_ms) if overhead_ms else estimator
 
 
 def tell(sources: Sources, table: Mapping[str, Any]) -> None:
-    """Publishes statistics; the last ones of a run are to arrive."""
+    """Publishes statistics. The last ones of a run are delivered at least once; others may be lost."""
     sources.publish(STATS, table, Delivery(retain=True, confirmed=table["final"]))
 
 
 def models_of(answers: Mapping[str, Any]) -> list[str]:
-    """Every model that an answer may ask for, but the steps of adaptations."""
+    """Returns every model that an answer may ask for, each once, without the steps of adaptations."""
     named = [model for answer in answers.values() for model in answer.models()]
     return [model for model in dict.fromkeys(named) if not model.startswith(STEPS)]
 
 
 def limits_of(config: Config, answers: Mapping[str, Any]) -> dict[str, tuple[float, int]]:
-    """SLO and priority of models that an app asks by themselves: the tightest, where several do."""
+    """Returns SLO in ms and priority by model, for models that an app asks alone: of several apps the tightest."""
     alone = {name: answer.model for name, answer in answers.items() if isinstance(getattr(answer, "model", None), str)}
     apps = sorted(alone, key=lambda name: config.apps[name].slo_ms, reverse=True)
     return {alone[name]: (config.apps[name].slo_ms, config.apps[name].priority) for name in apps}
 
 
 def check_cascade(app: str, cascade: Cascade, found: Mapping[str, Served]) -> None:
-    """Raises `UserError` where the detector's words and the app's do not fit: nothing would ever be classified."""
+    """Raises `UserError` where the detector finds no boxes, or no kind that the app wants classified."""
     output = found[cascade.detect].variant.output
     if output is None or not isinstance(format := format_of(output), BoxFormat):
         raise UserError(f"apps.{app}.detect: model {cascade.detect!r} finds no boxes; name a detector")
@@ -230,13 +238,13 @@ def check_cascade(app: str, cascade: Cascade, found: Mapping[str, Served]) -> No
 
 
 def check_variants(models: Sequence[str], others: Mapping[str, Sequence[str]]) -> None:
-    """Raises `UserError` for variants of a model that nobody asks: a name with a slip."""
+    """Raises `UserError` for variants of a model that no app asks, most likely a misspelt name."""
     if unknown := [model for model in others if model not in models]:
         raise UserError(f"variants: no app asks model {unknown[0]!r}; the apps ask {', '.join(models)}")
 
 
 def check_members(app: str, answer: Any, found: Mapping[str, Served]) -> None:
-    """Raises `UserError` where an answer wants a variant that is not on offer, or the word of one that finds boxes."""
+    """Raises `UserError` where an answer combines a model that is no classifier, or needs a variant not on offer."""
     combines = isinstance(answer, Combines)
     for model in answer.models() if combines else ():
         output = found[model].variant.output
@@ -255,7 +263,7 @@ def check_members(app: str, answer: Any, found: Mapping[str, Served]) -> None:
 
 
 def check_accuracy(app: str, answer: ModelLess, found: Served) -> None:
-    """Raises `UserError` where no variant on offer is known to be as accurate as the app wants it."""
+    """Raises `UserError` where no variant on offer is known to be as accurate as the app demands."""
     known = {variant.name: variant.accuracy or 0.0 for variant in (found.variant, *found.others)}
     best = max(known, key=lambda name: known[name])
     if known[best] < answer.accuracy_min:
@@ -266,7 +274,7 @@ def check_accuracy(app: str, answer: ModelLess, found: Served) -> None:
 
 
 def model_tables(state: State, adapt: AdaptationObserver) -> dict[str, dict[str, Any]]:
-    """Per model: which variant serves, and how its adaptation stands."""
+    """Returns for each model which variant serves, and how its adaptation stands."""
     tables = adapt.tables()
     return {
         name: {
@@ -281,6 +289,7 @@ def model_tables(state: State, adapt: AdaptationObserver) -> dict[str, dict[str,
 
 @contextmanager
 def stopped_after(seconds: float | None, stop: Callable[[], None]) -> Iterator[None]:
+    """Has a timer call `stop` after so many seconds inside the context; None: never."""
     if seconds is None:
         yield
         return

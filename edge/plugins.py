@@ -14,27 +14,28 @@ Table = TypeVar("Table", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """A table whose every key is known."""
+    """Refuses keys that it does not know; frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PlugIn(BaseModel):
-    """A class by import path, and its options: `{use: "edge.policies.edf:EarliestDeadlineFirst", batch_max: 8}`."""
+    """Names a class by import path, with options: `{use: "edge.policies.edf:EarliestDeadlineFirst", batch_max: 8}`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     use: str = Field(pattern=r"^[\w.]+:\w+$", description="import path of the class, package.module:Class")
 
     def build(self, **more: Any) -> Any:
+        """Builds the plug-in. `more` are options that replace those of the table."""
         return build({**self.model_dump(), **more})
 
     def kind(self) -> Any:
-        """The class itself. Raises `UserError` where the path leads nowhere."""
+        """Returns the class itself. Raises `UserError` where the path leads nowhere."""
         return resolve(self.use, "use")
 
 
 def build(table: dict[str, Any]) -> Any:
-    """The plug-in that a table names, and the ones within it. Raises `UserError` where a path or an option is wrong."""
+    """Builds the plug-in that a table names, and those within it. Raises `UserError` for a wrong path or option."""
     options = {name: inner(option) for name, option in table.items()}
     use = options.pop("use")
     kind = resolve(use, "use")
@@ -47,7 +48,7 @@ def build(table: dict[str, Any]) -> Any:
 
 
 def inner(option: Any) -> Any:
-    """An option that names a class is built: a policy around another one."""
+    """Builds an option that names a class, such as the policy that another one wraps; returns others as they are."""
     return build(option) if isinstance(option, dict) and isinstance(option.get("use"), str) else option
 
 

@@ -1,1 +1,1 @@
-"""From a camera's bytes to tensors, and from tensors to the words of a result."""
+"""Turns a camera's bytes into tensors, and tensors into the message of a result."""

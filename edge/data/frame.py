@@ -1,4 +1,4 @@
-"""A camera frame on its way from a source to the loop."""
+"""Holds a camera frame on its way from a source to the loop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One camera frame as it came in. `payload`: JPEG bytes, not looked at yet."""
+    """Holds one camera frame as it came in. `payload`: JPEG bytes, not decoded or checked yet."""
 
     camera: str
     payload: bytes
     received_ns: int  # of the clock handed to the source (monotonic)
     received_time: float  # unix seconds
-    frame_time: float  # unix seconds; the arrival where the publisher states none, or an absurd one
+    frame_time: float  # unix seconds; the arrival where the publisher states none or an implausible one
     seq: int | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def traceparent(self) -> str | None:
-        """W3C trace context, where the publisher sent one."""
+        """Returns the W3C trace context that the publisher sent, or None."""
         return self.properties.get("traceparent")

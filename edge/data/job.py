@@ -1,4 +1,4 @@
-"""What a lane needs to know of a task, and what the daemon keeps of an unanswered request."""
+"""Holds what a lane needs to know of a task, and what the daemon keeps of an unanswered request."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +16,10 @@ Step = Callable[[int], bool]  # background work: takes a budget in ns, says whet
 
 @dataclass(frozen=True, slots=True)
 class TensorInput:
-    """What the first stage takes, where somebody sent it: a row of each input, without the batch axis.
+    """Holds the inputs of a first stage that were sent instead of a frame: a row of each, without the batch axis.
 
-    `head`: inputs that all rows share, for a stage that has none of its own. Equal ones are one object.
+    `head`: inputs that all rows share, for a stage that has no head of its own. Equal heads must be the same object,
+    since tasks share a batch by its identity.
     """
 
     rows: Mapping[str, Array] = field(default_factory=dict)
@@ -27,7 +28,7 @@ class TensorInput:
 
 @dataclass(slots=True)
 class TaskJob:
-    """All that a lane knows of one task, from its first order until its request is answered."""
+    """Holds all that a lane knows of one task, from its first order until its request is answered."""
 
     model: str
     variant: Variant
@@ -37,7 +38,7 @@ class TaskJob:
     item: int = 0
     input: InputSpec | None = None  # of its first stage, which may be on another lane or gone by the time of the last
     tensors: dict[str, Array] = field(default_factory=dict)  # left by the last stage, no batch axis
-    given: "TensorInput | None" = None  # it came with tensors, and its last tensors are the answer
+    given: "TensorInput | None" = None  # where it came with tensors; its last tensors are the answer then
     outcome: TaskOutcome = field(default_factory=TaskOutcome)
     infer_ns: int = 0
     post_ns: int = 0
@@ -45,7 +46,7 @@ class TaskJob:
 
 @dataclass(slots=True)
 class WorkOrder:
-    """A `Run` with everything the lane thread needs, so that it never looks at the core's state."""
+    """Adds to a `Run` everything the lane thread needs, so that it never looks at the core's state."""
 
     run: Run
     stages: tuple[Stage, ...]
@@ -54,7 +55,7 @@ class WorkOrder:
 
 @dataclass(slots=True)
 class InFlightRequest:
-    """An unanswered request: where it came from, and what its tasks have brought so far."""
+    """Holds an unanswered request: where it came from, and what its tasks have brought so far."""
 
     request: Request
     frame: Frame | None = None
@@ -67,7 +68,7 @@ class InFlightRequest:
 
 
 class Listener(Protocol):
-    """Who is told of every frame's fate, on the loop thread."""
+    """Hears of every frame on the loop thread: that it came, and that it was dropped or answered."""
 
     def arrived(self, camera: str) -> None: ...
     def dropped(self, camera: str, app: str, reason: str) -> None: ...

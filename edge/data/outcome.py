@@ -1,4 +1,4 @@
-"""What one task brought: the objects its model's format reads, a crop for each box, and the signals that come free."""
+"""Reads a task's outputs: the objects by its model's format, a crop for each box, and the signals drift watches."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,9 +26,10 @@ class TaskOutcome:
 def read(
     output: OutputSpec, input_: InputSpec, model: str, tensors: dict[str, Any], pixels: Pixels
 ) -> tuple[StepResult, TaskOutcome]:
-    """Reads the outputs of one task, tensors without a batch axis. The surest object is the confidence; 1 without any.
+    """Reads the outputs of one task, tensors without a batch axis.
 
-    Objects are numbered kind by kind: child tasks refer to these numbers. Only boxes make children.
+    The highest score of an object is the confidence, 1 without any. Objects are numbered kind by kind, since child
+    tasks refer to these numbers. Only boxes have children.
     """
     format = format_of(output)
     view = PictureView(model, pixels.shape[1], pixels.shape[0], input_)
@@ -40,7 +41,7 @@ def read(
 
 
 def numbered(found: list[DetectedObject]) -> list[DetectedObject]:
-    """Returns them with boxes first and kinds together, each kind where its first object was; else as they came."""
+    """Returns the objects with boxes first and kinds together, kinds in the order of their first object."""
     if len(found) < 2:
         return found
     first = {kind: place for place, kind in reversed([*enumerate(thing.kind for thing in found)])}

@@ -1,4 +1,4 @@
-"""The message that a frame's answer becomes: Frigate's names, times and SLO verdict inside."""
+"""Builds the message that a frame's answer becomes, in Frigate's names, with times and the SLO verdict."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from porting.formats.format import DetectedObject
 
 
 def objects(opened: InFlightRequest, reply: Reply) -> list[DetectedObject]:
-    """What the request's tasks found; an object that a classifier looked at takes the classifier's word for it."""
+    """Returns what the request's tasks found. An object that a classifier looked at has that one's label and score."""
     named = {
         (job.parent, job.item): job.outcome.found[0]
         for task in reply.tasks
@@ -25,11 +25,12 @@ def objects(opened: InFlightRequest, reply: Reply) -> list[DetectedObject]:
 
 
 def refined(thing: DetectedObject, said: DetectedObject | None) -> DetectedObject:
+    """Returns the object with the label and score that a classifier gave it, if one did."""
     return thing if said is None else replace(thing, label=said.label, score=said.score)
 
 
 def id_of(opened: InFlightRequest) -> str:
-    """The name of a frame's result."""
+    """Returns the id under which a frame's result is published."""
     assert opened.frame is not None
     return f"{opened.frame.frame_time:.6f}-{opened.request.id}"
 
@@ -42,9 +43,9 @@ def message(
     dropped_before: int,
     said: Combined | None = None,
 ) -> dict[str, Any]:
-    """JSON-ready result of an answered frame. Times in milliseconds; `queue` is all that is not work.
+    """Returns the JSON-ready result of an answered frame. Times in milliseconds; `queue` is all that is not work.
 
-    `said`: the one word of an ensemble, in place of its members'.
+    `said`: what an ensemble combined its members' answers to; it takes their place.
     """
     frame, request = opened.frame, opened.request
     assert frame is not None

@@ -1,4 +1,4 @@
-"""One row of a request that came with its tensors instead of a frame, and whom to tell what became of it."""
+"""Holds one row of a request that came with tensors instead of a frame, and whom to tell what became of it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,10 @@ from edge.data.picture import Picture
 
 @dataclass(slots=True)
 class TensorRequest:
-    """`told` is called once, on the loop thread: with the answer and the jobs that make it, or with why there is none.
+    """Holds one row of tensors, its deadline and its receiver.
 
-    `request_id`: 0 until the loop has taken it in. `withdrawn`: nobody waits for it any more, so it need not be.
+    `told` is called once, on the loop thread: with the answer and the jobs that make it, or with the reason and no
+    jobs. `request_id`: 0 until the loop has taken it in. `withdrawn`: its answer is no longer wanted.
     """
 
     app: str
@@ -21,7 +22,7 @@ class TensorRequest:
     deadline_ns: Time
     told: Callable[[Reply, Sequence[TaskJob]], None]
     given: TensorInput = field(default_factory=TensorInput)
-    picture: Picture | None = None  # where it came as one
+    picture: Picture | None = None  # where the row came as a picture
     priority: int = 0
     request_id: int = 0
     withdrawn: bool = False

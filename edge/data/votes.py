@@ -1,4 +1,4 @@
-"""What the members of an ensemble said of a frame, and the one object that is made of it."""
+"""Collects what the members of an ensemble said of a frame, and makes one object of it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from porting.formats.registry import format_of
 
 
 def combined(answer: object, opened: InFlightRequest, reply: Reply) -> Combined | None:
-    """The members' one word; None where the answer makes none, or nobody said anything that can be voted on."""
+    """Returns the members' combined label; None where the answer combines nothing, or no member gave a label."""
     votes = votes_of([opened.jobs[task] for task in reply.tasks]) if isinstance(answer, Combines) else []
     if not votes or not isinstance(answer, Combines):
         return None
@@ -20,11 +20,12 @@ def combined(answer: object, opened: InFlightRequest, reply: Reply) -> Combined 
 
 
 def votes_of(jobs: Sequence[TaskJob]) -> list[Vote]:
-    """Returns one vote for each model that said a label of the frame itself."""
+    """Returns one vote for each model that gave the frame itself a label, not one of its crops."""
     return [vote for job in jobs if job.parent is None and (vote := vote_of(job)) is not None]
 
 
 def vote_of(job: TaskJob) -> Vote | None:
+    """Returns the vote of one task; None where its outcome has no signals, or its format gives no label."""
     output, outcome = job.variant.output, job.outcome
     if output is None or outcome.signals is None or not isinstance(format := format_of(output), LabelFormat):
         return None
@@ -33,7 +34,10 @@ def vote_of(job: TaskJob) -> Vote | None:
 
 
 def spoken(opened: InFlightRequest, said: Combined) -> list[DetectedObject]:
-    """The answer as an object, as sure as they agree. Its kind is the members' model; of several models, the app."""
+    """Returns the combined label as one object, or nothing without a label. The score is how far the members agree.
+
+    The object's kind is the members' model, or the app where they are of several models.
+    """
     models = {member.partition("/")[0] for member in said.votes}
     kind = models.pop() if len(models) == 1 else opened.request.app
     return [DetectedObject(kind, said.label, said.confidence)] if said.label else []

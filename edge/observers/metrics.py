@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.core.events import Event, Failed, Finished, LaneDown, Loaded, LoadFailed, Reply, Run, Stopped, Time
 from edge.core.interfaces import Moment
 from edge.data.job import InFlightRequest
-from edge.runtime.world import OTHERS
+from edge.runtime.admission import OTHERS
 
 LATENCIES_KEPT = 2_000  # per stream; the p99 of fewer than some 500 is a rough estimate
 STREAMS_MAX = 256  # names come from topics: beyond this many they are counted together as OTHERS

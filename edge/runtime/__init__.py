@@ -1,1 +1,1 @@
-"""Threads and devices: what carries out the core's actions."""
+"""Carries out the core's actions with threads and devices."""

@@ -1,4 +1,4 @@
-"""The daemon as its sources see it."""
+"""Shows the daemon to its sources."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from porting.repository.repository import Repository
 class LiveInbox:
     """Implements `edge.sources.source.Inbox` over the live world.
 
-    `on_label` are told on the loop thread what people say, `on_fault` on the thread that calls.
+    `on_label` are called on the loop thread with the labels that people give, `on_fault` on the thread of the source.
     """
 
     world: LiveWorld
@@ -27,29 +27,29 @@ class LiveInbox:
 
     @property
     def draining(self) -> bool:
-        """Returns whether the daemon stops."""
+        """Returns whether the daemon is stopping."""
         return self.world.draining
 
     @property
     def hears_labels(self) -> bool:
-        """Returns whether anything here uses what people say."""
+        """Returns whether anything here uses labels that people give."""
         return bool(self.on_label)
 
     def receive(self, frame: Frame) -> bool:
-        """Hands a frame over; False where the run is over."""
+        """Hands a frame over. Returns False where the run is over."""
         return self.world.receive(frame)
 
     def ask(self, asked: TensorRequest) -> bool:
-        """Hands a request with tensors over; False where the run is over."""
+        """Hands a request with tensors over. Returns False where the run is over."""
         return self.world.ask(asked)
 
     def withdraw(self, asked: TensorRequest) -> None:
-        """Gives a request up. It goes behind the request itself, so that this one has its id by then."""
+        """Withdraws a request. The word is queued behind the request, which has its id by the time it is heard."""
         asked.withdrawn = True
         self.world.call(lambda: self.world.post(Withdrawn(asked.request_id, "withdrawn")))
 
     def answer(self, id: str, label: str | None) -> None:
-        """Tells those who use labels, on the loop thread."""
+        """Hands a label for the result `id` to all that use labels, on the loop thread; None: they cannot tell."""
         if self.on_label:
             self.world.call(lambda: self._tell(id, label))
 

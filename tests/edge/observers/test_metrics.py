@@ -18,7 +18,7 @@ from edge.estimators.table import Table
 from edge.observers.metrics import STREAMS_MAX, Metrics, quantiles_ms, shares, slo
 from edge.observers.results import Results
 from edge.observers.stats import Stats, with_network_drops
-from edge.runtime.world import OTHERS
+from edge.runtime.admission import OTHERS
 from tests.edge.daemon_builder import add_up
 
 MS = 1_000_000
