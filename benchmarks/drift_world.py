@@ -210,7 +210,7 @@ class Drive:
         self.truth: dict[int, int] = {}
         self.answers: list[tuple[float, bool]] = []  # (time in s, right)
         self.notes: list[tuple[float, Note]] = []
-        self.orders: list[tuple[float, str]] = []
+        self.commands: list[tuple[float, str]] = []
         self.jobs: list[Any] = []
         self.asked: list[tuple[float, int]] = []
         self.clock_ns = 0
@@ -236,8 +236,8 @@ class Drive:
                 if job.step(10_000_000):
                     break
         self.jobs = [job for job in self.jobs if not job.done]
-        for order in self.adaptation.orders(int(at_s * S)):
-            self._carry_out(order, at_s)
+        for command in self.adaptation.commands(int(at_s * S)):
+            self._carry_out(command, at_s)
 
     def _frames(self, at_s: float) -> None:
         serving = self.adaptation.incumbent
@@ -250,7 +250,7 @@ class Drive:
             return
         features = self._features(serving.graph, np.stack([image for _, image, _ in seen]))
         answers = serving.head.answers(features)
-        said = self.adaptation.bench.scorer.read(answers)
+        said = self.adaptation.context.scorer.read(answers)
         for (name, image, kind), f, p, objects in zip(seen, features, answers, said, strict=True):
             sample = Sample(len(self.truth), name, int(at_s * S), image, p, f, serving.name, tuple(objects))
             self.truth[sample.id] = kind
@@ -268,16 +268,16 @@ class Drive:
         for i in due:
             self.adaptation.labelled(i, self.teacher(self.truth[i], self.rng))
 
-    def _carry_out(self, order: Any, at_s: float) -> None:
-        self.orders.append((at_s, type(order).__name__))
-        match order:
+    def _carry_out(self, command: Any, at_s: float) -> None:
+        self.commands.append((at_s, type(command).__name__))
+        match command:
             case Ask(samples):
                 if self.teach:  # 5 ms each, in half of the time
                     self.asked += [(at_s + 0.01 * i, sample.id) for i, sample in enumerate(samples)]
             case RunJob(_, job):
                 self.jobs.append(job)
             case Note():
-                self.notes.append((at_s, order))
+                self.notes.append((at_s, command))
             case Promote(candidate) if self.refuse:
                 self.adaptation.refused(self.refuse)
             case Promote(candidate):

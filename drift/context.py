@@ -62,7 +62,7 @@ class AdaptationContext:
         self.stored: list[tuple[DeployedModel, list[CalibratedDetector]]] = []
         self.counts: Counter[str] = Counter()
         self.job: BackgroundJob | None = None
-        self.orders: list[Command] = []
+        self.commands: list[Command] = []
         self.now_ns = 0
 
     def samples(self, since_ns: int) -> list[Sample]:
@@ -74,11 +74,11 @@ class AdaptationContext:
 
         A variant that served before gets back the detectors of the worlds that were known to be harmless for it.
         """
-        self.stored.append((self.incumbent, self.watch.guards))
+        self.stored.append((self.incumbent, self.watch.known_worlds))
         if len(self.stored) > STORED_MAX:
             del self.stored[1]
         self.incumbent = incumbent
-        known = [guards for stored, guards in self.stored if stored.same_as(incumbent)]
+        known = [known_worlds for stored, known_worlds in self.stored if stored.same_as(incumbent)]
         self.renew(known[-1] if known else [])
 
     def begin_with(self, incumbent: DeployedModel) -> None:
@@ -92,13 +92,13 @@ class AdaptationContext:
 
     def restore(self) -> None:
         """Makes the variant that served before the incumbent again, with the worlds known for it."""
-        self.incumbent, guards = self.stored.pop()
-        self.renew(guards)
+        self.incumbent, known_worlds = self.stored.pop()
+        self.renew(known_worlds)
 
-    def renew(self, guards: list[CalibratedDetector]) -> None:
+    def renew(self, known_worlds: list[CalibratedDetector]) -> None:
         """Forgets the signals of the variant that served, and watches with the detectors of the one that serves now."""
         self.watch.clear()
-        self.watch.guards = list(guards)
+        self.watch.known_worlds = list(known_worlds)
 
     def scores(self, known: list[tuple[Sample, int]]) -> Array:
         """Returns how right the answers to these samples were, 0..1 each."""
@@ -172,7 +172,7 @@ class AdaptationContext:
     def start(self, name: str, slices: Slices) -> None:
         assert self.job is None, "one job at a time"
         self.job = BackgroundJob(name, slices, self.clock)
-        self.orders.append(RunJob(f"{self.model}/{name}", self.job))
+        self.commands.append(RunJob(f"{self.model}/{name}", self.job))
 
     def finished(self) -> BackgroundJob | None:
         if self.job is None or not self.job.done:
@@ -183,14 +183,14 @@ class AdaptationContext:
     def ask(self, samples: list[Sample], purpose: str) -> None:
         question = self.labels.ask(samples, self.now_ns, purpose)
         if question is not None:
-            self.orders.append(question)
+            self.commands.append(question)
 
     def count_and_note(self, kind: str, **fields: Any) -> None:
         self.counts[kind if kind in ("refused", "given_up", "no_labels") else f"{kind}s"] += 1
         self.note(kind, **fields)
 
     def note(self, kind: str, **fields: Any) -> None:
-        self.orders.append(Note(kind, {"model": self.model, "variant_now": self.incumbent.name, **fields}))
+        self.commands.append(Note(kind, {"model": self.model, "variant_now": self.incumbent.name, **fields}))
 
 
 def spent(job: BackgroundJob) -> Mapping[str, float]:

@@ -32,9 +32,9 @@ COUNTS = (
 class AdaptationController:
     """Runs the adaptation of one model; it is driven from one thread.
 
-    The caller reports answers with `observe` and labels with `labelled`, carries out the commands of `orders`, and
+    The caller reports answers with `observe` and labels with `labelled`, carries out the commands of `commands`, and
     reports what came of them with `promoted`, `refused`, `rolled_back`, `served`. Jobs run wherever there is time; the
-    next `orders` picks up their results.
+    next `commands` picks up their results.
 
     Signals belong to a variant: samples of any other than the one that serves are ignored.
 
@@ -61,21 +61,21 @@ class AdaptationController:
         scorer: Scorer | None = None,
     ):
         scorer = scorer or Scorer.of_labels(reference.answers.shape[1])
-        self.bench = AdaptationContext(model, incumbent, reference, settings, forward, clock, seed, scorer)
+        self.context = AdaptationContext(model, incumbent, reference, settings, forward, clock, seed, scorer)
         self._stride = Stride(int(settings.stride_ms * MS), settings.per_frame)
         self._state = "starting"  # starting, watching, settling; or that of the course
-        self._course: Workflow | None = None
+        self._workflow: Workflow | None = None
         self._check_at = settings.world_min if settings.check_in else 0  # samples until the next check-in; 0: none
         self._tested_ns = self._quiet_until_ns = 0
         self._world_ns = 0  # since when the world is the one that is known
 
     @property
     def state(self) -> str:
-        return self._course.state if self._course is not None else self._state
+        return self._workflow.state if self._workflow is not None else self._state
 
     @property
     def incumbent(self) -> DeployedModel:
-        return self.bench.incumbent
+        return self.context.incumbent
 
     # ---- what the world reports
 
@@ -93,81 +93,81 @@ class AdaptationController:
         counted.
         """
         if sample.variant and sample.variant != self.incumbent.name:
-            self.bench.counts["stale"] += 1
+            self.context.counts["stale"] += 1
         elif self._stride.takes(sample.stream, sample.at_ns):
-            self.bench.counts["samples"] += 1
-            self.bench.recent.add(sample)
-            self.bench.watch.observe(sample.stream, sample.at_ns, sample.answer)
-            if self._course is not None:
-                self._course.seen(sample.at_ns)
+            self.context.counts["samples"] += 1
+            self.context.recent.add(sample)
+            self.context.watch.observe(sample.stream, sample.at_ns, sample.answer)
+            if self._workflow is not None:
+                self._workflow.seen(sample.at_ns)
 
     def labelled(self, sample_id: int, label: int | None, confidence: float = 1.0) -> None:
         """Takes the answer to an `Ask`.
 
         label: index into the model's classes; `None` when the teacher cannot say. confidence: 0..1.
         """
-        self.bench.labels.answer(sample_id, label, confidence)
+        self.context.labels.answer(sample_id, label, confidence)
 
     def promoted(self, name: str) -> None:
         """Takes note that the candidate is stored and serves (or will, once resident) as variant `name`."""
-        assert self._course is not None, "no candidate was handed out"
-        self._course.promoted(name)
+        assert self._workflow is not None, "no candidate was handed out"
+        self._workflow.promoted(name)
 
     def rolled_back(self) -> None:
         """Takes note that the variant that `Rollback` named serves again."""
-        assert self._course is not None, "no rollback was ordered"
-        self._course.rolled_back()
+        assert self._workflow is not None, "no rollback was ordered"
+        self._workflow.rolled_back()
 
     def refused(self, reason: str) -> None:
         """Takes note that a promotion or rollback could not be carried out; what served goes on serving."""
-        assert self._course is not None, "nothing was ordered that could be refused"
-        self._course.refused(reason)
+        assert self._workflow is not None, "nothing was ordered that could be refused"
+        self._workflow.refused(reason)
 
     def served(self, incumbent: DeployedModel) -> None:
         """Starts over with a variant that somebody else put in service.
 
         The job in progress is cancelled; a check-in follows once `world_min` samples of the variant were seen.
         """
-        bench = self.bench
-        if bench.job is not None:
-            bench.job.cancel()
-        bench.job, self._course = None, None
-        bench.begin_with(incumbent)
-        self._check_at, self._world_ns = bench.settings.world_min, bench.now_ns
+        context = self.context
+        if context.job is not None:
+            context.job.cancel()
+        context.job, self._workflow = None, None
+        context.begin_with(incumbent)
+        self._check_at, self._world_ns = context.settings.world_min, context.now_ns
         self._state = "watching"
 
     def status(self) -> dict[str, Any]:
         """Returns state, variant, accuracy estimate 0..1 (`None` before the first audit) and counters, JSON-ready."""
-        bench = self.bench
-        estimate = bench.accuracy_estimate
+        context = self.context
+        estimate = context.accuracy_estimate
         return {
             "state": self.state,
             "variant": self.incumbent.name,
             "accuracy_estimate": None if estimate is None else round(estimate, 4),
-            **{kind: bench.counts[kind] for kind in COUNTS},
-            "labels": {kind: getattr(bench.labels, kind) for kind in ("asked", "answered", "unsure", "expired")},
+            **{kind: context.counts[kind] for kind in COUNTS},
+            "labels": {kind: getattr(context.labels, kind) for kind in ("asked", "answered", "unsure", "expired")},
         }
 
     # ---- what the world is to do
 
-    def orders(self, now_ns: int) -> list[Command]:
+    def commands(self, now_ns: int) -> list[Command]:
         """Returns the commands to carry out now; to be called a few times per second.
 
         Cheap: it tests windows that are full, and runs no model. now_ns: on the clock of the samples' `at_ns`.
         """
-        self.bench.now_ns = now_ns
+        self.context.now_ns = now_ns
         for _ in range(4):  # a course may end and the next state begin in one call
             before = self.state
             self._advance()
             if self.state == before:
                 break
-        orders, self.bench.orders = self.bench.orders, []
-        return orders
+        commands, self.context.commands = self.context.commands, []
+        return commands
 
     def _advance(self) -> None:
-        if self._course is not None:
-            self._course.advance()
-            self._follow(self._course)
+        if self._workflow is not None:
+            self._workflow.advance()
+            self._follow(self._workflow)
         elif self._state == "starting":
             self._while_starting()
         elif self._state == "watching":
@@ -175,55 +175,60 @@ class AdaptationController:
         else:
             self._while_settling()
 
-    def _follow(self, course: Workflow) -> None:
-        if course.end is None:
+    def _follow(self, workflow: Workflow) -> None:
+        if workflow.end is None:
             return
-        settings, routine = self.bench.settings, course.episode.purpose == "check_in" and not course.episode.promotions
-        self._course = None
-        self._state = "settling" if course.end == "settle" else "watching"
-        if course.end == "settle" and not routine:
-            self._world_ns = course.since_ns
+        settings, routine = (
+            self.context.settings,
+            workflow.episode.purpose == "check_in" and not workflow.episode.promotions,
+        )
+        self._workflow = None
+        self._state = "settling" if workflow.end == "settle" else "watching"
+        if workflow.end == "settle" and not routine:
+            self._world_ns = workflow.since_ns
             self._check_at = WIDER * settings.world_min if settings.check_in else 0
-        elif course.end == "rest" and not routine:
-            self._quiet_until_ns = self.bench.now_ns + int(settings.refractory_s * S)
+        elif workflow.end == "rest" and not routine:
+            self._quiet_until_ns = self.context.now_ns + int(settings.refractory_s * S)
 
     def _while_starting(self) -> None:
-        bench = self.bench
-        job = bench.work("calibrate", lambda: bench.calibration(bench.first, bench.settings.streams))
+        context = self.context
+        job = context.work("calibrate", lambda: context.calibration(context.first, context.settings.streams))
         if job is not None:
             self._learned(job)
 
     def _while_watching(self) -> None:
-        bench = self.bench
-        if bench.now_ns < self._quiet_until_ns:
+        context = self.context
+        if context.now_ns < self._quiet_until_ns:
             return
-        if self._check_at and bench.watch.seen(self._world_ns) >= self._check_at:
+        if self._check_at and context.watch.seen(self._world_ns) >= self._check_at:
             self._check_at = WIDER * self._check_at if WIDER * self._check_at <= TRAIL_MAX else 0
-            times = sorted(sample.at_ns for sample in bench.recent)
-            self._suspect(Alarm("*", "covariate", {}, bench.now_ns, times[len(times) // 2]), "check_in")
-        elif bench.now_ns - self._tested_ns >= bench.settings.test_s * S:
-            self._tested_ns = bench.now_ns
-            alarm = bench.watch.test(bench.now_ns)
+            times = sorted(sample.at_ns for sample in context.recent)
+            self._suspect(Alarm("*", "covariate", {}, context.now_ns, times[len(times) // 2]), "check_in")
+        elif context.now_ns - self._tested_ns >= context.settings.test_s * S:
+            self._tested_ns = context.now_ns
+            alarm = context.watch.test(context.now_ns)
             if alarm is not None:
                 excess = {name: round(value, 3) for name, value in alarm.excess.items()}
-                bench.count_and_note("alarm", stream=alarm.stream, drift=alarm.kind, excess=excess)
+                context.count_and_note("alarm", stream=alarm.stream, drift=alarm.kind, excess=excess)
                 self._suspect(alarm, "audit")
 
     def _suspect(self, alarm: Alarm, purpose: str) -> None:
-        self.bench.labels.forget()
-        self._course = Workflow(self.bench, Episode(alarm, purpose, alarm.since_ns, self.bench.now_ns))
+        self.context.labels.forget()
+        self._workflow = Workflow(self.context, Episode(alarm, purpose, alarm.since_ns, self.context.now_ns))
 
     def _while_settling(self) -> None:
         """Learns the world as it is now, once enough of it was seen with this variant."""
-        bench = self.bench
-        if bench.job is None and bench.watch.seen(self._world_ns) < bench.settings.world_min:
+        context = self.context
+        if context.job is None and context.watch.seen(self._world_ns) < context.settings.world_min:
             return
-        job = bench.work("calibrate", lambda: bench.calibration(bench.watch.world(self._world_ns), bench.watch.streams))
+        job = context.work(
+            "calibrate", lambda: context.calibration(context.watch.world(self._world_ns), context.watch.streams)
+        )
         if job is not None:
             self._learned(job)
 
     def _learned(self, job: BackgroundJob) -> None:
         if job.error is None and job.result is not None:
-            self.bench.watch.know(job.result)
-            self.bench.note("calibrated", worlds=len(self.bench.watch.guards), **spent(job))
+            self.context.watch.know(job.result)
+            self.context.note("calibrated", worlds=len(self.context.watch.known_worlds), **spent(job))
         self._state = "watching"

@@ -22,7 +22,7 @@ class Sample:
     """Holds one answer of a watched model, with the picture that it was given.
 
     image: uint8 [h, w, 3], RGB, at the model's input size; answer: float32 [K] and features: float32 [D], the signals
-    that its format gives. at_ns: when the frame arrived, on the clock of `AdaptationController.orders`. variant: the
+    that its format gives. at_ns: when the frame arrived, on the clock of `AdaptationController.commands`. variant: the
     name of the variant that answered. objects: what the answer says; scored once the truth about the picture is known.
     """
 

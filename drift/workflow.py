@@ -22,8 +22,8 @@ class Workflow:
     a while, or the same one would come at once).
     """
 
-    def __init__(self, bench: AdaptationContext, episode: Episode):
-        self.bench, self.episode = bench, episode
+    def __init__(self, context: AdaptationContext, episode: Episode):
+        self.context, self.episode = context, episode
         self.state = "auditing"
         self.end: str | None = None
         self.since_ns = episode.since_ns
@@ -34,7 +34,7 @@ class Workflow:
 
         Each state is a method `_while_<state>`.
         """
-        for _ in range(2 * len(self.bench.ladder) + 10):  # several states may be passed at once; more would be a bug
+        for _ in range(2 * len(self.context.ladder) + 10):  # several states may be passed at once; more would be a bug
             before = self.state
             if self.end is None:
                 getattr(self, f"_while_{self.state}")()
@@ -48,22 +48,22 @@ class Workflow:
         """Takes note that the candidate serves as variant `name`: its probation begins with its first answer."""
         assert self.state == "promoting", f"nothing was to be promoted while {self.state}"
         assert self.episode.candidate is not None
-        self.bench.replace(self.bench.incumbent.changed(name, self.episode.candidate))
+        self.context.replace(self.context.incumbent.changed(name, self.episode.candidate))
         self.episode.promotions += 1
-        self.bench.count_and_note("promotion", variant=name, response=self.episode.candidate.kind)
+        self.context.count_and_note("promotion", variant=name, response=self.episode.candidate.kind)
         self.state, self.since_ns = "probation", 0
 
     def rolled_back(self) -> None:
         """Takes note that the variant before the promoted one serves again, and gives up."""
         assert self.state == "rolling_back", f"nothing was to be rolled back while {self.state}"
-        self.bench.restore()
-        self.bench.count_and_note("rollback", variant=self.bench.incumbent.name)
+        self.context.restore()
+        self.context.count_and_note("rollback", variant=self.context.incumbent.name)
         self.give_up("the promoted variant did worse in probation")
 
     def refused(self, reason: str) -> None:
         """Takes note that a promotion or rollback could not be carried out, and gives up."""
         assert self.state in ("promoting", "rolling_back"), f"nothing to refuse while {self.state}"
-        self.bench.count_and_note("refused", reason=reason)
+        self.context.count_and_note("refused", reason=reason)
         self.give_up(reason)
 
     def seen(self, at_ns: int) -> None:
@@ -74,24 +74,24 @@ class Workflow:
     # ---- states
 
     def _while_auditing(self) -> None:
-        episode, settings = self.episode, self.bench.settings
-        if not self.bench.labels.settled(self.bench.now_ns):
+        episode, settings = self.episode, self.context.settings
+        if not self.context.labels.settled(self.context.now_ns):
             return
-        samples = self.bench.samples(episode.since_ns)
+        samples = self.context.samples(episode.since_ns)
         if episode.rounds == 0:
             if len(samples) >= settings.audit_labels or self._waited(settings.gather_s):
                 self._ask_audit(samples, first=True)
             return
-        known = self.bench.labels.of(episode.chance)
+        known = self.context.labels.of(episode.chance)
         if len(known) < max(10, len(episode.chance) // 2):
-            self.bench.count_and_note(
+            self.context.count_and_note(
                 "no_labels", asked=len(episode.chance), answered=len(known), purpose=episode.purpose
             )
             self.rest()
             return
-        episode.finding = self.bench.find(self.bench.scores(known))
+        episode.finding = self.context.find(self.context.scores(known))
         if episode.finding.verdict == "undecided" and episode.rounds < settings.audit_rounds:
-            fresh = [s for s in samples if s.id not in self.bench.labels.known]
+            fresh = [s for s in samples if s.id not in self.context.labels.known]
             if len(fresh) < settings.audit_labels // 2 and not self._waited(settings.gather_s * episode.rounds):
                 return
             if fresh:
@@ -105,18 +105,18 @@ class Workflow:
         if not samples:
             return
         features = np.stack([s.features for s in samples])
-        count = self.bench.settings.audit_labels if first else self.bench.settings.audit_labels // 2 * 2
-        chance, far = choose(features, self.bench.centroid, count, self.bench.rng)
+        count = self.context.settings.audit_labels if first else self.context.settings.audit_labels // 2 * 2
+        chance, far = choose(features, self.context.centroid, count, self.context.rng)
         episode.chance += [samples[i] for i in chance]
         if first:
             episode.far = {samples[i].id for i in far}
-        self.bench.ask([samples[i] for i in (*chance, *(far if first else ()))], episode.purpose)
+        self.context.ask([samples[i] for i in (*chance, *(far if first else ()))], episode.purpose)
 
     def _audited(self, episode: Episode, finding: AuditFinding) -> None:
-        self.bench.accuracy_estimate = finding.accuracy
-        self.bench.count_and_note("audit", purpose=episode.purpose, rounds=episode.rounds, **finding.fields())
+        self.context.accuracy_estimate = finding.accuracy
+        self.context.count_and_note("audit", purpose=episode.purpose, rounds=episode.rounds, **finding.fields())
         if finding.verdict == "harmful":
-            self.state, episode.began_ns = "gathering", self.bench.now_ns
+            self.state, episode.began_ns = "gathering", self.context.now_ns
         elif finding.verdict == "harmless":
             self.settle(episode.since_ns)
         else:
@@ -124,36 +124,36 @@ class Workflow:
 
     def _while_gathering(self) -> None:
         """Waits for enough of the new world, then splits it by time and asks for the labels of a repair."""
-        episode, settings = self.episode, self.bench.settings
-        samples = self.bench.recent.since(episode.since_ns)
+        episode, settings = self.episode, self.context.settings
+        samples = self.context.recent.since(episode.since_ns)
         if len(samples) < settings.fresh_samples and not self._waited(settings.gather_s):
             return
         if not samples:
             self.give_up("no samples of the new world")
             return
         episode.split_ns = split_time(samples, settings.held_out)
-        open_ = [s for s in samples if s.id not in self.bench.labels.known]
-        more = max(0, settings.train_labels - len(self.bench.labels.of(samples)))
-        picked = np.sort(self.bench.rng.permutation(len(open_))[:more])
-        self.bench.ask([open_[i] for i in picked], "train")
+        open_ = [s for s in samples if s.id not in self.context.labels.known]
+        more = max(0, settings.train_labels - len(self.context.labels.of(samples)))
+        picked = np.sort(self.context.rng.permutation(len(open_))[:more])
+        self.context.ask([open_[i] for i in picked], "train")
         self.state = "repairing"
 
     def _while_repairing(self) -> None:
         """Climbs the ladder: the first response that applies and makes a candidate goes to the judge."""
         episode = self.episode
-        if episode.rung >= len(self.bench.ladder):
+        if episode.rung >= len(self.context.ladder):
             self._out_of_rungs(episode)
             return
-        response = self.bench.ladder[episode.rung]
-        if self.bench.job is None and not self._begun(episode, response):
+        response = self.context.ladder[episode.rung]
+        if self.context.job is None and not self._begun(episode, response):
             return
-        job = self.bench.finished()
+        job = self.context.finished()
         if job is None:
             return
         episode.candidate = job.result
         outcome = "failed" if job.error else "candidate" if job.result is not None else "nothing to change"
         evidence = dict(job.result.evidence) if job.result is not None else {}
-        self.bench.note(
+        self.context.note(
             "response", response=response.name, outcome=outcome, reason=job.error or "", **spent(job), **evidence
         )
         if episode.candidate is None:
@@ -166,19 +166,19 @@ class Workflow:
         """Starts a response, unless its labels are still open or it does not apply (then the next rung is due)."""
         if self._asked < episode.rung:
             self._asked = episode.rung
-            if why_not := response.applies(self.bench.situation(episode)):
+            if why_not := response.applies(self.context.situation(episode)):
                 return self._skip(episode, response, why_not)
-        if response.labels_min and not self.bench.labels.settled(self.bench.now_ns):
+        if response.labels_min and not self.context.labels.settled(self.context.now_ns):
             return False
-        situation = self.bench.situation(episode)
+        situation = self.context.situation(episode)
         have = len(situation.labelled)
         if have < response.labels_min:
             return self._skip(episode, response, f"only {have} labels of the new world, {response.labels_min} needed")
-        self.bench.start(f"repair/{response.name}", response.repair(situation))
+        self.context.start(f"repair/{response.name}", response.repair(situation))
         return True
 
     def _skip(self, episode: Episode, response: Response, why_not: str) -> bool:
-        self.bench.note("response", response=response.name, outcome="not applied", reason=why_not)
+        self.context.note("response", response=response.name, outcome="not applied", reason=why_not)
         episode.rung += 1
         self.state = "climbing"
         return False
@@ -189,24 +189,24 @@ class Workflow:
     def _while_judging(self) -> None:
         episode = self.episode
         assert episode.candidate is not None
-        if not self.bench.labels.settled(self.bench.now_ns):
+        if not self.context.labels.settled(self.context.now_ns):
             return
-        job = self.bench.work("judge", lambda: self.bench.trial(episode))
+        job = self.context.work("judge", lambda: self.context.trial(episode))
         if job is None:
             return
-        response = self.bench.ladder[episode.rung].name
+        response = self.context.ladder[episode.rung].name
         episode.rung += 1
         if job.error:
-            self.bench.note("judgement", response=response, promote=False, reason=job.error)
+            self.context.note("judgement", response=response, promote=False, reason=job.error)
             self.state = "repairing"
             return
-        verdict: Verdict = judge(job.result[0], job.result[1], self.bench.rule)
-        self.bench.note("judgement", response=response, **verdict.fields(), **spent(job))
+        verdict: Verdict = judge(job.result[0], job.result[1], self.context.rule)
+        self.context.note("judgement", response=response, **verdict.fields(), **spent(job))
         if verdict.promote:
-            self.bench.orders.append(Promote(episode.candidate, {"response": response, **verdict.fields()}))
+            self.context.commands.append(Promote(episode.candidate, {"response": response, **verdict.fields()}))
             self.state = "promoting"
         else:
-            self.bench.counts["turned_down"] += 1
+            self.context.counts["turned_down"] += 1
             self.state = "repairing"
 
     def _while_promoting(self) -> None: ...
@@ -215,64 +215,68 @@ class Workflow:
 
     def _while_probation(self) -> None:
         """Watches the promoted variant at work for some seconds, then asks for a few labels."""
-        episode, settings = self.episode, self.bench.settings
-        samples = self.bench.samples(self.since_ns)
-        waited = self.since_ns and self.bench.now_ns - self.since_ns >= settings.probation_s * S
+        episode, settings = self.episode, self.context.settings
+        samples = self.context.samples(self.since_ns)
+        waited = self.since_ns and self.context.now_ns - self.since_ns >= settings.probation_s * S
         if not waited or len(samples) < settings.probation_labels:
             return
-        picked = np.sort(self.bench.rng.permutation(len(samples))[: settings.probation_labels])
+        picked = np.sort(self.context.rng.permutation(len(samples))[: settings.probation_labels])
         episode.chance = [samples[i] for i in picked]
-        self.bench.ask(episode.chance, "probation")
+        self.context.ask(episode.chance, "probation")
         self.state = "comparing"
 
     def _while_comparing(self) -> None:
         episode = self.episode
-        if not self.bench.labels.settled(self.bench.now_ns):
+        if not self.context.labels.settled(self.context.now_ns):
             return
-        known = self.bench.labels.of(episode.chance)
+        known = self.context.labels.of(episode.chance)
         if len(known) < max(10, len(episode.chance) // 2):
-            self.bench.count_and_note("no_labels", asked=len(episode.chance), answered=len(known), purpose="probation")
+            self.context.count_and_note(
+                "no_labels", asked=len(episode.chance), answered=len(known), purpose="probation"
+            )
             self.settle(self.since_ns)
             return
-        previous = self.bench.stored[-1][0]
-        part = labelled(known, self.bench.block_ns)
-        bench = self.bench
-        job = bench.work("probation", lambda: trial(previous, bench.incumbent, (part,), bench.forward, bench.scorer))
+        previous = self.context.stored[-1][0]
+        part = labelled(known, self.context.block_ns)
+        context = self.context
+        job = context.work(
+            "probation", lambda: trial(previous, context.incumbent, (part,), context.forward, context.scorer)
+        )
         if job is not None:
             self._compared(episode, previous, job)
 
     def _compared(self, episode: Episode, previous: DeployedModel, job: BackgroundJob) -> None:
         if job.error:
-            self.bench.note("probation", outcome="failed", reason=job.error)
+            self.context.note("probation", outcome="failed", reason=job.error)
             self.settle(self.since_ns)
             return
         (paired,) = job.result
-        finding = self.bench.find(paired.after)
+        finding = self.context.find(paired.after)
         before = float(np.mean(paired.before))
-        self.bench.accuracy_estimate = finding.accuracy
+        self.context.accuracy_estimate = finding.accuracy
         fields = {"previous": round(before, 4), **finding.fields(), **spent(job)}
-        if worse(paired, self.bench.settings.confidence, self.bench.settings.probation_loss):
-            self.bench.note("probation", outcome="worse", **fields)
-            self.bench.orders.append(Rollback(previous.name, "worse than the variant before it, in probation"))
+        if worse(paired, self.context.settings.confidence, self.context.settings.probation_loss):
+            self.context.note("probation", outcome="worse", **fields)
+            self.context.commands.append(Rollback(previous.name, "worse than the variant before it, in probation"))
             self.state = "rolling_back"
-        elif finding.verdict == "harmful" and episode.rung < len(self.bench.ladder):
-            self.bench.note("probation", outcome="better, not yet well", **fields)
-            self.state, episode.began_ns = "gathering", self.bench.now_ns
+        elif finding.verdict == "harmful" and episode.rung < len(self.context.ladder):
+            self.context.note("probation", outcome="better, not yet well", **fields)
+            self.state, episode.began_ns = "gathering", self.context.now_ns
         else:
-            self.bench.note("probation", outcome="passed", **fields)
-            self.bench.expected = min(self.bench.expected, max(finding.high, 1 / self.bench.labels.classes))
+            self.context.note("probation", outcome="passed", **fields)
+            self.context.expected = min(self.context.expected, max(finding.high, 1 / self.context.labels.classes))
             self.settle(self.since_ns)
 
     def _out_of_rungs(self, episode: Episode) -> None:
         if episode.promotions:
-            self.bench.note("response", outcome="no further rung helped", response="")
+            self.context.note("response", outcome="no further rung helped", response="")
             self.settle(self.since_ns)
         else:
             self.give_up("no response passed the judge")
 
     def give_up(self, reason: str) -> None:
         """Ends the episode with nothing gained, for this reason."""
-        self.bench.count_and_note("given_up", reason=reason)
+        self.context.count_and_note("given_up", reason=reason)
         self.rest()
 
     def settle(self, since_ns: int) -> None:
@@ -284,4 +288,4 @@ class Workflow:
         self.end = "rest"
 
     def _waited(self, seconds: float) -> bool:
-        return self.bench.now_ns - self.episode.began_ns >= seconds * S
+        return self.context.now_ns - self.episode.began_ns >= seconds * S

@@ -42,7 +42,7 @@ class DriftMonitor:
 
     def __init__(self, size: int, pooled_size: int, block_ns: int):
         self.size, self.pooled_size, self.block_ns = size, pooled_size, block_ns
-        self.guards: list[CalibratedDetector] = []
+        self.known_worlds: list[CalibratedDetector] = []
         self.clear()
 
     def clear(self) -> None:
@@ -54,9 +54,9 @@ class DriftMonitor:
 
     def know(self, guard: CalibratedDetector) -> None:
         """Adds one more harmless world; the first one is kept, of the others at most the newest 3."""
-        self.guards.append(guard)
-        if len(self.guards) > GUARDS_MAX:
-            del self.guards[1]
+        self.known_worlds.append(guard)
+        if len(self.known_worlds) > GUARDS_MAX:
+            del self.known_worlds[1]
 
     def observe(self, stream: str, at_ns: int, answers: Array) -> None:
         self._trail.append((at_ns, stream, answers))
@@ -80,11 +80,11 @@ class DriftMonitor:
 
     def _test(self, channel: str, now_ns: int) -> Alarm | None:
         window = self._windows[channel]
-        if not self.guards or len(window) < (window.maxlen or 1) or (channel == POOLED and self.streams == 1):
+        if not self.known_worlds or len(window) < (window.maxlen or 1) or (channel == POOLED and self.streams == 1):
             return None
         answers = np.stack([answers for _, answers in window])
         kind = "pooled" if channel == POOLED else "stream"
-        excesses = [(guard.worst(excess := guard.excess(kind, answers)), excess) for guard in self.guards]
+        excesses = [(guard.worst(excess := guard.excess(kind, answers)), excess) for guard in self.known_worlds]
         worst, excess = min(excesses, key=lambda pair: pair[0])
         self._beyond[channel] = self._beyond[channel] + 1 if worst > 1 else 0
         if self._beyond[channel] < CONFIRM:

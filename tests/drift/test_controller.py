@@ -137,7 +137,7 @@ def test_without_labels_nothing_is_promoted_and_it_is_said():
     drive.teach = False
     drive.run(70)
     assert {fields["purpose"] for _, fields in drive.told("no_labels")} >= {"check_in"}
-    assert "Promote" not in {kind for _, kind in drive.orders}
+    assert "Promote" not in {kind for _, kind in drive.commands}
     assert drive.adaptation.status()["labels"]["expired"] > 0
 
 
@@ -168,12 +168,12 @@ def test_worse_in_probation_is_rolled_back():
         real(name)
         good = drive.adaptation.incumbent
         head = good.head.with_(np.roll(good.head.weight, 1, axis=0), good.head.bias)
-        drive.adaptation.bench.incumbent = DeployedModel(name, drive.incumbent.graph, head)
+        drive.adaptation.context.incumbent = DeployedModel(name, drive.incumbent.graph, head)
 
     drive.adaptation.promoted = promoted_damaged
     drive.condition = lambda at_s: night if 30 <= at_s < 44 else day  # and the day is back
     drive.run(62)
-    assert "Rollback" in {kind for _, kind in drive.orders}
+    assert "Rollback" in {kind for _, kind in drive.commands}
     assert drive.told("rollback")
     assert drive.adaptation.incumbent.name == "fp32"
 
@@ -182,8 +182,8 @@ def test_answers_of_another_variant_are_not_looked_at():
     drive = Drive(settings()).run(5)
     before = drive.adaptation.status()
     name = drive.adaptation.incumbent.name
-    drive.adaptation.bench.incumbent = DeployedModel("newer", drive.incumbent.graph, drive.incumbent.head)
-    samples = list(drive.adaptation.bench.recent)
+    drive.adaptation.context.incumbent = DeployedModel("newer", drive.incumbent.graph, drive.incumbent.head)
+    samples = list(drive.adaptation.context.recent)
     assert all(sample.variant == name for sample in samples)
     for sample in samples:
         drive.adaptation.observe(sample)

@@ -124,13 +124,13 @@ class AdaptationObserver:
                     self._served(watched.moved)
                 if not watched.broken:
                     self._undo_what_cannot_load(model, watched, moment.state)
-                    for order in self._orders(model, watched, moment.now):
-                        self._carry_out(model, watched, order)
+                    for command in self._commands(model, watched, moment.now):
+                        self._carry_out(model, watched, command)
         return ()
 
-    def _orders(self, model: str, watched: Watched, now: Time) -> list[Command]:
+    def _commands(self, model: str, watched: Watched, now: Time) -> list[Command]:
         try:
-            return watched.adaptation.orders(now)
+            return watched.adaptation.commands(now)
         except Exception as bug:
             self._broken(model, watched, bug)
             return []
@@ -170,8 +170,8 @@ class AdaptationObserver:
             model, watched, lambda: self.repository.rollback(model, to, why), lambda _: None, lambda _: None
         )
 
-    def _carry_out(self, model: str, watched: Watched, order: Command) -> None:
-        match order:
+    def _carry_out(self, model: str, watched: Watched, command: Command) -> None:
+        match command:
             case Ask(samples=samples):
                 for sample in samples:
                     self.labeller.ask(model, watched.labels, sample, self.origins.get(sample.id, {}), watched.labelled)

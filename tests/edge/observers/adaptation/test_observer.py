@@ -29,7 +29,7 @@ class Script:
         self.incumbent, self.state = incumbent, "watching"
         self.waiting, self.samples, self.told = [], [], []
 
-    def orders(self, now_ns):
+    def commands(self, now_ns):
         given, self.waiting = self.waiting, []
         return given
 
@@ -84,10 +84,10 @@ class Rig:
     def __exit__(self, *what):
         self.daemon.__exit__(*what)
 
-    def order(self, order, state="watching"):
+    def command(self, command, state="watching"):
         def give():
             self.script.state = state
-            self.script.waiting.append(order)
+            self.script.waiting.append(command)
 
         self.daemon.parts.world.call(give)
 
@@ -130,7 +130,7 @@ def test_what_comes_free_with_an_answer_is_handed_over(rig):
 
 def test_a_promotion_is_stored_served_and_answers(rig):
     assert rig.label_of_red() == ("fp32", "red")
-    rig.order(Promote(RepairCandidate("head", head(rig)), {"gain": 0.5}), "promoting")
+    rig.command(Promote(RepairCandidate("head", head(rig)), {"gain": 0.5}), "promoting")
     _, name = rig.told("promoted")
     assert within(lambda: rig.label_of_red() == (name, "blue"))
     assert rig.repository.serving("paint") == name
@@ -140,10 +140,10 @@ def test_a_promotion_is_stored_served_and_answers(rig):
 
 
 def test_a_rollback_serves_what_served_before(rig):
-    rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
+    rig.command(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
     _, name = rig.told("promoted")
     assert within(lambda: rig.label_of_red() == (name, "blue"))
-    rig.order(Rollback("fp32", "worse"), "rolling_back")
+    rig.command(Rollback("fp32", "worse"), "rolling_back")
     rig.told("rolled_back")
     assert within(lambda: rig.label_of_red() == ("fp32", "red"))
     assert rig.repository.pointer("paint")["why"] == {"reason": "worse"}
@@ -157,24 +157,24 @@ def test_a_full_disk_refuses_the_promotion_and_the_old_one_serves(rig, monkeypat
     assert rig.label_of_red() == ("fp32", "red")
     with monkeypatch.context() as patched:
         patched.setattr(atomic_files.os, call, full)
-        rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
+        rig.command(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
         assert "disk is full" in rig.told("refused")[1]
     assert rig.label_of_red() == ("fp32", "red")
     assert rig.repository.serving("paint") == "fp32"
     assert rig.repository.verify() == []
-    rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")  # room again
+    rig.command(Promote(RepairCandidate("head", head(rig)), {}), "promoting")  # room again
     rig.told("promoted")
 
 
 def test_a_rollback_to_nowhere_is_refused(rig):
-    rig.order(Rollback("nobody", "worse"), "rolling_back")
+    rig.command(Rollback("nobody", "worse"), "rolling_back")
     assert "no variant 'nobody'" in rig.told("refused")[1]
     assert rig.label_of_red() == ("fp32", "red")
 
 
 def test_a_promotion_that_cannot_be_loaded_is_undone(rig):
     assert rig.label_of_red() == ("fp32", "red")
-    rig.order(Promote(RepairCandidate("realign", graph=b"not a graph"), {}), "promoting")
+    rig.command(Promote(RepairCandidate("realign", graph=b"not a graph"), {}), "promoting")
     _, name = rig.told("promoted")
     assert within(lambda: rig.label_of_red() and rig.repository.serving("paint") == "fp32")
     assert rig.told("served") == ("served", "fp32")
@@ -195,7 +195,7 @@ def test_work_is_done_in_steps_on_the_idle_thread(rig):
     job = BackgroundJob(
         "count", slices(), iter(range(0, 10**12, 10**8)).__next__
     )  # each look at the clock costs 100 ms
-    rig.order(RunJob("count", job))
+    rig.command(RunJob("count", job))
     assert within(lambda: job.done)
     assert job.result == "counted"
     assert seen == ["cpu0/background"] * 3
@@ -207,7 +207,7 @@ def test_a_step_that_fails_switches_the_repair_off_and_serves_on(rig):
     def step(budget_ns):
         raise DeviceError("out of memory")
 
-    rig.order(RunJob("broken", SimpleNamespace(step=step)))
+    rig.command(RunJob("broken", SimpleNamespace(step=step)))
     assert within(lambda: rig.watched.broken)
     assert rig.adapt.tables()["paint"]["state"] == "broken"
     assert rig.label_of_red() == ("fp32", "red")
@@ -220,7 +220,7 @@ def test_a_bug_in_a_repair_ends_the_repair_and_not_the_daemon(rig, caplog):
         yield
         raise ValueError("no such operator in an odd model")
 
-    rig.order(RunJob("repair", BackgroundJob("repair", odd(), time.monotonic_ns)))
+    rig.command(RunJob("repair", BackgroundJob("repair", odd(), time.monotonic_ns)))
     assert within(lambda: rig.watched.broken)
     assert rig.label_of_red() == ("fp32", "red")
     (line,) = [line for line in rig.journal() if line["kind"] == "broken"]
@@ -232,10 +232,10 @@ def test_a_bug_in_a_repair_ends_the_repair_and_not_the_daemon(rig, caplog):
 
 
 def test_a_bug_in_what_decides_ends_the_repair_and_not_the_daemon(rig):
-    def orders(now_ns):
+    def commands(now_ns):
         raise IndexError("in a detector of somebody's own")
 
-    rig.script.orders = orders
+    rig.script.commands = commands
     assert within(lambda: rig.watched.broken)
     assert rig.label_of_red() == ("fp32", "red")
 
@@ -243,7 +243,7 @@ def test_a_bug_in_what_decides_ends_the_repair_and_not_the_daemon(rig):
 def test_a_bug_while_storing_ends_the_repair_and_not_the_daemon(rig, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(rig.repository.__class__, "add_blob", lambda *_: {}["nowhere"])
-        rig.order(Promote(RepairCandidate("realign", graph=b"graph"), {}), "promoting")
+        rig.command(Promote(RepairCandidate("realign", graph=b"graph"), {}), "promoting")
         assert within(lambda: rig.watched.broken)
     assert rig.label_of_red() == ("fp32", "red")
     rig.repository.serve("paint", swapped(rig.repository))
@@ -259,10 +259,10 @@ def test_a_slow_disk_holds_no_lane(rig, monkeypatch):
         sync(handle)
 
     monkeypatch.setattr(atomic_files.os, "fsync", slow)
-    rig.order(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
+    rig.command(Promote(RepairCandidate("head", head(rig)), {}), "promoting")
     assert writing.wait(10)
     done = threading.Event()
-    rig.order(RunJob("other", SimpleNamespace(step=lambda budget_ns: done.set() or True)), "promoting")
+    rig.command(RunJob("other", SimpleNamespace(step=lambda budget_ns: done.set() or True)), "promoting")
     assert done.wait(10), "background work goes on beside the disk"
     assert rig.label_of_red() == ("fp32", "red")
     may_go_on.set()
@@ -271,7 +271,7 @@ def test_a_slow_disk_holds_no_lane(rig, monkeypatch):
 
 def test_a_variant_keeps_the_class_mix_that_it_was_made_for(rig):
     mix = np.array([0.7, 0.2, 0.1])
-    rig.order(Promote(RepairCandidate("prior", head(rig), prior=mix), {}), "promoting")
+    rig.command(Promote(RepairCandidate("prior", head(rig), prior=mix), {}), "promoting")
     _, name = rig.told("promoted")
     variant = rig.repository.variant("paint", name)
     assert variant.made_by["prior"] == mix.tolist()
@@ -286,7 +286,7 @@ def sample_of(colour, number):
 
 def test_a_teacher_labels_as_background_work(rig):
     asked = tuple(sample_of(colour, number) for number, colour in enumerate(LABELS))
-    rig.order(Ask(asked, "audit"))
+    rig.command(Ask(asked, "audit"))
     assert within(lambda: len(rig.script.told) == 3)
     assert rig.script.told == [("labelled", number, number, 1.0) for number in range(3)]
     assert rig.daemon.stop()["time_share"]["labelling"] > 0
@@ -299,13 +299,13 @@ def test_a_teacher_for_whom_there_is_no_room_answers_nothing(box):
     devices = {"cpu0": {"use": "tests.edge.daemon_builder:TightCpu", "room": room}}
     with Rig(box, devices=devices) as rig:
         assert rig.label_of_red() == ("fp32", "red")
-        rig.order(Ask((sample_of("red", 5),), "audit"))
+        rig.command(Ask((sample_of("red", 5),), "audit"))
         assert rig.told("labelled") == ("labelled", 5, None, 0.0)
         assert rig.label_of_red() == ("fp32", "red")
 
 
 def test_notes_are_written_down(rig):
-    rig.order(Note("alarm", {"stream": "gate", "excess": np.float32(1.5), "window": np.arange(2)}))
+    rig.command(Note("alarm", {"stream": "gate", "excess": np.float32(1.5), "window": np.arange(2)}))
     assert within(lambda: rig.journal())
     (line,) = rig.journal()
     assert line.pop("time") > 1.6e9
@@ -352,7 +352,7 @@ def test_people_are_asked_over_mqtt_and_their_answers_count(box, mosquitto):
     mqtt = {"port": mosquitto.port, "node": "box"}
     with Rig(box, mqtt=mqtt, drift={"models": ["paint"]}) as rig, Client(mosquitto.port) as client:
         assert rig.daemon.mqtt.wait_connected(10)
-        rig.order(Ask((sample_of("red", 5), sample_of("blue", 6)), "audit"))
+        rig.command(Ask((sample_of("red", 5), sample_of("blue", 6)), "audit"))
         assert within(lambda: len(client.under("label/request")) == 2)
         asked = [m for m in client.heard if m.topic.endswith("label/request")]
         said = [dict(m.properties.UserProperty) for m in asked]
