@@ -35,7 +35,8 @@ def demand(state: State, digest: str) -> float:
 
     All tasks are taken to have the SLO of the first.
     """
-    task = state.queues[digest][0][2]
+    task = state.queues.head(digest)
+    assert task is not None
     assert task.deadline_ns is not None
     quickest_ns = min([state.duration_ns(digest, 1, lane) for lane in state.lanes.values()])
     return len(state.queues[digest]) * quickest_ns / max(1, task.deadline_ns - task.arrived_ns)

@@ -122,7 +122,7 @@ def shed(state: State, now: Time, drop: Drop) -> Reply | None:
 
 def shed_ns(state: State, drop: Drop) -> Time:
     """Returns when `shed`, which returns None now, will drop something if nothing else happens; else NEVER."""
-    heads = [queue[0][2] for queue in state.queues.values()] if drop != "never" else []
+    heads = state.queues.heads() if drop != "never" else []
     return min((given_up_ns(state, task, drop) for task in heads if task.deadline_ns is not None), default=NEVER)
 
 

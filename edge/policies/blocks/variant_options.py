@@ -128,7 +128,7 @@ def last_hope(state: State, digest: str, now: Time) -> bool:
 
 def shed_ns(state: State) -> Time:
     """Returns when `shed`, which returns None now, will drop something if nothing else happens."""
-    heads = [queue[0][2] for queue in state.queues.values()]
+    heads = state.queues.heads()
     moments = [(latest_ns(state, task), due_ns(task)) for task in heads]
     return min([latest if latest >= state.now else due for latest, due in moments], default=NEVER) + 1
 
