@@ -19,7 +19,7 @@ from edge.core.interfaces import AnswerRule
 from edge.estimators.table import Table
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.wrappers.default_stack import complete
-from edge.policies.wrappers.straggler_mitigation import Straggle
+from edge.policies.wrappers.straggler_mitigation import StragglerMitigation
 from evaluation.accuracy_model import Examiner, Mark, Truth
 from evaluation.arrivals.registry import process
 from evaluation.arrivals.request import Arrival, requests_of, stream_rng
@@ -61,7 +61,7 @@ def measured(answer: AnswerRule, rate: float, alike: float, half_s: float, seed:
     truth = Truth(seed, ((0, BEFORE), (drift_ns, AFTER)), alike=alike, skew=0.5)
     scenario = Scenario("selection", (ensemble_of("photo"),), requests, {"photo": answer}, seed=seed)
     examiner, recorder = Examiner(truth, scenario.answers, LABELLED, delay_ms=1000), LaneTimeline()
-    play(scenario, complete(Straggle(EarliestDeadlineFirst(32))), Table(margin=1.06), (examiner, recorder))
+    play(scenario, complete(StragglerMitigation(EarliestDeadlineFirst(32))), Table(margin=1.06), (examiner, recorder))
 
     def part(begin_ns: int, end_ns: int) -> Part:
         marks = [mark for mark in examiner.marks if begin_ns <= mark.request.arrived_ns < end_ns]

@@ -36,7 +36,7 @@ class Remote(OnnxFiles):
     Args:
         name: names the lane.
         url: where the peer's protocol begins, without the `/v2`.
-        price_per_request: of one task, in the money of the budget of `edge.policies.wrappers.cloud_burst:Burst`.
+        price_per_request: of one task, in the money of the budget of `edge.policies.wrappers.cloud_burst:CloudBurst`.
         timeout_ms: a call that takes longer has failed; most of it is told to the peer as its deadline.
         memory_mb: limit for the blobs that may be in use there; nothing is sent, so this bounds the choice only.
         overhead_ms: by which a run there is slower than here at first, until the lane's own runs say better.

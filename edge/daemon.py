@@ -139,7 +139,7 @@ def wire(config: Config) -> WiredDaemon:
     sources = Sources(made_sources(config))
     people = People(worker, sources) if config.drift is not None and not teachers(config.drift) else None
     asked = replaced(config.answer, {name: app.build() for name, app in config.apps.items()})
-    hindsight = DelayedFeedback(world.post) if any(isinstance(answer, Observer) for answer in asked.values()) else None
+    feedback = DelayedFeedback(world.post) if any(isinstance(answer, Observer) for answer in asked.values()) else None
     journal = Journal(sources, time, config.journal, log.warning)
     labeller: Labeller = people or Teacher(world, config.drift.teacher_of if config.drift else lambda model: None)
     adapt = AdaptationObserver(
@@ -149,7 +149,12 @@ def wire(config: Config) -> WiredDaemon:
     prices = {name: traits.price_per_request for name, traits in elsewhere(devices).items()}
     metrics = Metrics(frozenset(teachers(config.drift)), frozenset(config.streams), prices)
     answers = asked | background_answers(config.drift)
-    listeners += [metrics, Results(sources, answers, world.post), adapt, *([hindsight] if hindsight else [])]
+    listeners += [
+        metrics,
+        Results(sources, answers, world.post),
+        adapt,
+        *([feedback] if feedback else []),
+    ]
     policy = complete(config.policy.build(), step_ms=config.background.step_ms)
     scheduler = Scheduler(State(estimator_of(config, devices), transition=config.transition), policy, answers)
     cache = PredictionCache(round(config.cache_mb * 1e6), asked) if config.cache_mb else None
@@ -175,7 +180,7 @@ def wire(config: Config) -> WiredDaemon:
     )
     traces = [Trace(config.trace)] if config.trace else []
     planners: list[Observer] = [table.build() for table in config.planners]
-    told = [each.answered for each in (people, hindsight) if each is not None]
+    told = [each.answered for each in (people, feedback) if each is not None]
     inbox = LiveInbox(world, repository, answers, limits_of(config, asked), told, sources.fault)
     others: list[Observer] = [*([cache] if cache else []), *([sources] if sources.watching else [])]
     observers: list[Observer] = [world, metrics, watch, *planners, adapt, stats, *others, *traces]

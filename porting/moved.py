@@ -2,12 +2,12 @@
 
 MOVED = {
     # policies and wrappers around them
-    "edge.policies.admission:Admission": "edge.policies.wrappers.admission_control:Admission",
+    "edge.policies.admission:Admission": "edge.policies.wrappers.admission_control:AdmissionControl",
     "edge.policies.background:Background": "edge.policies.wrappers.background_share:BackgroundShare",
-    "edge.policies.burst:Burst": "edge.policies.wrappers.cloud_burst:Burst",
+    "edge.policies.burst:Burst": "edge.policies.wrappers.cloud_burst:CloudBurst",
     "edge.policies.complete:complete": "edge.policies.wrappers.default_stack:complete",
-    "edge.policies.resident:Resident": "edge.policies.wrappers.model_loading:Resident",
-    "edge.policies.straggle:Straggle": "edge.policies.wrappers.straggler_mitigation:Straggle",
+    "edge.policies.resident:Resident": "edge.policies.wrappers.model_loading:ModelLoading",
+    "edge.policies.straggle:Straggle": "edge.policies.wrappers.straggler_mitigation:StragglerMitigation",
     "edge.policies.stream_admission:StreamAdmission": "edge.policies.wrappers.stream_admission:StreamAdmission",
     # drift.detectors
     "drift.detectors.bbsds:Bbsds": "drift.detection.bbsds:Bbsds",

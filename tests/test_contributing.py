@@ -33,7 +33,7 @@ from edge.core.interfaces import Moment
 from edge.core.scheduler import Scheduler
 from edge.core.state import State
 from edge.estimators.table import Table
-from edge.policies.wrappers.model_loading import Resident
+from edge.policies.wrappers.model_loading import ModelLoading
 from edge.sources.source import USUAL, Source
 from porting.checks.equivalence import difference
 from porting.formats.classification import Classification
@@ -88,7 +88,7 @@ class Bench:
 
     def __init__(self, policy: object):
         self.stage = Stage("onnx", "graph", blobs={"graph": 1_000}, durations_ns={1: 10 * MS})
-        self.scheduler = Scheduler(State(Table()), Resident(policy), {})
+        self.scheduler = Scheduler(State(Table()), ModelLoading(policy), {})
         self.now = 0
         self.hear(LaneUp("cpu0", "cpu", 1_000_000))
         for action in self.hear(Served(Variant("m", "v", (self.stage.digest,)), (self.stage,))):

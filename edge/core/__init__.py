@@ -8,8 +8,8 @@ Each table lists every change that there is; `tests/edge/core/test_states.py` co
 under random events and faults. "by" names the function that makes the change.
 
 A task. `waiting`: in the queue of its next stage. `running`: in a work on a lane. `finished`: its last stage is done.
-`lost`: it failed, came too late, or cannot be run; its request may be answered without it. `unwanted`: its request was
-answered meanwhile.
+`lost`: it failed, cannot be in time, or cannot be run; its request may be answered without it. `unwanted`: its
+request was answered meanwhile.
 
     | task     | becomes  | by            | when                                                            |
     |----------|----------|---------------|-----------------------------------------------------------------|
@@ -17,12 +17,12 @@ answered meanwhile.
     | waiting  | running  | _begin        | the policy said `Run`                                           |
     | running  | waiting  | back          | another stage follows; or its work was stopped, failed once, or lost |
     | running  | finished | advance       | its last stage is done                                          |
-    | running  | lost     | give_up       | it failed alone, or the daemon stops, or no lane can run the rest |
-    | running  | unwanted | back          | its stage is done, and its request was answered already         |
-    | waiting  | lost     | drop          | the policy said `Reply`: too late, or refused                   |
+    | running  | lost     | give_up       | it is at fault, the daemon stops, or no lane can run the rest   |
+    | running  | unwanted | back          | its work is over, and its request was answered already          |
+    | waiting  | lost     | drop          | the policy said `Reply` before its deadline: it cannot be in time |
     | waiting  | lost     | give_up       | no lane can ever run it, or its version had to leave            |
     | waiting  | waiting  | clear_the_way | its version has to leave: it goes over to the one that serves   |
-    | waiting  | unwanted | reply         | its request is answered, withdrawn or stopped without it        |
+    | waiting  | unwanted | reply         | its request is answered, came too late, is withdrawn or stopped |
 
 A lane. It may load a stage while it is `idle` or `busy`.
 
@@ -44,14 +44,18 @@ before its successor can be loaded, and serves again if that cannot be. `given u
     | given up | pending  | serve         | it is tried once more                                           |
     | former   | pending  | serve         | the pointer moved back before the successor was loaded          |
     | pending  | past     | serve         | the pointer moved again before it was loaded                    |
-    | pending  | serving  | switch        | it is loaded, or the first of its model, or may not wait        |
+    | pending  | serving  | switch        | it is loaded, the first of its model, or has no room to wait in |
+    | pending  | serving  | displace      | it is to serve though it is not loaded: the old one has to leave first |
     | serving  | past     | switch        | its successor serves                                            |
-    | serving  | former   | switch        | its successor serves, but cannot be loaded beside it            |
+    | serving  | former   | displace      | its successor serves, and is loaded once this one has left      |
     | former   | past     | settle        | its successor is loaded                                         |
-    | former   | past     | switch        | another version took over while it was still leaving            |
-    | pending  | given up | abandon       | a stage of it cannot be loaded, or there is no room beside the old one |
-    | serving  | given up | abandon       | the old version left for it, and then it could not be loaded    |
-    | former   | serving  | abandon       | its successor could not be loaded                               |
+    | former   | past     | displace      | a third version displaced its successor                         |
+    | pending  | given up | abandon       | no lane can take it, or there is no room for it beside the old one |
+    | pending  | given up | load_failed   | a stage of it could not be loaded                               |
+    | serving  | given up | load_failed   | the old version left for it, and then it could not be loaded    |
+    | former   | serving  | load_failed   | its successor could not be loaded                               |
     | given up | past     | abandon       | another version was given up after it                           |
+    | given up | past     | load_failed   | another version was given up after it                           |
     | given up | past     | switch        | another version serves: its trouble is forgotten                |
+    | given up | past     | displace      | another version serves: its trouble is forgotten                |
 """

@@ -1,7 +1,7 @@
 """Holds the tasks that wait, sorted, in one queue for each stage."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from edge.core.events import Task
@@ -51,14 +51,6 @@ class Queues(dict[str, list[Entry]]):
     def tasks(self) -> Iterator[Task]:
         """Yields every waiting task, queue by queue. The queues must not change meanwhile."""
         return (entry[2] for queue in self.values() for entry in queue)
-
-    def without(self, taken: Container[int]) -> "Queues":
-        """Returns a copy, to be read only, that lacks the tasks of these ids."""
-        copy = Queues()
-        for digest, queue in self.items():
-            if kept := [entry for entry in queue if entry[1] not in taken]:
-                copy[digest] = kept
-        return copy
 
     def expire(self, over: Callable[[Task], bool]) -> Iterator[Task]:
         """Removes, one by one, the tasks for which `over` holds, and yields each once it is out of its queue."""

@@ -27,13 +27,9 @@ class Scheduler:
         self.state = state
         self.grace_ns = grace_ns
         self.policy = policy
+        self.answers = answers
         self.actions: list[Action] = []
         self.requests = Requests(state, policy, answers, self.actions)
-
-    @property
-    def answers(self) -> Mapping[str, AnswerRule]:
-        """Returns the rules by which requests are answered, by app."""
-        return self.requests.answers
 
     def handle(self, event: Event, now: Time) -> list[Action]:
         """Returns what to do about `event`, in this order. `now` is in integer ns and never goes backwards."""

@@ -124,10 +124,6 @@ class State:
         duration_ns, stages, name = self.estimator.duration_ns, self.stages, lane.name
         return sum([duration_ns(stages[digest], 1, name) for digest in task.chain[task.at :]])
 
-    def held(self, digest: str) -> bool:
-        """Tells whether the stage is loaded on any lane."""
-        return digest in self.resident
-
     def in_flight(self) -> set[str]:
         """Returns the stages that unfinished tasks may still walk."""
         return {digest for chain in self.flights for digest in chain}
@@ -176,6 +172,7 @@ class State:
             lane.residency.check()
             assert lane.recent_ns == sum(took for _, took in lane.recent), f"{lane.name}: background time miscounted"
         assert self.resident == {digest for lane in self.lanes.values() for digest in lane.residency.resident}
+        assert self.leaving == set().union(*(model.leaving for model in self.models.values()))
         versions = [each for model in self.models.values() for each in (model.serving, model.pending, model.former)]
         known = {digest for version in versions if version for digest in version.stages}
         assert known | set(self.needed) <= set(self.stages), "a version has a stage of which nothing is known"

@@ -28,7 +28,7 @@ def change(state: State, event: Event) -> Sequence[Task]:
             if lane := load_ended(state, name, digest):
                 lane.residency.release(state.stages[digest])
                 lane.failures[digest] = lane.failures.get(digest, 0) + 1
-                give_up(state, lane, digest, reason)
+                load_failed(state, lane, digest, reason)
         case Evicted(name, digest):  # ours left the books when it was ordered; here: memory that a lane lost
             if (loser := state.lanes.get(name)) and loser.residency.holds(digest):
                 loser.residency.evict(digest)
@@ -136,7 +136,7 @@ def displace(model: Model) -> None:
     switch(model)
 
 
-def give_up(state: State, failed: Lane, digest: str, reason: str) -> None:
+def load_failed(state: State, failed: Lane, digest: str, reason: str) -> None:
     """Gives up what waited for a stage that could not be loaded; the old variant serves on, or again.
 
     Unless another lane can have it: a box far away that lacks a new graph is no reason to do without it here.
@@ -170,7 +170,7 @@ def is_overtaken(state: State, task: Task) -> bool:
     """
     if state.leaving.isdisjoint(task.chain):
         return False
-    lost = any(digest in state.leaving and not state.held(digest) for digest in task.chain[task.at :])
+    lost = any(digest in state.leaving and digest not in state.resident for digest in task.chain[task.at :])
     return task.at == 0 or lost or task.deadline_ns is None
 
 

@@ -33,4 +33,6 @@ def settled(state: State, name: str) -> bool:
     """Returns whether every stage of a model's serving variant is loaded, or known never to load."""
     model = state.models.get(name)
     variant = model.serving if model else None
-    return variant is not None and all(state.held(digest) or digest in state.impossible for digest in variant.stages)
+    return variant is not None and all(
+        digest in state.resident or digest in state.impossible for digest in variant.stages
+    )

@@ -11,7 +11,7 @@ from edge.data.frame import Frame
 from edge.data.job import InFlightRequest
 from edge.data.picture import Picture
 from edge.data.tensor_request import TensorRequest
-from edge.runtime.open_requests import OpenRequests
+from edge.runtime.in_flight_requests import InFlightRequests
 
 INBOX_FRAMES_MAX = 256  # frames posted and not yet looked at; beyond it they are dropped as "inbox_full",
 INBOX_BYTES_MAX = 64 * 1024 * 1024  # and beyond this many bytes of them
@@ -68,7 +68,9 @@ class LiveAdmission:
         recall: returns an answer that needs no lane, or None.
     """
 
-    def __init__(self, rules: AdmissionRules, requests: OpenRequests, inbox: SimpleQueue[Posted], ready: deque[Event]):
+    def __init__(
+        self, rules: AdmissionRules, requests: InFlightRequests, inbox: SimpleQueue[Posted], ready: deque[Event]
+    ):
         self.rules, self.requests, self.inbox, self.ready = rules, requests, inbox, ready
         self.lock = Lock()
         self.shut = False

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from devices.interface import Array, Engine
-from devices.interface import RunStopped as EngineStopped
+from devices.interface import Array, Engine, RunStopped
 from edge.core.events import StepResult, Task
 from edge.data.job import TaskJob, TensorInput, WorkOrder
 from edge.data.outcome import read
@@ -49,8 +48,8 @@ class InferenceExecutor:
         shelf: returns what the lane has loaded now: another object after the device was lost and came back.
     """
 
-    def __init__(self, shelf: Callable[[], EngineCache]):
-        self.shelf = shelf
+    def __init__(self, engine_cache: Callable[[], EngineCache]):
+        self.engine_cache = engine_cache
         self.running: Engine | None = None
         self.stopped_work = 0  # the last one that was told to stop: perhaps between two stages
 
@@ -96,15 +95,15 @@ class InferenceExecutor:
         self, stage: Stage, batch: dict[str, Array], given: TensorInput | None, work_id: int
     ) -> dict[str, Array]:
         """Returns the outputs, and the inputs with them: the features that a head takes are wanted afterwards too."""
-        shelf = self.shelf()
-        engine = self.running = shelf.engines.get(stage.graph)
-        if engine is None or (stage.head and stage.head not in shelf.heads):
-            raise EngineStopped("the lane was lost since it was ordered")
-        head = shelf.heads[stage.head] if stage.head else given.head if given else {}
+        engine_cache = self.engine_cache()
+        engine = self.running = engine_cache.engines.get(stage.graph)
+        if engine is None or (stage.head and stage.head not in engine_cache.heads):
+            raise RunStopped("the lane was lost since it was ordered")
+        head = engine_cache.heads[stage.head] if stage.head else given.head if given else {}
         wanted = {spec.name for spec in engine.inputs}
         try:
             if self.stopped_work == work_id:
-                raise EngineStopped("stopped")
+                raise RunStopped("stopped")
             outputs = engine.run({name: array for name, array in (*batch.items(), *head.items()) if name in wanted})
         finally:
             self.running = None

@@ -6,8 +6,7 @@ from queue import SimpleQueue
 from time import monotonic_ns, perf_counter_ns
 from typing import Any
 
-from devices.interface import Device, DeviceError, DeviceLost, traits_of
-from devices.interface import RunStopped as EngineStopped
+from devices.interface import Device, DeviceError, DeviceLost, RunStopped, traits_of
 from edge.core.events import (
     Event,
     Evicted,
@@ -46,13 +45,13 @@ class LaneThreads:
     ):
         self.name = device.name
         self.device, self.post = device, post
-        self.shelf = EngineCache(device, repository)
+        self.engine_cache = EngineCache(device, repository)
         self.orders: tuple[SimpleQueue[Any], ...] = tuple(SimpleQueue() for _ in range(3))
         self.losing = threading.Lock()
         self.life = 0  # of the shelf: what was ordered in an earlier one is not wanted in this one
         self.lost = False  # the device is gone, and the loading thread waits for it
         self.closed = threading.Event()
-        self.inference = InferenceExecutor(lambda: self.shelf)
+        self.inference = InferenceExecutor(lambda: self.engine_cache)
         self.steps = StepExecutor(step_ns)
         self.threads = [
             threading.Thread(
@@ -92,7 +91,7 @@ class LaneThreads:
         for thread in self.threads:
             if thread.ident is not None:  # never started where the daemon was refused before its lanes came up
                 thread.join(timeout=CLOSE_S)
-        self.shelf.close()
+        self.engine_cache.close()
 
     def _serve(self, queue: "SimpleQueue[Callable[[], Event | None] | None]", background: bool) -> None:
         self.device.enter(background)
@@ -106,7 +105,7 @@ class LaneThreads:
 
     def _load(self, stage: Stage) -> Event:
         try:
-            self.shelf.load(stage)
+            self.engine_cache.load(stage)
         except DeviceLost as error:
             self._lose(error)
             return LoadFailed(self.name, stage.digest, str(error))  # the core ignores it: the lane is down
@@ -115,7 +114,7 @@ class LaneThreads:
         return Loaded(self.name, stage.digest)
 
     def _evict(self, digest: str) -> Event:
-        self.shelf.evict(digest)
+        self.engine_cache.evict(digest)
         return Evicted(self.name, digest)
 
     def _lose(self, error: DeviceLost) -> None:
@@ -131,8 +130,8 @@ class LaneThreads:
         while not self.closed.is_set() and not back():
             self.closed.wait(BACK_S)
         with self.losing:
-            self.shelf.close()
-            self.shelf, self.life = EngineCache(self.device, self.shelf.repository), self.life + 1
+            self.engine_cache.close()
+            self.engine_cache, self.life = EngineCache(self.device, self.engine_cache.repository), self.life + 1
             self.lost = False
         return lane_up(self.device)
 
@@ -143,7 +142,7 @@ class LaneThreads:
         began = perf_counter_ns()
         try:
             results = self._executor(order).execute(order)
-        except EngineStopped:
+        except RunStopped:
             return Stopped(work_id)
         except DeviceLost as error:
             self._lose(error)

@@ -34,8 +34,8 @@ from edge.data.job import InFlightRequest, Listener, Step, TaskJob, WorkOrder
 from edge.data.picture import Picture
 from edge.data.tensor_request import TensorRequest
 from edge.runtime.admission import AdmissionRules, LiveAdmission, Posted
+from edge.runtime.in_flight_requests import InFlightRequests
 from edge.runtime.lane import LaneThreads, lane_up
-from edge.runtime.open_requests import OpenRequests
 from porting.variant import Stage, Variant
 
 TICK_NS = 200_000_000  # observers get a look at the world at least this often
@@ -58,7 +58,7 @@ class LiveWorld:
         self.listeners = listeners
         self.inbox: SimpleQueue[Posted] = SimpleQueue()
         self.ready: deque[Event] = deque()
-        self.requests = OpenRequests(listeners)
+        self.requests = InFlightRequests(listeners)
         self.open, self.by_stream = self.requests.open, self.requests.by_stream
         self.admission = LiveAdmission(rules, self.requests, self.inbox, self.ready)
         self.stages: dict[str, Stage] = {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from porting.errors import UserError
 from porting.formats.classification import Classification
 from porting.formats.format import Array, HeadFormat, Objects
 from porting.formats.registry import format_of
@@ -22,7 +23,8 @@ class Scorer:
     def of(cls, output: OutputSpec) -> "Scorer":
         """Returns the scorer of a stored output, whose format must be a `HeadFormat`. Raises `UserError`."""
         found = format_of(output)
-        assert isinstance(found, HeadFormat), f"{found.name} has no head that answers rows"
+        if not isinstance(found, HeadFormat):
+            raise UserError(f"output format {found.name!r} has no head whose answers can be scored row by row")
         return cls(found, output)
 
     @classmethod

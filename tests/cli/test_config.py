@@ -41,7 +41,7 @@ def test_it_is_a_table_for_people(tmp_path, capsys):
         ({"devices": {"gpu0": {"use": "devices.nothing:Gpu"}}}, "devices.gpu0.use: "),
         (
             {"policy": {"use": "edge.policies.burst:Burst"}},
-            "policy.use: 'edge.policies.burst:Burst' has moved; write 'edge.policies.wrappers.cloud_burst:Burst'",
+            "policy.use: 'edge.policies.burst:Burst' has moved; write 'edge.policies.wrappers.cloud_burst:CloudBurst'",
         ),
         ({"planners": [{"use": "edge.planners.no:No"}]}, "planners.0.use: 'edge.planners.no:No' cannot be imported"),
         ({"streams": {"gate": {"apps": ["color"]}}}, "no app is called 'color'; apps here: colour"),

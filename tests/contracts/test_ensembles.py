@@ -13,7 +13,7 @@ from edge.core.simulation import Faults, SimulatedWorld
 from edge.core.state import State
 from edge.estimators.table import Table
 from edge.policies.wrappers.default_stack import complete
-from edge.policies.wrappers.straggler_mitigation import Straggle
+from edge.policies.wrappers.straggler_mitigation import StragglerMitigation
 from evaluation.presets import ensemble_of
 from evaluation.synthetic import ALL_FAULTS, MS, models
 from tests.contracts.test_policies import made
@@ -41,7 +41,7 @@ def test_members_come_and_go_and_each_request_is_answered_once(
     policy_class: type, straggle: bool, faults: Faults | None, every_ms: int
 ) -> None:
     inner = made(policy_class)
-    policy = complete(Straggle(inner) if straggle else inner)
+    policy = complete(StragglerMitigation(inner) if straggle else inner)
     lanes = [LaneUp(f"sim{lane}", "simulated", 1 << 20) for lane in range(2)]
     world = SimulatedWorld(3, arrivals(3, every_ms), lanes, SERVED, faults=faults, profile=Table())
     scheduler = Scheduler(State(Table()), policy, ANSWERS)

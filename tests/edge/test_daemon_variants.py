@@ -14,7 +14,7 @@ from edge.observers.results import Results
 from edge.observers.trace import replay
 from edge.policies.fifo import Fifo
 from edge.policies.wrappers.default_stack import complete
-from edge.policies.wrappers.straggler_mitigation import Straggle
+from edge.policies.wrappers.straggler_mitigation import StragglerMitigation
 from edge.sources.source import Delivery, Value
 from porting.errors import UserError
 from porting.pipeline import derive
@@ -122,7 +122,7 @@ def test_a_cocktail_runs_live_and_can_be_replayed(trio: Path) -> None:
         variants=VARIANTS,
         trace="trace.jsonl",
         policy={
-            "use": "edge.policies.wrappers.straggler_mitigation:Straggle",
+            "use": "edge.policies.wrappers.straggler_mitigation:StragglerMitigation",
             "inner": {"use": "edge.policies.edf:EarliestDeadlineFirst"},
         },
     )
@@ -185,12 +185,12 @@ def test_a_slip_is_one_line(trio: Path, changes: dict[str, Any], said: str) -> N
 
 def test_the_wrapper_stands_around_the_policy_of_the_file(trio: Path) -> None:
     policy = {
-        "use": "edge.policies.wrappers.straggler_mitigation:Straggle",
+        "use": "edge.policies.wrappers.straggler_mitigation:StragglerMitigation",
         "inner": {"use": "edge.policies.fifo:Fifo", "batch_max": 2},
     }
     made = load(edge(trio, policy=policy)).policy.build()
-    assert isinstance(made, Straggle)
-    assert made == Straggle(Fifo(batch_max=2))
+    assert isinstance(made, StragglerMitigation)
+    assert made == StragglerMitigation(Fifo(batch_max=2))
 
 
 def test_a_request_without_a_variant_is_answered_by_one_that_fits(trio: Path) -> None:

@@ -40,7 +40,7 @@ from edge.observers.state_check import StateCheck
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
 from edge.policies.wrappers.default_stack import complete
-from edge.policies.wrappers.straggler_mitigation import Straggle
+from edge.policies.wrappers.straggler_mitigation import StragglerMitigation
 from evaluation.synthetic import ALL_FAULTS, ANSWERS, Simulation, models, promotions, simulate
 from porting.variant import Stage
 
@@ -107,7 +107,7 @@ class Chaos:
 
     def __init__(self) -> None:
         answers = {**ANSWERS, "empty": Cascade("detector"), "panel": PANEL}
-        self.scheduler = Scheduler(State(Rolling()), complete(Straggle(EarliestDeadlineFirst())), answers)
+        self.scheduler = Scheduler(State(Rolling()), complete(StragglerMitigation(EarliestDeadlineFirst())), answers)
         self.now = 0
         self.ids = count(1)
         self.arrived: list[int] = []

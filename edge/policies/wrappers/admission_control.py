@@ -19,7 +19,7 @@ from edge.policies.blocks.variant_options import due_ns, rest_ns
 
 
 @dataclass
-class Admission:
+class AdmissionControl:
     """Refuses a request with a deadline on arrival if it is predicted to end after it, else leaves it to `inner`.
 
     The prediction is the time at which the first of its lanes is free, plus the work that waits there, plus

@@ -1,11 +1,12 @@
 """Sends work that this box cannot finish in time to lanes that cost money, within a budget."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edge.core.events import NEVER, Action, Event, Run, Task, Time, WakeAt
 from edge.core.interfaces import Moment, Policy
+from edge.core.queues import Entry, Queues
 from edge.core.state import Lane, State
 from edge.plugins import About
 from edge.policies.blocks.feasibility import run, wake
@@ -16,7 +17,7 @@ SAVED_S = 1.0  # seconds of unspent budget that are kept at most
 
 
 @dataclass
-class Burst:
+class CloudBurst:
     """Sends tasks to remote lanes if the local lanes will miss their deadlines and the remote ones will not.
 
     `inner` decides for the lanes of this box, as if there were no others.
@@ -139,6 +140,12 @@ def latest_start(state: State, lane: Lane, task: Task) -> Time:
 def without(state: State, here: Sequence[Lane], planned: Sequence[Trip]) -> State:
     """Returns the state restricted to these lanes, without the tasks of planned batches."""
     taken = {task.id for trip in planned for task in trip.tasks}
-    queues = state.queues.without(taken) if taken else state.queues
+    queues = Queues()  # to be read only
+    queues |= {digest: left for digest, queue in state.queues.items() if (left := untaken(queue, taken))}
     resident = {digest for lane in here for digest in lane.residency.resident}
     return replace(state, lanes={lane.name: lane for lane in here}, queues=queues, resident=resident)
+
+
+def untaken(queue: list[Entry], taken: Container[int]) -> list[Entry]:
+    """Returns the entries of a queue but those of these tasks."""
+    return [entry for entry in queue if entry[1] not in taken]

@@ -2,7 +2,7 @@
 
 from edge.core.interfaces import Policy
 from edge.policies.wrappers.background_share import BackgroundShare
-from edge.policies.wrappers.model_loading import Resident
+from edge.policies.wrappers.model_loading import ModelLoading
 
 
 def complete(inner: Policy, step_ms: float = 10.0, keep: int = 4) -> Policy:
@@ -13,4 +13,4 @@ def complete(inner: Policy, step_ms: float = 10.0, keep: int = 4) -> Policy:
     `step_ms`: largest expected duration of a background step, in milliseconds.
     `keep`: number of unused stages that may stay on a lane.
     """
-    return BackgroundShare(Resident(inner, keep=keep), step_ms=step_ms)
+    return BackgroundShare(ModelLoading(inner, keep=keep), step_ms=step_ms)

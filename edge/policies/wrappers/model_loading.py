@@ -12,7 +12,7 @@ from edge.policies.blocks.eviction import BACKGROUND, IDLE, LATER, UNUSED, behin
 
 
 @dataclass
-class Resident:
+class ModelLoading:
     """Loads for tasks that `inner` cannot run yet before asking it, and loads ahead when `inner` has nothing to do.
 
     A policy whose attribute `loads` is true, wrapped or not, loads for waiting tasks itself.

@@ -11,7 +11,7 @@ from edge.plugins import About
 
 
 @dataclass
-class Straggle:
+class StragglerMitigation:
     """Reports an ensemble's request as late shortly before its deadline if some of its members have finished.
 
     The core then asks the answer rule whether the finished tasks make an answer. Only tasks that no other task has led

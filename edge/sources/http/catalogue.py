@@ -150,7 +150,7 @@ def entry_of(state: State, name: str, model: Model, serving: Variant, app: str) 
 
 def version_of(state: State, app: str, variant: Variant) -> Version:
     """Returns a variant as a version; it is ready where each of its stages is held by some lane."""
-    return Version(app, variant, stages_of(state, variant), all(map(state.held, variant.stages)))
+    return Version(app, variant, stages_of(state, variant), state.resident.issuperset(variant.stages))
 
 
 def stages_of(state: State, variant: Variant) -> tuple[Stage, ...]:

@@ -53,12 +53,3 @@ def test_what_expires_is_out_before_it_is_told() -> None:
         gone.append(each.id)
     assert gone == [0, 2]
     assert [each.id for each in queues.tasks()] == [10, 1, 12, 3]
-
-
-def test_a_copy_without_some_leaves_the_queues_alone() -> None:
-    queues = Queues()
-    for number, stage in enumerate("aab"):
-        queues.push(task(number, stage), (0,))
-    left = queues.without({0, 2})
-    assert [each.id for each in left.tasks()] == [1]
-    assert len([*queues.tasks()]) == 3

@@ -27,6 +27,7 @@ from evaluation.synthetic import ALL_FAULTS, ANSWERS, DETECTIONS, cameras, model
 Change = tuple[str, str, str]  # from, to, by
 
 SEEDS = range(10)
+WHOLE = {"displace", "load_failed"}  # what they call does not count by itself: they make one change of it
 MEMORY = (20_000, 6_000, 4_000, 3_000, 1_500)
 
 
@@ -64,7 +65,8 @@ def watched(owner: Any, names: list[str], after: Callable[[str, tuple], None]) -
         @wraps(function)
         def inner(*given: Any) -> Any:
             result = function(*given)
-            after(name, given)
+            if sys._getframe(1).f_code.co_name not in WHOLE:
+                after(name, given)
             return result
 
         return inner
@@ -148,7 +150,7 @@ def seen() -> dict[str, set[Change]]:
         watched(State, ["retire"], retires),
         watched(Scheduler, ["_begin", "_end"], look_at_lanes),
         watched(versions, ["lane_down", "change"], look_at_lanes),
-        watched(versions, ["serve", "switch", "settle", "abandon"], look_at_versions),
+        watched(versions, ["serve", "switch", "displace", "settle", "abandon", "load_failed"], look_at_versions),
     ):
         everything(fresh)
         a_lane_that_falls_while_it_is_idle(fresh)

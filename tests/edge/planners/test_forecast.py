@@ -64,7 +64,7 @@ class Loads:
     def observe(self, moment):
         state, event = moment.state, moment.event
         if isinstance(event, Arrived) and (known := state.models.get(event.request.app)) and known.serving:
-            self.cold += not state.held(known.serving.stages[0])
+            self.cold += known.serving.stages[0] not in state.resident
         for action in moment.actions:
             if isinstance(action, Load):
                 awaited = action.stage in state.queues
@@ -299,9 +299,9 @@ def test_options_that_make_no_sense(options):
 
 def test_what_the_plan_expects_is_loaded_in_the_place_of_what_it_does_not(core):
     box = core(A, B, lanes={"cpu0": 100})
-    assert box.state.held(A.variant.stages[0])
+    assert A.variant.stages[0] in box.state.resident
     actions = box.do(Planned(Plan(preload=("b",))))
-    assert box.state.held(B.variant.stages[0])
+    assert B.variant.stages[0] in box.state.resident
     assert [action.stage for action in actions if isinstance(action, Load)] == [B.variant.stages[0]]
     assert not [action for action in box.do(Planned(Plan(preload=("b",)))) if isinstance(action, Load)]
 
@@ -312,7 +312,7 @@ def test_nothing_that_is_expected_or_waited_for_gives_way(core):
     box.ask("a", 100)
     box.do(Planned(Plan(preload=("b",))))
     assert isinstance(box.running(), Run)
-    assert box.state.held(A.variant.stages[0]), "it runs"
+    assert A.variant.stages[0] in box.state.resident, "it runs"
 
 
 def test_whoever_waits_goes_before_whoever_is_expected(core):
@@ -321,7 +321,7 @@ def test_whoever_waits_goes_before_whoever_is_expected(core):
     request = box.ask("b", 100)
     box.finish(at_ms=5)
     assert box.outcome(request) == "ok"
-    assert box.state.held(A.variant.stages[0]), "and then it is there again"
+    assert A.variant.stages[0] in box.state.resident, "and then it is there again"
 
 
 def test_names_that_nobody_serves_are_passed_over(core):

@@ -98,7 +98,7 @@ def test_tensors_and_frames_share_a_batch(lane):
     spec = stages[0].input
     frames = [job_of(variant, jpeg(colour)) for colour in ("red", "blue")]
     jobs = [frames[0], as_given(frames[1], spec), as_given(frames[0], spec)]
-    batches = watched(lane.threads.shelf.engines[stages[0].graph])
+    batches = watched(lane.threads.engine_cache.engines[stages[0].graph])
     tasks, event = lane.run(stages, jobs)
     assert [*event.results] == [task.id for task in tasks]
     assert batches == [3]
@@ -123,7 +123,7 @@ def test_heads_that_were_sent_along_share_a_batch_where_they_are_the_same(lane, 
     bare = replace(head, head=None, blobs={head.graph: head.blobs[head.graph]})
     lane.threads.load(bare)
     lane.next()
-    batches = watched(lane.threads.shelf.engines[bare.graph])
+    batches = watched(lane.threads.engine_cache.engines[bare.graph])
     mine = repository.arrays(head.head)
     other = {name: array[..., ::-1].copy() for name, array in mine.items()}
     features = {"features": np.array([1, 0, 0], np.float32)}

@@ -66,23 +66,23 @@ def test_a_head_that_holds_no_arrays_is_a_failed_load_and_leaves_no_engine(lane,
     lane.threads.load(stage)
     event = lane.next()
     assert "holds no arrays" in event.reason
-    assert not lane.threads.shelf.engines
+    assert not lane.threads.engine_cache.engines
 
 
 def test_two_heads_on_one_graph_load_it_once_and_close_it_last(repository):
-    shelf = EngineCache(Cpu(), repository)
+    engine_cache = EngineCache(Cpu(), repository)
     swapped(repository)
     heads = [repository.stages(repository.variant("paint", name), "cpu")[1] for name in ("fp32", "swapped")]
     for stage in heads:
-        shelf.load(stage)
-    assert len(shelf.engines) == 1
-    assert len(shelf.heads) == 2
-    engine = shelf.engines[heads[0].graph]
-    shelf.evict(heads[0].digest)
-    assert shelf.engines == {heads[1].graph: engine}
-    assert [*shelf.heads] == [heads[1].head]
-    shelf.evict(heads[1].digest)
-    assert (shelf.engines, shelf.heads, shelf.stages) == ({}, {}, {})
+        engine_cache.load(stage)
+    assert len(engine_cache.engines) == 1
+    assert len(engine_cache.heads) == 2
+    engine = engine_cache.engines[heads[0].graph]
+    engine_cache.evict(heads[0].digest)
+    assert engine_cache.engines == {heads[1].graph: engine}
+    assert [*engine_cache.heads] == [heads[1].head]
+    engine_cache.evict(heads[1].digest)
+    assert (engine_cache.engines, engine_cache.heads, engine_cache.stages) == ({}, {}, {})
 
 
 def test_evicting_is_told(lane):
@@ -145,7 +145,7 @@ def test_a_lost_device_takes_its_lane_down_and_comes_back_empty(far):
     assert isinstance(far.next(), Stopped), "late news, which the core ignores"
     device.away.clear()
     assert far.next() == LaneUp("far", "cpu", device.memory_bytes)
-    assert far.threads.shelf.stages == {}
+    assert far.threads.engine_cache.stages == {}
     variant, stages = far.serve("paint")
     assert isinstance(far.run(stages, [job_of(variant, jpeg("red"))])[1], Finished)
 
@@ -188,7 +188,7 @@ def test_a_load_from_before_is_not_done_in_the_new_life(far, repository):
     assert isinstance(far.next(), LaneUp)
     far.threads.load(second)
     assert far.next() == Loaded("far", second.digest)
-    assert [*far.threads.shelf.stages] == [second.digest]
+    assert [*far.threads.engine_cache.stages] == [second.digest]
 
 
 def test_a_lane_can_be_closed_while_its_device_is_away(repository):

@@ -8,7 +8,7 @@ import pytest
 from edge.core.events import Finished, Plan, Task, Woke
 from edge.core.interfaces import Moment
 from edge.policies.first_come import FirstCome
-from edge.policies.wrappers.admission_control import Admission
+from edge.policies.wrappers.admission_control import AdmissionControl
 from edge.policies.wrappers.default_stack import complete
 from evaluation.scenario import affine
 from evaluation.synthetic import MS
@@ -16,9 +16,11 @@ from evaluation.synthetic import MS
 Build = Callable[..., Any]
 
 
-def box_of(core: Build, *served: Any, lanes: int = 1, policy: Admission | None = None) -> tuple[Any, Admission]:
+def box_of(
+    core: Build, *served: Any, lanes: int = 1, policy: AdmissionControl | None = None
+) -> tuple[Any, AdmissionControl]:
     """Requests are known, and not looked at again, once they have been asked."""
-    policy = policy or Admission(FirstCome())
+    policy = policy or AdmissionControl(FirstCome())
     return core(*served, policy=complete(policy), lanes={f"cpu{n}": 10**6 for n in range(lanes)}), policy
 
 
@@ -28,7 +30,7 @@ def last(box: Any) -> Task:
     return queue[-1][2]
 
 
-def asked(box: Any, policy: Admission, app: str, slo_ms: float) -> int:
+def asked(box: Any, policy: AdmissionControl, app: str, slo_ms: float) -> int:
     number = box.ask(app, slo_ms=slo_ms)
     policy.newcomers.known.add(number)
     return number

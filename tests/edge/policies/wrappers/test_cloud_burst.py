@@ -22,7 +22,7 @@ from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
 from edge.policies.least_harm import LeastHarm
 from edge.policies.size_or_timeout import SizeOrTimeout
-from edge.policies.wrappers.cloud_burst import Burst
+from edge.policies.wrappers.cloud_burst import CloudBurst
 from edge.policies.wrappers.default_stack import complete
 from edge.systems import system
 from evaluation.bounds.goodput import goodput_bound
@@ -38,7 +38,7 @@ FAR = LaneUp("cloud", "remote", 10**6)
 
 def boxed(core, *served_models, far=(FAR,), inner=None, estimator=None, **options):
     """A box of one lane, and lanes far away that are as quick."""
-    policy = Burst(inner or EarliestDeadlineFirst(), **options)
+    policy = CloudBurst(inner or EarliestDeadlineFirst(), **options)
     box = core(policy=complete(policy))
     if estimator is not None:
         box.state.estimator = estimator
@@ -262,7 +262,7 @@ def test_no_budget_no_burst(core):
 @pytest.mark.parametrize("options", [{"price": -1}, {"budget_per_s": -1}, {"batch_max": 0}])
 def test_options_that_make_no_sense(options):
     with pytest.raises(ValueError, match="expected"):
-        Burst(EarliestDeadlineFirst(), **options)
+        CloudBurst(EarliestDeadlineFirst(), **options)
 
 
 # ---- what is left alone
@@ -270,7 +270,7 @@ def test_options_that_make_no_sense(options):
 
 @pytest.mark.parametrize("inner", [EarliestDeadlineFirst, Fifo, SizeOrTimeout])
 def test_without_a_lane_far_away_it_is_what_it_wraps(inner):
-    alone, wrapped = (simulate(5, 120, ALL_FAULTS, complete(policy)) for policy in (inner(), Burst(inner())))
+    alone, wrapped = (simulate(5, 120, ALL_FAULTS, complete(policy)) for policy in (inner(), CloudBurst(inner())))
     assert wrapped.digest == alone.digest
 
 
@@ -301,15 +301,15 @@ def far_box(seed, policy, faults=None, requests=80, far=2, fps=30.0, memory_byte
 @pytest.mark.parametrize("inner", [EarliestDeadlineFirst, Fifo, SizeOrTimeout, LeastHarm])
 @pytest.mark.parametrize("seed", range(4))
 def test_nobody_is_forgotten_whatever_happens_far_away(inner, seed):
-    world, _ = far_box(seed, Burst(inner(), budget_per_s=20), ALL_FAULTS if seed % 2 else None, memory_bytes=4_000)
+    world, _ = far_box(seed, CloudBurst(inner(), budget_per_s=20), ALL_FAULTS if seed % 2 else None, memory_bytes=4_000)
     assert Counter(reply.request_id for _, reply in world.replies) == {request.id: 1 for request in world.requests}
 
 
 def test_same_seed_same_trace_and_only_lanes_far_away():
-    once, again = (far_box(3, Burst(), ALL_FAULTS)[1] for _ in range(2))
+    once, again = (far_box(3, CloudBurst(), ALL_FAULTS)[1] for _ in range(2))
     assert once == again
     world = SimulatedWorld(1, cameras(1, 40), [FAR], models(), DETECTIONS, profile=Table())
-    run(Scheduler(State(Table()), complete(Burst(price=0)), ANSWERS), world)
+    run(Scheduler(State(Table()), complete(CloudBurst(price=0)), ANSWERS), world)
     assert sum(reply.outcome == "ok" for _, reply in world.replies) > 20
 
 
@@ -332,7 +332,7 @@ class Spending:
 @given(seed=st.integers(0, 99), budget=st.sampled_from([1.0, 5.0, 30.0]), price=st.sampled_from([0.5, 1.0, 3.0]))
 def test_in_no_span_more_is_spent_than_its_budget_and_what_was_saved(seed, budget, price):
     spending = Spending()
-    policy = Burst(EarliestDeadlineFirst(), price=price, budget_per_s=budget)
+    policy = CloudBurst(EarliestDeadlineFirst(), price=price, budget_per_s=budget)
     ups = [LaneUp("sim0", "simulated", 20_000), LaneUp("a", "remote", 20_000), LaneUp("b", "remote", 20_000)]
     world = SimulatedWorld(seed, cameras(seed, 160, fps=40), ups, models(), DETECTIONS, profile=Table())
     run(Scheduler(State(Table()), complete(policy), ANSWERS), world, (spending,))
@@ -353,7 +353,7 @@ def test_money_buys_answers_and_no_more_than_are_possible(inner, load):
     deadlines = {request.id: request.deadline_ns for request in scenario.requests}
 
     def good(budget):
-        policy = Burst(inner(), budget_per_s=budget)
+        policy = CloudBurst(inner(), budget_per_s=budget)
         world = play(scenario, complete(policy), scenario.profile.around(Table(margin=1.06)))
         ok = [reply for now, reply in world.replies if reply.outcome == "ok" and now <= deadlines[reply.request_id]]
         return len(ok), policy.spent

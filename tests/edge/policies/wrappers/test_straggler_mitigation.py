@@ -22,10 +22,10 @@ from edge.estimators.table import Table
 from edge.policies.clockwork import Clockwork
 from edge.policies.edf import EarliestDeadlineFirst
 from edge.policies.fifo import Fifo
-from edge.policies.wrappers.cloud_burst import Burst
+from edge.policies.wrappers.cloud_burst import CloudBurst
 from edge.policies.wrappers.default_stack import complete
-from edge.policies.wrappers.model_loading import Resident
-from edge.policies.wrappers.straggler_mitigation import Straggle
+from edge.policies.wrappers.model_loading import ModelLoading
+from edge.policies.wrappers.straggler_mitigation import StragglerMitigation
 from evaluation.synthetic import ALL_FAULTS, MS, models, promotions, served, stage
 
 SMALL, LARGE = (served(name, stage(name, ms)) for name, ms in (("small", 2), ("large", 10)))
@@ -39,7 +39,7 @@ def box(core: Build) -> Build:
     """Two lanes, so that both members run at once."""
 
     def build(ahead_ms: float = 1.0) -> Any:
-        policy = complete(Straggle(EarliestDeadlineFirst(batch_max=1), ahead_ms=ahead_ms))
+        policy = complete(StragglerMitigation(EarliestDeadlineFirst(batch_max=1), ahead_ms=ahead_ms))
         return core(SMALL, LARGE, policy=policy, answers=PANEL, lanes={"cpu0": 10**6, "cpu1": 10**6})
 
     return build
@@ -93,7 +93,7 @@ def test_a_cascade_is_left_alone(box: Build) -> None:
 
 
 def test_a_member_that_still_waits_is_given_up_at_the_deadline(core: Build) -> None:
-    policy = complete(Straggle(Hesitant("large")))
+    policy = complete(StragglerMitigation(Hesitant("large")))
     made = core(SMALL, LARGE, policy=policy, answers=PANEL)
     request = made.ask("panel", slo_ms=20)
     made.finish(at_ms=2)
@@ -120,7 +120,7 @@ class Hesitant:
 def test_it_keeps_the_order_of_whom_it_wraps() -> None:
     task = Task(1, 1, "m", ("s",), 0, 5, 9, 3)
     for inner in (EarliestDeadlineFirst(), Fifo()):
-        assert Straggle(inner).order(task) == inner.order(task)
+        assert StragglerMitigation(inner).order(task) == inner.order(task)
 
 
 # ---- whatever happens, every request is answered once ---------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_ensembles_lose_nobody_whatever_the_weather(seed: int) -> None:
     world = SimulatedWorld(seed, arrivals(80), lanes, models(), detections, faults, promotions(), profile=Table())
     inner = Fifo() if seed % 3 == 0 else EarliestDeadlineFirst()
     answers = {**ANSWERS, "teacher": Single("teacher"), "cocktail": Cocktail(members=("vehicles", "persons/head1"))}
-    scheduler = Scheduler(State(Table()), complete(Straggle(inner)), answers)
+    scheduler = Scheduler(State(Table()), complete(StragglerMitigation(inner)), answers)
     run(scheduler, world)
     assert Counter(reply.request_id for _, reply in world.replies) == {request.id: 1 for request in world.requests}
     state = scheduler.state
@@ -161,6 +161,6 @@ def test_ensembles_lose_nobody_whatever_the_weather(seed: int) -> None:
 
 
 def test_who_loads_himself_does_so_behind_a_wrapper_too() -> None:
-    for inner in (Clockwork(), Straggle(Clockwork()), Burst(inner=Straggle(Clockwork()))):
-        assert Resident(inner)._inner_loads()
-    assert not Resident(Straggle(Fifo()))._inner_loads()
+    for inner in (Clockwork(), StragglerMitigation(Clockwork()), CloudBurst(inner=StragglerMitigation(Clockwork()))):
+        assert ModelLoading(inner)._inner_loads()
+    assert not ModelLoading(StragglerMitigation(Fifo()))._inner_loads()

@@ -8,7 +8,7 @@ from edge.core.events import Reply
 from edge.data.job import InFlightRequest, Listener
 
 
-class OpenRequests:
+class InFlightRequests:
     """Holds every unanswered request, and tells the listeners when one comes, is answered, or was never taken in.
 
     Attributes:
