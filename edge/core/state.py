@@ -6,11 +6,9 @@ from typing import Literal, Protocol
 
 from devices.traits import PLAIN, Traits
 from edge.core.events import NEVER, Plan, Request, Run, Task, Time
-from edge.core.queues import Entry, Queues
+from edge.core.queues import Queues
 from edge.core.residency import Residency
 from porting.variant import Stage, Variant
-
-__all__ = ["Entry", "Estimator", "Lane", "Model", "OpenRequest", "Queues", "State", "Transition"]
 
 WINDOW_NS = 1_000_000_000  # over which the share of background work is counted
 LOADS_MAX = 3  # failed loads of a stage on a lane before it counts as impossible there

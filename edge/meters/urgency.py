@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.events import Task, Time
-from edge.core.state import Entry, Queues
+from edge.core.queues import Entry, Queues
 
 Floats = NDArray[Any]
 

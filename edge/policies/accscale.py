@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Event, Run, Task, Time
 from edge.core.interfaces import Moment
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.plugins import About
 from edge.policies.blocks.feasibility import idle, largest, wake
 from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 from edge.core.events import NEVER, Action, Task, Time
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.plugins import About
 from edge.policies.blocks.batching import together, worth_a_try
 from edge.policies.blocks.demand_loading import load

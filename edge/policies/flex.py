@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from edge.core.events import Action, Run, Stop, Time, WakeAt
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.plugins import About
 from edge.policies.largest_feasible import LargestFeasible
 

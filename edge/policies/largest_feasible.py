@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from edge.core.events import NEVER, Action, Task, Time
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.plugins import About
 from edge.policies.blocks.batching import latest_start_ns, together
 from edge.policies.blocks.feasibility import idle, largest_feasible, run, shed, shed_ns, wake

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Run, Task, Time
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.plugins import About
 from edge.policies.blocks.batching import together
 from edge.policies.blocks.feasibility import idle, largest, largest_feasible, loaded, run, shed, shed_ns, wake

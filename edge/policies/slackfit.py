@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Task, Time
-from edge.core.state import Entry, State
+from edge.core.queues import Entry
+from edge.core.state import State
 from edge.plugins import About
 from edge.policies.blocks.feasibility import idle, sizes, wake
 from edge.policies.blocks.variant_options import Offer, due_ns, mates, offers, run, shed, shed_ns

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Event, Task, Time
 from edge.core.interfaces import Moment
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.meters.slo_attainment import Attainment
 from edge.meters.urgency import Pressure
 from edge.plugins import About

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal, get_args
 
 from edge.core.events import Action, Event, Run, Task, Time
 from edge.core.interfaces import Moment
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.meters.traffic import Traffic
 from edge.plugins import About
 from edge.policies.blocks.batching import latest_start_ns, worth_a_try

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge.core.events import NEVER, Action, Reply, Task, Time
-from edge.core.state import Entry, State
+from edge.core.queues import Entry
+from edge.core.state import State
 from edge.plugins import About
 from edge.policies.blocks.batching import together
 from edge.policies.blocks.feasibility import give_up, idle, largest, loaded, run, sizes, wake

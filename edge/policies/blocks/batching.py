@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from edge.core.events import NEVER, Action, Reply, Run, Task, Time, WakeAt
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 
 
 def nearby(state: State) -> list[Lane]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 
 # How much a load may push aside: each level includes the ones before.
 UNUSED, BACKGROUND, IDLE, LATER = range(4)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from edge.core.events import NEVER, Outcome, Reply, Run, Task, Time, WakeAt
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.policies.blocks.batching import latest_start_ns, run_of_stages, worth_a_try
 
 # Which tasks a policy drops: "never" drops none, so late work is run and answered late; "expired" those whose deadline

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from edge.core.events import Action, Time
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.policies.blocks.batching import together
 from edge.policies.blocks.feasibility import Drop, expired, give_up, idle, largest, loaded, run, shed, shed_ns, wake
 

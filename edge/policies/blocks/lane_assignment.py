@@ -1,7 +1,8 @@
 """Selects the queues that a lane is to serve where the plan assigns models to lanes."""
 
 from edge.core.events import Task
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.policies.blocks.feasibility import loaded
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from edge.core.events import NEVER, Task, Time
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.policies.blocks.feasibility import finish_by_ns, largest_within
 
 Key = tuple[Time, int, int, str]  # deadline, task id, place in its queue, stage: for a heap

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.core.events import Time
-from edge.core.state import Entry
+from edge.core.queues import Entry
 
 PLACES = 5  # steps between the head and the start of the largest batch at which a batch is examined
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from edge.core.events import NEVER, Reply, Run, Task, Time
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.policies.blocks.batching import run_of_stages
 from edge.policies.blocks.feasibility import give_up, idle, largest_within
 from porting.variant import Variant

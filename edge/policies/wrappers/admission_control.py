@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from edge.core.events import Action, Event, Reply, Task, Time
 from edge.core.interfaces import Moment, Policy
-from edge.core.state import Entry, Lane, State
+from edge.core.queues import Entry
+from edge.core.state import Lane, State
 from edge.meters.new_requests import Newcomers
 from edge.meters.prediction_error import Expected
 from edge.plugins import About

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from edge.core.events import Action, Evict, Load, Reply, Task, Time
 from edge.core.interfaces import Policy
-from edge.core.state import Entry, Lane, Queues, State
+from edge.core.queues import Entry, Queues
+from edge.core.state import Lane, State
 from edge.plugins import About
 from edge.policies.blocks.batching import nearby
 from edge.policies.blocks.eviction import BACKGROUND, IDLE, LATER, UNUSED, behind, expected, victims

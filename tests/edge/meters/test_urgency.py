@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.core.events import Task
-from edge.core.state import Entry
+from edge.core.queues import Entry
 from edge.meters.urgency import Pressure
 from evaluation.synthetic import MS
 
