@@ -8,9 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.artefact import ONNX
-from devices.artefact import Artefact as Artefact
-from devices.artefact import Target as Target
+from devices.artefact import ONNX, Artefact, Target
 from devices.traits import Traits, traits_of_kind
 
 Array = NDArray[Any]

@@ -14,7 +14,8 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from devices.interface import DeviceError, Target
+from devices.artefact import Target
+from devices.interface import DeviceError
 from edge.core.events import (
     Arrived,
     Finished,

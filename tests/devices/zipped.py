@@ -2,8 +2,8 @@
 
 import zlib
 
+from devices.artefact import Artefact
 from devices.cpu import Cpu
-from devices.interface import Artefact
 
 
 class Zipped(Cpu):
