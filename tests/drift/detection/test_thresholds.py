@@ -5,7 +5,14 @@ import pytest
 from scipy.stats import poisson
 
 from benchmarks.drift_alarms import Answers, alarms, guarded, world
-from drift.detection.thresholds import rate_per_test, threshold
+from drift.detection.thresholds import (
+    CalibratedDetector,
+    Channel,
+    ReferenceWorld,
+    calibrate,
+    rate_per_test,
+    threshold,
+)
 from drift.settings import DriftSettings
 
 STATED = 48.0  # false alarms per day
@@ -58,3 +65,145 @@ def test_a_change_of_the_class_mix_is_told_from_other_drifts():
     watch = guarded(settings, world(120, 0))
     found = alarms(watch, settings, 60, 0, make=lambda rng, stream: Answers(rng, mix=mix), stop_at_first=True)
     assert [alarm.kind for alarm in found] == ["prior"]
+
+
+# ---- what a calibration draws ----------------------------------------------------------------------------------------
+
+STREAMS, ROWS, WINDOW = 8, 64, 16
+
+
+class Recorder:
+    """A window test that writes down which rows it was given: the first probability of a row is its number."""
+
+    name = "recorder"
+
+    def __init__(self, reference, halves):
+        self.windows = []
+        halves.append((rows_of(reference), self.windows))
+
+    def score(self, probs):
+        self.windows.append(rows_of(probs))
+        return float(len(self.windows))
+
+
+def rows_of(probs):
+    return (probs[:, 0] * 1e4).round().astype(int)
+
+
+def numbered_world(streams=STREAMS, rows=ROWS):
+    """Rows of equal streams one after the other; each row tells its number."""
+    number = np.arange(streams * rows)
+    probs = np.stack([number / 1e4, 1 - number / 1e4], axis=1)
+    return ReferenceWorld(probs, number // rows, number % rows)
+
+
+def drawn(channel, draws=240, rate=0.1, **shape):
+    """The detector, and for each random halving of the world: the reference's rows and the windows scored with it."""
+    halves = []
+    slices = calibrate(
+        numbered_world(**shape),
+        [lambda probs: Recorder(probs, halves)],
+        [channel],
+        rate,
+        np.random.default_rng(0),
+        draws,
+    )
+    detector = finished(slices)
+    return detector, halves[1:]  # the first is fitted to the whole world, and scores what is served
+
+
+def finished(slices):
+    while True:
+        try:
+            next(slices)
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_a_window_is_scored_against_the_half_of_the_world_that_it_is_not_from():
+    """Seen rows look familiar: a reference that holds the windows would promise too low a threshold."""
+    _, halves = drawn(Channel("pooled", WINDOW, STREAMS))
+    assert len(halves) == 10  # every 24 windows
+    for reference, windows in halves:
+        assert len(reference) == STREAMS * ROWS / 2
+        assert len(windows) == 24
+        assert not set(reference) & set(np.concatenate(windows))
+    assert set(np.concatenate([reference for reference, _ in halves])) == set(range(STREAMS * ROWS))
+
+
+def test_an_odd_chunk_is_in_both_halves():
+    _, halves = drawn(Channel("stream", 64), streams=3)
+    for reference, windows in halves:
+        fitted, scored = (set(rows // ROWS) for rows in (reference, np.concatenate(windows)))
+        assert fitted | scored == {0, 1, 2}
+        assert (len(fitted), len(scored)) == (2, 2)
+
+
+def test_half_of_the_windows_of_a_stream_keep_to_one_stream():
+    """Streams differ: windows that always mix them would hide by how much."""
+    alone = {}
+    for channel in (Channel("stream", WINDOW), Channel("pooled", WINDOW, STREAMS)):
+        _, halves = drawn(channel)
+        windows = [window for _, windows in halves for window in windows]
+        alone[channel.name] = np.mean([len(set(window // ROWS)) == 1 for window in windows])
+    by_chance = 1 / STREAMS  # two pieces from the same stream
+    assert alone["stream"] == pytest.approx(0.5 + 0.5 * by_chance, abs=0.08)
+    assert alone["pooled"] < 0.01
+
+
+@pytest.mark.parametrize(("streams", "piece"), [(1, 8), (4, 4), (32, 1)])
+def test_a_window_is_made_of_pieces_of_neighbours(streams, piece):
+    """The dependence between neighbours stays; of every stream that a pooled window covers there is a piece."""
+    _, halves = drawn(Channel("any", WINDOW, streams), draws=24)
+    for window in halves[0][1]:
+        assert len(window) == WINDOW
+        pieces = window.reshape(-1, piece)
+        assert (np.diff(pieces, axis=1) == 1).all()
+        assert (pieces[:, 0] // ROWS == pieces[:, -1] // ROWS).all()
+
+
+def test_the_limit_is_the_score_that_a_stated_share_of_the_windows_exceeds():
+    """The recorder scores the windows of each halving 1 to 24."""
+    detector, _ = drawn(Channel("stream", WINDOW), draws=240, rate=0.25)
+    assert detector.alarming == ("recorder",)
+    assert detector.limits["stream"]["recorder"] == 19  # of 24 scores, 5 and a bit are higher
+    assert set(detector.limits["stream"]) == {"recorder", "bbsds_given_class"}
+
+
+def test_a_world_of_one_chunk_is_split_in_two():
+    _, halves = drawn(Channel("stream", WINDOW), streams=1, rows=10)
+    for reference, windows in halves:
+        assert len(reference) == 5
+        assert not set(reference) & set(np.concatenate(windows))
+
+
+class Fixed:
+    """A window test with one score for every window."""
+
+    def __init__(self, score):
+        self.score = lambda probs: score
+
+
+def test_what_only_characterises_is_asked_only_where_there_is_an_alarm():
+    tests = {"a": Fixed(3.0), "b": Fixed(1.0), "kind": Fixed(8.0)}
+    window = np.eye(2)
+    limits = {"quiet": {"a": 6.0, "b": 4.0, "kind": 4.0}, "loud": {"a": 2.0, "b": 4.0, "kind": 4.0}}
+    detector = CalibratedDetector(tests, limits, ("a", "b"))
+    assert detector.excess("quiet", window) == {"a": 0.5, "b": 0.25}
+    assert detector.excess("loud", window) == {"a": 1.5, "b": 0.25, "kind": 2.0}
+    assert detector.worst({"a": 0.5, "b": 0.7, "kind": 9.0}) == 0.7
+    at_the_limit = CalibratedDetector(tests, {"same": {"a": 3.0, "b": 4.0, "kind": 4.0}}, ("a", "b"))
+    assert at_the_limit.excess("same", window) == {"a": 1.0, "b": 0.25}
+
+
+def test_the_tail_beyond_the_data_is_exponential():
+    """100 scores 1 to 100: the upper tenth exceeds its start, 90, by 5.5 on average."""
+    scores = np.arange(1.0, 101)
+    for rate in (0.01, 0.001):
+        assert threshold(scores, rate) == pytest.approx(max(90 + 5.5 * np.log(0.1 / rate), 100))
+    assert threshold(scores, 0.1) == np.quantile(scores, 0.9, method="higher")
+    assert threshold(scores, 0.099) == 100  # never below what was seen
+
+
+def test_the_rate_of_one_test_is_at_most_a_half():
+    assert rate_per_test(1e9, channels=1, tests_per_day=1) == 0.5
