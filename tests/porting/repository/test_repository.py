@@ -75,6 +75,16 @@ def test_equal_content_is_stored_once_and_sha256sum_agrees(repository):
     assert said.split()[0] == repository.blob(digest).name == digest
 
 
+def test_a_blob_that_is_stored_again_is_young_again_and_not_written_again(repository):
+    """Its age is what keeps `prune` from taking it away before a variant names it."""
+    path = repository.blob(repository.add_blob(b"abc"))
+    os.utime(path, (0, 0))
+    written = path.stat().st_ino
+    repository.add_blob(b"abc")
+    assert path.stat().st_mtime > 0
+    assert path.stat().st_ino == written
+
+
 def test_arrays_come_back_and_equal_arrays_have_an_equal_digest(repository):
     arrays = {"head.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "head.bias": np.zeros(2, np.float32)}
     digest = repository.add_arrays(arrays)
