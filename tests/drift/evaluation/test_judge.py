@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from drift.evaluation.judge import Paired, Rule, collapsed, gain_low, judge, mcnemar, worse
+from drift.evaluation.judge import Paired, Rule, Verdict, collapsed, gain_low, judge, mcnemar, worse
 
 
 def paired(n=80, before=0.5, after=0.9, seed=0, classes=4, group=4, nan=False, collapse=False):
@@ -56,6 +56,8 @@ def test_promotion_of_what_is_no_better_is_rare():
 def test_mcnemar_is_exact():
     was, now = np.array([False] * 5 + [True] * 3), np.array([True] * 5 + [True] * 2 + [False])
     assert mcnemar(was, now) == pytest.approx(7 / 64)  # one or none broken of six changed: (1 + 6) / 2^6
+    assert mcnemar(was[4:6], now[4:6]) == pytest.approx(1 / 2)
+    assert mcnemar(was[[0, -1]], now[[0, -1]]) == pytest.approx(3 / 4)  # as many repaired as broken
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,9 @@ def test_without_pictures_there_is_no_gain():
         ([0, 0, 0, 0, 0, 0, 1, 2, 3, 4], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4], True),  # 0 takes 60 % instead of 20 %
         ([0, 0, 0, 0, 0, 1, 1, 2, 3, 4], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4], False),  # 50 %: within the limit
         ([1, 1, 2, 2, 2, 3, 3, 4, 4, 4], [0, 0, 0, 0, 1, 2, 2, 3, 4, 4], False),  # 0 vanishes, and no other takes over
+        ([0, 0, 0], [0, 0, 4], False),  # no answer is of the last class
+        ([0, 0, 4], [0, 0, 0], False),  # no label is of the last class
+        ([1], [0], True),
     ],
 )
 def test_a_class_takes_over_when_its_share_of_the_answers_exceeds_its_share_of_the_labels(given, true, collapses):
@@ -135,6 +140,34 @@ def test_probation_ends_what_is_surely_worse_or_likely_and_by_far(n, repaired, b
     assert worse(changed(n, repaired, broken)) is rolled_back
 
 
+def test_every_limit_is_reached_inclusively():
+    """Five changes of one sign come about with probability 1/32, which is exact in binary, and so are these shares."""
+    to_the_letter = Rule(confidence=1 - 1 / 32, old_tolerance=1 / 8, new_share=0)
+    assert judge(changed(40, repaired=5), changed(16, broken=2), to_the_letter).promote
+    assert judge(changed(40, repaired=40), changed(16, broken=16), Rule(new_share=0.5)).promote  # gains 1, loses 1
+    assert worse(changed(100, broken=5), confidence=1 - 1 / 32)
+    assert not worse(changed(32, broken=4), loss_max=1 / 8)
+    assert not collapsed(np.eye(2)[[0, 0, 0, 1]], np.array([0, 0, 1, 1]), limit=1 / 4)
+
+
+def test_a_verdict_carries_its_numbers_and_is_the_same_each_time():
+    new, old = changed(64, repaired=16, broken=4), changed(32, repaired=1, broken=1)
+    verdict = judge(new, old, Rule())
+    assert verdict == judge(new, old, Rule())
+    assert (verdict.new_before, verdict.new_after, verdict.new_labels) == (48 / 64, 60 / 64, 64)
+    assert (verdict.old_before, verdict.old_after, verdict.old_labels) == (31 / 32, 31 / 32, 32)
+    fields = verdict.fields()
+    assert fields["new_p"] == 0.0059  # 6196 of 2^20
+    assert (fields["promote"], fields["reason"], fields["new_labels"]) == (True, "", 64)
+    assert fields.keys() == {*Verdict.__slots__}
+
+
+def test_where_there_are_no_old_frames_nothing_is_lost():
+    verdict = judge(changed(40, repaired=10), changed(0), Rule())
+    assert verdict.promote
+    assert (verdict.old_before, verdict.old_after, verdict.old_labels) == (0, 0, 0)
+
+
 def test_probation_ends_what_is_not_finite():
     new = changed(30, repaired=10)
     new.after[7] = np.inf
@@ -148,6 +181,8 @@ def test_probation_ends_what_is_not_finite():
         (3, 0.0, True),  # 1.5 points: tolerated
         (5, 0.0, False),  # 2.5 points, and nothing to outweigh them
         (5, 0.8, True),  # the gain of new frames outweighs it
+        (100, 0.8, True),  # 0.8 of the time gains 0.23, the rest loses 0.5
+        (100, 0.6, False),
         (200, 0.8, False),  # the whole old world
     ],
 )
