@@ -32,8 +32,10 @@ def test_threshold_beyond_the_data_is_on_the_safe_side_of_a_light_tail():
         assert np.median(limits) < 2 * true
 
 
-def test_threshold_of_scores_that_never_vary():
-    assert threshold(np.zeros(100), 1e-6) >= 0
+def test_threshold_of_scores_whose_upper_tenth_never_varies():
+    assert threshold(np.zeros(100), 1e-6) == pytest.approx(1e-9)
+    assert threshold(np.repeat([0.0, 5.0], 50), 1e-6) == 5 + 1e-9
+    assert threshold(np.array([3.0]), 1e-6) == 3 + 1e-9
 
 
 def test_rate_is_shared_by_all_channels():
@@ -160,6 +162,54 @@ def test_a_window_is_made_of_pieces_of_neighbours(streams, piece):
         pieces = window.reshape(-1, piece)
         assert (np.diff(pieces, axis=1) == 1).all()
         assert (pieces[:, 0] // ROWS == pieces[:, -1] // ROWS).all()
+        assert np.mean(pieces[1:, 0] == pieces[:-1, -1] + 1) < 0.5  # and no piece is longer
+
+
+def test_a_piece_may_begin_wherever_it_fits_into_its_chunk():
+    """Chunks of 16 rows, pieces of 8."""
+    _, halves = drawn(Channel("stream", WINDOW))
+    begins = {int(piece[0]) % WINDOW for _, windows in halves for window in windows for piece in window.reshape(-1, 8)}
+    assert begins == set(range(9))
+
+
+def test_a_chunk_shorter_than_a_piece_is_taken_whole():
+    _, halves = drawn(Channel("stream", WINDOW), rows=4)
+    for window in (window for _, windows in halves for window in windows):
+        assert (window.reshape(-1, 4) % 4 == range(4)).all()
+
+
+@pytest.mark.parametrize("size", [1, 15])
+def test_a_window_has_its_size_although_no_pieces_add_up_to_it(size):
+    _, halves = drawn(Channel("stream", size), draws=48)
+    assert {len(window) for _, windows in halves for window in windows} == {size}
+
+
+def test_the_streams_of_a_world_may_take_turns():
+    """Two streams, a chunk each: what is scored is of one stream, and the reference of the other."""
+    world = numbered_world(streams=2)
+    world = ReferenceWorld(world.probs, np.arange(len(world)) % 2, world.block)
+    halves = []
+    make = [lambda probs: Recorder(probs, halves)]
+    finished(calibrate(world, make, [Channel("stream", ROWS)], 0.1, np.random.default_rng(0), 48))
+    for reference, windows in halves[1:]:
+        assert len(set(reference % 2)) == 1
+        assert set(np.concatenate(windows) % 2) == {1 - reference[0] % 2}
+
+
+def test_a_calibration_gives_way_every_few_windows():
+    """It runs beside frames: between two yields lie at most eight windows."""
+    halves = []
+    slices = calibrate(
+        numbered_world(),
+        [lambda probs: Recorder(probs, halves)],
+        [Channel("stream", WINDOW)],
+        0.1,
+        np.random.default_rng(0),
+        48,
+    )
+    scored = [sum(len(windows) for _, windows in halves) for _ in slices]
+    assert max(np.diff(scored)) == 8
+    assert len(scored) == 1 + 48 // 24 + 48 // 8 + 1
 
 
 def test_the_limit_is_the_score_that_a_stated_share_of_the_windows_exceeds():
