@@ -231,6 +231,9 @@ def test_the_reference_comes_back_and_a_damaged_one_is_named(repository):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=r"reference\.npz: damaged"):
         repository.reference("m")
+    np.savez(path, allow_pickle=True, labels=np.array([{}], dtype=object))  # reading it would run its writer's code
+    with pytest.raises(UserError, match=r"reference\.npz: damaged"):
+        repository.reference("m")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
