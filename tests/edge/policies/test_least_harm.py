@@ -153,8 +153,9 @@ def test_the_weight_rises_to_one_and_the_push_as_a_share_falls_from_the_floor_to
     box = Box(LeastHarm(fairness=0.5, push=4.0), QUICK)
     box.generator(quick=(1, 100.0))
     box.policy.attainment.shares["quick"], box.policy.attainment.overall = share, 0.5**0.5
-    (entry,) = next(iter(box.scheduler.state.queues.values()))
-    assert box.policy._weight(box.scheduler.state, entry[2]) == pytest.approx(weight)
+    task = Task(1, (box.ids,), "quick", (), 0, 0, None)
+    assert box.policy._weight(box.scheduler.state, task) == pytest.approx(weight)
+    assert LeastHarm(fairness=0)._weight(box.scheduler.state, task) == 1
 
 
 def test_an_app_that_fell_behind_weighs_more() -> None:
