@@ -119,10 +119,23 @@ def test_without_pictures_there_is_no_gain():
         ([0, 0, 0], [0, 0, 4], False),  # no answer is of the last class
         ([0, 0, 4], [0, 0, 0], False),  # no label is of the last class
         ([1], [0], True),
+        ([0], [0], False),
     ],
 )
 def test_a_class_takes_over_when_its_share_of_the_answers_exceeds_its_share_of_the_labels(given, true, collapses):
     assert collapsed(np.eye(5)[given], np.array(true), limit=0.35) is collapses
+
+
+def test_one_picture_is_its_whole_share():
+    assert collapsed(np.eye(2)[[1]], np.array([0]), limit=0.9)
+
+
+def test_chance_is_handed_in():
+    """Groups of unlike size: nearly every draw has another gain, so the bound shows which draws there were."""
+    new = changed(120, repaired=33, broken=5, group=7)
+    bounds = [judge(new, SAME_OLD, Rule(), seed).new_gain_low for seed in (0, 0, 1, 2, 3)]
+    assert bounds[0] == bounds[1]
+    assert len(set(bounds)) > 2
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,11 @@ def test_after_a_rollback_to_a_name_the_way_back_begins_there(repository):
         repository.serve("m", name)
     assert repository.rollback("m", to="b") == "b"
     assert repository.rollback("m") == "a"
+    repository.serve("m", "b")
+    repository.serve("m", "c")
+    assert repository.rollback("m", to="a") == "a"
+    with pytest.raises(UserError, match="no way back"):
+        repository.rollback("m")
 
 
 def test_a_free_name_is_beyond_all_numbers_given_and_at_least_the_count(repository):
