@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from edge.core.events import NEVER, Arrived, Finished, LaneUp, Request, Run, Served, StepResult, Task, WakeAt
+from edge.core.interfaces import Opening
 from edge.core.scheduler import Scheduler
 from edge.core.state import State
 from edge.estimators.table import Table
@@ -13,6 +14,7 @@ from edge.policies.wrappers.default_stack import complete
 from evaluation.scenario import MS, affine
 from porting.variant import Stage, Variant
 from tests.edge.policies.test_least_harm import QUICK, SLOW, Box
+from tests.edge.policies.variants_builder import variants
 
 HOUR_NS = 3_600_000 * MS
 
@@ -80,8 +82,8 @@ def test_the_order_is_deadline_then_priority_then_age_and_without_a_deadline_las
 def test_how_long_it_has_run_changes_no_choice(now: int) -> None:
     box = Box(LeastHarm(), QUICK, SLOW)
     box.now = now
-    box.generator(quick=(4, 100), slow=(4, 60))
-    assert box.choice() == ("slow", 4)
+    box.generator(quick=(8, 24), slow=(1, 22))
+    assert box.choice() == ("quick", 8)  # not the one that is due first
 
 
 def test_of_equal_choices_the_older_goes_first() -> None:
@@ -124,6 +126,32 @@ def test_the_boundary_is_two_milliseconds_unless_told_otherwise() -> None:
 def test_a_batch_has_at_most_the_size_that_was_asked_for() -> None:
     box = Box(LeastHarm(batch_max=2), QUICK)
     box.generator(quick=(5, 100))
+    assert box.choice() == ("quick", 2)
+
+
+class NamedLarge:
+    """Asks for the large variant by its name."""
+
+    def models(self) -> tuple[str, ...]:
+        return ("sized",)
+
+    def opened(self, request: Request) -> tuple[Opening, ...]:
+        return (Opening("sized", variant="large"),)
+
+
+def test_who_may_not_change_the_variant_does_not_go_along_with_who_has_to() -> None:
+    """The large one takes 10 ms: the first is due in 9 and goes over to the small one; the second is bound."""
+    box = Box(LeastHarm(), variants("sized", large=(4, 6, 0.8), small=(1, 2, 0.6)))
+    box.scheduler.answers = {"named": NamedLarge()}  # type: ignore[dict-item]
+    box.generator(sized=(1, 9.0), named=(1, 100.0))
+    ordered = decided(box)
+    assert (ordered.variant, [task.requests for task in ordered.tasks]) == ("small", [(1,)])
+
+
+def test_a_task_outlives_its_model() -> None:
+    box = Box(LeastHarm(), QUICK)
+    box.generator(quick=(2, 100))
+    box.scheduler.state.models.clear()
     assert box.choice() == ("quick", 2)
 
 
