@@ -85,6 +85,13 @@ def test_a_blob_that_is_stored_again_is_young_again_and_not_written_again(reposi
     assert path.stat().st_ino == written
 
 
+def test_a_file_is_stored_by_its_content(repository, tmp_path):
+    file = tmp_path / "graph.onnx"
+    file.write_bytes(b"abc")
+    assert repository.add_blob(file) == repository.add_blob(b"abc")
+    assert repository.blob_bytes(repository.add_blob(file)) == b"abc"
+
+
 def test_arrays_come_back_and_equal_arrays_have_an_equal_digest(repository):
     arrays = {"head.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "head.bias": np.zeros(2, np.float32)}
     digest = repository.add_arrays(arrays)
