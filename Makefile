@@ -14,7 +14,7 @@ endif
 OTHER_RUNTIME := $(if $(findstring gpu,$(EXTRAS)),onnxruntime,onnxruntime-gpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench clean
+.PHONY: help setup demo test check docs bench mutants clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): .*## */\1\t/p' $(MAKEFILE_LIST)
@@ -52,5 +52,9 @@ docs: setup      ## pages that are made from the code
 bench: setup     ## speed and memory, as ratios in one run; tables and JSON under runs/bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
+mutants: setup   ## do the tests notice a wrong number? changes one at a time in a copy; results under runs/mutants
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || $(PIP) install --editable '.[mutants]'
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 clean:           ## what the chores made
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs mutants .pytest_cache .mypy_cache .ruff_cache

@@ -261,7 +261,8 @@ class Repository:
             if not self.variant_path(model, name).exists():
                 continue  # pruned
             if entry["action"] == "rollback" and name in before:
-                del before[before.index(name) :]
+                while before.pop() != name:
+                    pass  # what served since it last did
             if not before or before[-1] != name:
                 before.append(name)
         if len(before) < 2:

@@ -171,8 +171,7 @@ class MqttSource:
 
     def _frame(self, camera: str, message: paho.MQTTMessage, received_ns: int, received_time: float) -> Frame | str:
         limit = self.settings.frame_bytes_max
-        wrapped = message.payload[:1] == b"{"
-        if len(message.payload) > (limit * 4 // 3 + 65_536 if wrapped else limit):
+        if len(message.payload) > limit * 4 // 3 + 65_536:  # not even an envelope, so it need not be opened
             return "too_large"
         try:
             frame = opened(bytes(message.payload), user_properties(message), received_time)

@@ -118,14 +118,44 @@ def test_what_brings_most_in_time_goes_first_where_both_are_urgent() -> None:
 
 
 def test_harm_to_the_others_holds_a_long_batch_back() -> None:
-    """The slow batch is worth more on its own; while it ran, eight quick ones would be lost."""
-    models = (affine("quick", 1, 2), affine("slow", 3, 10))
-    waiting = {"quick": (8, 30.0), "slow": (8, 60.0)}
-    patient, careless = (Box(LeastHarm(harm=harm, patience=0.2), *models) for harm in (2.0, 0.0))
-    for box in (patient, careless):
-        box.crowd(**waiting)
-    assert patient.choice() == ("quick", 8)
-    assert careless.choice()[0] in ("quick", "slow")
+    """The slow batch brings more; while it ran, two quick ones would be lost. The other way round nothing is lost."""
+    models = (affine("quick", 1, 2), affine("slow", 1, 8))
+    careful, careless = (Box(LeastHarm(harm=harm), *models) for harm in (0.5, 0.0))
+    for box in (careful, careless):
+        box.crowd(quick=(2, 14.0), slow=(4, 16.0))
+    assert careful.choice() == ("quick", 2)
+    assert careless.choice() == ("slow", 4)
+
+
+@pytest.mark.parametrize(("share", "chosen"), [(0.95, ("long", 8)), (0.3, ("short", 5))])
+def test_harm_to_an_app_that_fell_behind_weighs_more(share: float, chosen: tuple[str, int]) -> None:
+    """The waiting one could begin within 14.5 ms: too late after the long batch of 16, not after the short of 10.5."""
+    models = (affine("long", 0.5, 12), affine("short", 0.5, 8), affine("waiting", 0.5, 40))
+    box = Box(LeastHarm(), *models)
+    box.policy.attainment.shares.update(waiting=share)
+    box.policy.attainment.overall = 0.9
+    box.crowd(long=(8, 25.0), short=(5, 25.0), waiting=(1, 55.0))
+    assert box.choice() == chosen
+
+
+@pytest.mark.parametrize(
+    ("share", "weight"),
+    [
+        (1.0, 1.0),
+        (0.5, 1.0),  # the floor: 0.7071 ** (1 / 0.5)
+        (0.25, 3.0),  # half of the floor is missing, so half of the push
+        (0.0, 5.0),  # all of it: 1 + push, wherever the floor is
+    ],
+)
+def test_the_weight_rises_to_one_and_the_push_as_a_share_falls_from_the_floor_to_nothing(
+    share: float, weight: float
+) -> None:
+    box = Box(LeastHarm(fairness=0.5, push=4.0), QUICK)
+    box.crowd(quick=(1, 100.0))
+    box.policy.attainment.shares["quick"], box.policy.attainment.overall = share, 0.5**0.5
+    task = Task(1, box.ids, "quick", (), 0, 0, None)
+    assert box.policy._weight(box.scheduler.state, task) == pytest.approx(weight)
+    assert LeastHarm(fairness=0)._weight(box.scheduler.state, task) == 1
 
 
 def test_an_app_that_fell_behind_weighs_more() -> None:

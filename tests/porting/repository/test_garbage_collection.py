@@ -1,5 +1,6 @@
 """Pruning: what can serve again stays, the rest goes, and a kill in between leaves nothing half."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from porting.errors import UserError
 from porting.publish import derive
-from porting.repository.garbage_collection import prune
+from porting.repository.garbage_collection import freed, needed_blobs, old, prune
 from porting.repository.repository import Repository
 from porting.variant import InputSpec, OutputSpec, Stage, Variant
 
@@ -109,6 +110,7 @@ def test_leftovers_of_the_killed_go(repository):
         path.write_bytes(b"half")
     done = pruned(repository)
     assert sorted(done.leftovers) == sorted(map(str, left))
+    assert done.blobs == []
     assert done.bytes == 8
     assert not any(path.exists() for path in left)
 
@@ -142,6 +144,47 @@ def test_a_name_is_not_given_twice(repository):
     pruned(repository)
     assert repository.variants("m") == ["base"]
     assert repository.free_name("m", "realign") == "realign-4"
+
+
+def test_the_bytes_are_those_of_all_that_went(repository):
+    """Variants and profiles of two models, blobs, and a leftover."""
+    for model in ("n", "o"):
+        variant = repository.variant("m", "base")
+        stages = repository.stages(variant, "cpu")
+        for name in ("base", "next", "last"):
+            repository.add_variant(dataclasses.replace(variant, model=model, name=name), stages)
+            repository.serve(model, name)
+    repository.add_blob(b"needed by none")
+    (repository.root / "o" / ".serving.json.1-2.tmp").write_bytes(b"half")
+    before = {path: path.stat().st_size for path in repository.root.rglob("*") if path.is_file()}
+    done = pruned(repository)
+    assert done.variants == ["n/base", "n/next", "o/base", "o/next"]
+    assert done.bytes == sum(size for path, size in before.items() if not path.exists()) > 14 + 4
+
+
+def test_a_model_that_came_meanwhile_keeps_its_blobs(repository):
+    """`prune` has not looked at it, so none of its variants is doomed."""
+    assert needed_blobs(repository, {}) == set(repository.blobs("m", "base"))
+    assert needed_blobs(repository, {"m": ["base"]}) == set()
+
+
+def test_what_another_process_deleted_first_is_neither_old_nor_counted(tmp_path):
+    path = tmp_path / "file"
+    assert old(path, before=float("inf")) is False
+    assert freed(path, dry_run=False) == 0
+    path.write_bytes(b"four")
+    os.utime(path, (100, 100))
+    assert [old(path, before) for before in (99.0, 100.0, 101.0)] == [False, True, True]
+    assert freed(path, dry_run=True) == 4
+    assert freed(path, dry_run=False) == 4
+    assert not path.exists()
+
+
+def test_what_cannot_be_deleted_is_named(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"folder: cannot be deleted \("):
+        freed(folder, dry_run=False)
 
 
 KILLED = """
