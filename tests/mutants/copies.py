@@ -1,6 +1,7 @@
 """Copies the working tree into a temporary folder, so that a mutant never touches the files that somebody edits."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
-LEFT_OUT = ("*.pyc", "__pycache__", ".*", "runs", "run", "mutants.out", "build", "dist")
+LEFT_OUT = ("*.pyc", "__pycache__", ".*", "runs", "run", "mutants", "build", "dist")
 TEST_S = 600.0  # a mutant may loop for ever
+MEMORY_BYTES = 4 << 30  # of address space, for each process
 WRONG_CALL, NONE_FOUND = 4, 5  # exit codes of pytest
 
 
@@ -29,11 +31,18 @@ def environment() -> Mapping[str, str]:
     return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def bounded() -> None:
+    """Limits the memory of a process and its children: a mutant that loops may collect something in every turn."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
 def passes(tree: Path, tests: list[str]) -> bool:
     """Returns whether pytest passes in `tree`; a run beyond `TEST_S` fails. Raises RuntimeError where none is run."""
     call = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     try:
-        done = subprocess.run(call, cwd=tree, env=environment(), capture_output=True, text=True, timeout=TEST_S)
+        done = subprocess.run(
+            call, cwd=tree, env=environment(), capture_output=True, text=True, timeout=TEST_S, preexec_fn=bounded
+        )
     except subprocess.TimeoutExpired:
         return False
     if done.returncode in (WRONG_CALL, NONE_FOUND):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from tests.mutants.copies import ROOT, copied, environment
+from tests.mutants.copies import ROOT, bounded, copied, environment
 
 RESULTS = ROOT / "runs" / "mutants"  # of each module a JSON file, and the diffs of what survived
 KILLED = {"killed", "timeout", "suspicious", "segfault"}  # "timeout": the mutant loops for ever, which a test notices
@@ -56,7 +56,7 @@ def configure(tree: Path, module: str, tests: list[str]) -> None:
 def mutmut(tree: Path, *words: str) -> str:
     """Returns what a command of mutmut printed. Raises RuntimeError with its last lines where it failed."""
     call = [sys.executable, "-m", "mutmut", *words]
-    done = subprocess.run(call, cwd=tree, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(call, cwd=tree, env=environment(), capture_output=True, text=True, preexec_fn=bounded)
     if done.returncode:
         raise RuntimeError(f"{' '.join(call)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
     return done.stdout
