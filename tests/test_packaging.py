@@ -50,9 +50,9 @@ def test_an_extra_brings_one_runtime_or_none(extra: str, brings: set[str]):
     assert closure(EXTRAS[extra]) & RUNTIMES == brings
 
 
-@pytest.mark.parametrize("extra", sorted(set(EXTRAS) - {"dev"}))
+@pytest.mark.parametrize("extra", sorted(set(EXTRAS) - {"dev", "mutants"}))
 def test_an_extra_names_only_what_some_line_imports(extra: str):
-    """`dev` is left out: its tools are run, not imported."""
+    """Development tools are left out: they are run, not imported."""
     code = [path.read_text() for package in WHEEL["packages"] for path in (ROOT / package).rglob("*.py")]
     for distribution in closure(EXTRAS[extra]):
         imported = re.compile(rf"^\s*(?:import|from) {MODULE_OF.get(distribution, distribution)}\b", re.MULTILINE)

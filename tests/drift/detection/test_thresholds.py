@@ -187,7 +187,7 @@ def test_a_window_has_its_size_although_no_pieces_add_up_to_it(size):
 def test_the_streams_of_a_world_may_take_turns():
     """Two streams, a chunk each: what is scored is of one stream, and the reference of the other."""
     world = numbered_world(streams=2)
-    world = ReferenceWorld(world.probs, np.arange(len(world)) % 2, world.block)
+    world = ReferenceWorld(world.answers, np.arange(len(world)) % 2, world.block)
     halves = []
     make = [lambda probs: Recorder(probs, halves)]
     finished(calibrate(world, make, [Channel("stream", ROWS)], 0.1, np.random.default_rng(0), 48))

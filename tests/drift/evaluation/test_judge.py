@@ -1,10 +1,12 @@
 """Only what is surely better serves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from drift.evaluation.judge import Paired, Rule, Verdict, collapsed, gain_low, judge, mcnemar, worse
+from drift.evaluation.judge import Paired, Rule, Verdict, gain_low, judge, mcnemar, worse
 from drift.evaluation.paired_run import paired as scored
 from drift.samples import Labelled
 from porting.formats.scorer import Scorer
@@ -90,7 +92,14 @@ def changed(n, repaired=0, broken=0, group=1):
     was[:repaired] = 1 - labels[:repaired]
     now[repaired : repaired + broken] = 1 - labels[repaired : repaired + broken]
     softmax = np.eye(2, dtype=np.float32)
-    return Paired(labels, np.arange(n) // group, softmax[was], softmax[now])
+    pictures = Labelled([None] * n, labels, np.arange(n) // group)
+    return scored(pictures, softmax[was], softmax[now], Scorer.of_labels(2))
+
+
+def excess(given, true, classes=5):
+    """How far one class's share of the answers exceeds its share of the labels, by the format's own scorer."""
+    scorer = Scorer.of_labels(classes)
+    return scorer.excess(scorer.read(np.eye(classes, dtype=np.float32)[given]), np.array(true))
 
 
 @pytest.mark.parametrize(("repaired", "surely"), [(4, False), (5, True)])
@@ -138,11 +147,11 @@ def test_without_pictures_there_is_no_gain():
     ],
 )
 def test_a_class_takes_over_when_its_share_of_the_answers_exceeds_its_share_of_the_labels(given, true, collapses):
-    assert collapsed(np.eye(5)[given], np.array(true), limit=0.35) is collapses
+    assert (excess(given, true) > Rule().collapse) is collapses
 
 
 def test_one_picture_is_its_whole_share():
-    assert collapsed(np.eye(2)[[1]], np.array([0]), limit=0.9)
+    assert excess([1], [0], 2) == 1
 
 
 def test_chance_is_handed_in():
@@ -175,7 +184,8 @@ def test_every_limit_is_reached_inclusively():
     assert judge(changed(40, repaired=40), changed(16, broken=16), Rule(new_share=0.5)).promote  # gains 1, loses 1
     assert worse(changed(100, broken=5), confidence=1 - 1 / 32)
     assert not worse(changed(32, broken=4), loss_max=1 / 8)
-    assert not collapsed(np.eye(2)[[0, 0, 0, 1]], np.array([0, 0, 1, 1]), limit=1 / 4)
+    assert excess([0, 0, 0, 1], [0, 0, 1, 1], 2) == 1 / 4
+    assert judge(replace(changed(40, repaired=20), excess=1 / 4), SAME_OLD, Rule(collapse=1 / 4)).promote
 
 
 def test_a_verdict_carries_its_numbers_and_is_the_same_each_time():
@@ -197,9 +207,8 @@ def test_where_there_are_no_old_frames_nothing_is_lost():
 
 
 def test_probation_ends_what_is_not_finite():
-    new = changed(30, repaired=10)
-    new.after[7] = np.inf
-    assert worse(new) is True
+    assert worse(changed(30, repaired=10)) is False
+    assert worse(replace(changed(30, repaired=10), finite=False)) is True
 
 
 @pytest.mark.parametrize(

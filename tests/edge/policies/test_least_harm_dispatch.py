@@ -146,7 +146,7 @@ def test_who_may_not_change_the_variant_does_not_go_along_with_who_has_to() -> N
     box.scheduler.answers = {"named": NamedLarge()}  # type: ignore[dict-item]
     box.crowd(sized=(1, 9.0), named=(1, 100.0))
     ordered = decided(box)
-    assert (ordered.variant, [task.requests for task in ordered.tasks]) == ("small", [(1,)])
+    assert (ordered.variant, [task.request for task in ordered.tasks]) == ("small", [1])
 
 
 def test_a_task_outlives_its_model() -> None:
@@ -207,7 +207,7 @@ def test_what_only_a_busy_lane_could_make_is_begun_on_a_free_one_alone() -> None
     box.crowd(m=(2, 30.0))
     lanes["a"].running, lanes["b"].running = Run(0, "a", (), ()), None
     ordered = decided(box)
-    assert (ordered.lane, [task.requests for task in ordered.tasks]) == ("b", [(1,)])
+    assert (ordered.lane, [task.request for task in ordered.tasks]) == ("b", [1])
 
 
 # ---- what is learned -------------------------------------------------------------------------------------------------

@@ -6,11 +6,10 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 
-from edge.data.frame import Frame
 from edge.sources.mqtt import source as module
 from edge.sources.mqtt.envelope import sealed
-from edge.sources.mqtt.settings import MqttSettings
 from edge.sources.mqtt.source import MqttSource
+from tests.edge.sources.inbox import KeepingInbox
 
 LIMIT = 3072
 NOW_NS, NOW_S = 5_000, 1_800_000_000.0
@@ -20,12 +19,10 @@ class Received:
     """A source without a broker: what it hands on, and what it counts."""
 
     def __init__(self, **settings: Any) -> None:
-        self.frames: list[Frame] = []
-        self.source = MqttSource(MqttSettings(**settings), self.take, clock=lambda: NOW_NS, wall=lambda: NOW_S)
-
-    def take(self, frame: Frame) -> bool:
-        self.frames.append(frame)
-        return True
+        inbox = KeepingInbox()
+        self.frames = inbox.frames
+        self.source = MqttSource(clock=lambda: NOW_NS, wall=lambda: NOW_S, **settings)
+        self.source._inbox = inbox  # as `start` does, which would connect
 
     def send(self, payload: bytes, camera: str = "gate", retain: bool = False) -> None:
         message = paho.MQTTMessage(topic=f"leeway/box/{camera}/frame".encode())
