@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from os import cpu_count
 from signal import SIG_IGN, SIGINT, signal
 from typing import TypeVar
@@ -107,6 +107,10 @@ def as_they_end(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
         try:
             for done in as_completed(waiting):
                 yield done.result()
+        except BaseException:  # Ctrl-C, or the caller wants no more: a bound may be half a minute from its end
+            for process in active_children():
+                process.terminate()
+            raise
         finally:
             processes.shutdown(wait=True, cancel_futures=True)
 

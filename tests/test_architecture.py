@@ -17,7 +17,7 @@ MODULES = sorted(path for package in ORDER for path in (ROOT / package).rglob("*
 NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
 
 LINES_MAX = 400
-MEDIAN_FUNCTION_LINES = 8
+MEDIAN_FUNCTION_LINES = 7
 
 # Imports that cost a second, a platform or an extra: where each may stand. A trailing slash means a folder.
 HEAVY = {
@@ -59,7 +59,7 @@ EDGE_FLOORS = [
 ]
 FILES_MAX = 12  # modules directly in a folder of several kinds
 ONE_KIND = {"edge/policies", "evaluation/arrivals", "edge/policies/blocks"}  # each file in it is one of the same kind
-FUNCTION_P90_LINES = 15
+FUNCTION_P90_LINES = 14
 
 ENVIRONMENT = {
     "edge/config.py",  # `{LEEWAY_…}` values, so that passwords stay out of files
@@ -432,10 +432,16 @@ def test_a_module_says_what_it_is_for_and_stays_small(path: Path):
     assert (lines := len(path.read_text().splitlines())) < LINES_MAX, f"{name_of(path)} has {lines} lines; split it"
 
 
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Returns the lines of a function without its docstring: to explain more should not cost anything."""
+    said = node.body[0] if ast.get_docstring(node) is not None else None
+    return (node.end_lineno or 0) - node.lineno + 1 - ((said.end_lineno or 0) - said.lineno + 1 if said else 0)
+
+
 def test_most_functions_fit_in_a_hand():
-    lengths = [(node.end_lineno or node.lineno) - node.lineno + 1 for path in MODULES for node in functions(path)]
+    lengths = sorted(code_lines(node) for path in MODULES for node in functions(path))
     assert statistics.median(lengths) < MEDIAN_FUNCTION_LINES
-    assert sorted(lengths)[int(0.9 * len(lengths))] <= FUNCTION_P90_LINES
+    assert lengths[int(0.9 * len(lengths))] <= FUNCTION_P90_LINES
 
 
 def test_there_is_no_drawer_for_odds_and_ends():

@@ -14,7 +14,7 @@ def objects(opened: InFlightRequest, reply: Reply) -> list[DetectedObject]:
     named = {
         (job.parent, job.item): job.outcome.found[0]
         for task in reply.tasks
-        if (job := opened.jobs[task]).parent is not None
+        if (job := opened.jobs[task]).parent is not None and job.outcome.found
     }
     found = []
     for task in reply.tasks:

@@ -29,6 +29,8 @@ def vote_of(job: TaskJob) -> Vote | None:
     output, outcome = job.variant.output, job.outcome
     if output is None or outcome.signals is None or not isinstance(format := format_of(output), LabelFormat):
         return None
+    if len(outcome.found) != 1:
+        return None  # no one word that could be counted
     (found,) = outcome.found
     return Vote(f"{job.model}/{job.variant.name}", found.label, found.score, format.shares(output, outcome.signals))
 

@@ -30,6 +30,8 @@ def served(repository: Repository, model: str, device_kind: str, others: Iterabl
 
 def check_serves(variant: Variant, stages: Sequence[Stage], first: Variant) -> None:
     """Raises `UserError` for a variant that could not replace `first`."""
+    if not stages or any(stage.batches[:1] != (1,) or stage.is_step for stage in stages):
+        raise UserError(f"{variant.model}/{variant.name}: its stages are not ones that can serve; port it again")
     if variant.output is None or stages[0].input is None:
         raise UserError(
             f"{variant.model}/{variant.name}: takes no pictures or gives no result; only what does can serve frames"
@@ -93,8 +95,8 @@ class ServingWatch:
     def _read(self, model: str) -> Served | None:
         try:
             return served(self.repository, model, self.device_kind, self._still_there(model))
-        except (UserError, OSError, ValueError, KeyError) as error:
-            self.on_trouble(model, str(error))  # what serves goes on serving
+        except Exception as error:  # a table that was edited by hand, a format that cannot be imported
+            self.on_trouble(model, str(error) or type(error).__name__)  # what serves goes on serving
             return None
 
     def _still_there(self, model: str) -> list[str]:

@@ -85,7 +85,7 @@ class InferenceExecutor:
             job.tensors = {name: tensor[row] for name, tensor in batch.items()}
             job.input, job.infer_ns = order.stages[0].input or job.input, job.infer_ns + share_ns
             last = task.at + len(order.stages) == len(task.chain)
-            results[task.id] = finish(job, pixels[row]) if last else StepResult(done=False)
+            results[task.id] = finish(task.id, job, pixels[row]) if last else StepResult(done=False)
         read_ns = (perf_counter_ns() - max(ended, decoded)) // len(order.jobs)
         for job in order.jobs:
             job.post_ns += read_ns
@@ -136,14 +136,22 @@ def inputs_of(task: Task, job: TaskJob) -> Mapping[str, Array]:
     return job.given.rows if job.given is not None and task.at == 0 else job.tensors
 
 
-def finish(job: TaskJob, pixels: Array | None) -> StepResult:
-    """Reads the outputs of a task's last stage by their format; a tensor request is answered with them as they are."""
+def finish(task_id: int, job: TaskJob, pixels: Array | None) -> StepResult:
+    """Reads the outputs of a task's last stage by their format; a tensor request is answered with them as they are.
+
+    Raises `BadPicture` where the format cannot read them: a format may come from outside, and fails its task alone.
+    """
     if job.given is not None:
         return StepResult()
     assert pixels is not None
     assert job.variant.output is not None
     assert job.input is not None
-    result, job.outcome = read(job.variant.output, job.input, job.model, job.tensors, pixels)
+    try:
+        result, job.outcome = read(job.variant.output, job.input, job.model, job.tensors, pixels)
+    except Exception as error:
+        raise BadPicture(
+            task_id, f"{job.variant.output.kind} cannot read it: {type(error).__name__}: {error}"
+        ) from error
     job.tensors = {}
     return result
 
@@ -174,7 +182,7 @@ def stacked(arrays: Sequence[Array]) -> Array:
 
 
 class BadPicture(Exception):
-    """Says that the frame of one task is no picture: that task fails, the rest of its batch is run without it."""
+    """Says that a task's frame, or its answer, cannot be read: it fails, and its batch is run again without it."""
 
     def __init__(self, task_id: int, reason: str):
         super().__init__(reason)

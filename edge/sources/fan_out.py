@@ -9,6 +9,7 @@ from typing import Any
 from edge.core.events import Event
 from edge.core.interfaces import Moment
 from edge.sources.source import USUAL, Counts, Delivery, Inbox, Prepares, Source, Value, Watches
+from porting.errors import UserError
 
 log = logging.getLogger("leeway.sources")
 
@@ -30,10 +31,15 @@ class Sources:
         return iter(self.named.values())
 
     def prepare(self, inbox: Inbox) -> None:
-        """Prepares each source that has to be. Raises `UserError` where one cannot do its work at all."""
-        for source in self:
+        """Prepares each source that has to be; others are counted. Raises `UserError` where one cannot work at all."""
+        for name, source in self.named.items():
             if isinstance(source, Prepares):
-                source.prepare(inbox)
+                try:
+                    source.prepare(inbox)
+                except UserError:
+                    raise
+                except Exception as error:
+                    self._count(name, "prepare", error)
 
     def start(self, inbox: Inbox) -> None:
         """Starts each source that can be started; the others are counted."""

@@ -12,9 +12,10 @@ from devices.cpu import Cpu
 from edge.config import load
 from edge.daemon import wire
 from porting.errors import UserError
+from porting.formats.registry import format_named
 from porting.pipeline import port
 from porting.repository.repository import Repository
-from tests.edge.daemon_builder import BATCHES, BUDGET_NS, Daemon, edge, jpeg
+from tests.edge.daemon_builder import BATCHES, BUDGET_NS, Daemon, edge, jpeg, within
 
 PLUG_IN = """
 from porting.formats.format import DetectedObject, Signals
@@ -105,3 +106,21 @@ def test_what_it_cannot_do_is_refused_before_a_frame_comes(box):
     vote = {"use": "edge.answers.ensemble:Ensemble", "members": ["paint/fp32"], "slo_ms": 100}
     with pytest.raises(UserError, match="can be combined"):
         wire(load(edge(box, apps={"colour": vote}))).served()
+
+
+def test_a_format_that_raises_fails_its_frame_and_the_daemon_serves_on(box, monkeypatch):
+    kind = type(format_named(USE))
+    reads = kind.read
+
+    def picky(self, output, tensors, picture):
+        if tensors[output.name][0] < 0.1:
+            raise ZeroDivisionError("too dark")
+        return reads(self, output, tensors, picture)
+
+    monkeypatch.setattr(kind, "read", picky)
+    with Daemon(edge(box)) as daemon:
+        assert daemon.send(jpeg("black"))
+        assert within(lambda: daemon.frames["dropped"] == {"failed": 1})
+        assert [thing["label"] for thing in daemon.answered(jpeg("red"))["objects"]] == ["seen"]
+        last = daemon.stop()
+    assert last["frames"]["answered"] == 1

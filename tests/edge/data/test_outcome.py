@@ -172,6 +172,15 @@ def test_a_classifiers_word_goes_to_the_object_it_looked_at():
     assert table["models"] == {"cells": "fp32", "vehicles": "head-2", "persons": "fp32"}
 
 
+def test_a_crop_in_which_the_second_model_finds_nothing_keeps_the_first_ones_word():
+    jobs = {
+        1: job("cells", found=[DetectedObject("vehicle", "vehicle", 0.9, (0, 0, 1, 1))]),
+        2: job("wheels", parent=1),
+    }
+    (thing,) = asked(jobs, (1, 2))["objects"]
+    assert (thing["kind"], thing["label"]) == ("vehicle", "vehicle")
+
+
 @pytest.mark.parametrize(("now_ns", "met"), [(110 * MS, True), (110 * MS + 1, False)])
 def test_the_verdict_counts_from_arrival(now_ns, met):
     table = asked({1: job("m", infer_ns=5 * MS)}, (1,), now_ns)
