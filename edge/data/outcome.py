@@ -33,11 +33,13 @@ def read(
     """
     format = format_of(output)
     view = PictureView(model, pixels.shape[1], pixels.shape[0], input_)
-    found = numbered(format.read(output, tensors, view))
+    signals = format.signals(output, tensors)
+    reads = getattr(format, "read_signals", None)
+    found = numbered(format.read(output, tensors, view) if reads is None else reads(output, signals, view))
     surest = max((thing.score for thing in found), default=1.0)
     crops = [crop(pixels, thing.box) for thing in found if thing.box is not None]
     children = dict(Counter(thing.kind for thing in found[: len(crops)])) if crops else {}
-    return StepResult(confidence=surest, children=children), TaskOutcome(found, crops, format.signals(output, tensors))
+    return StepResult(confidence=surest, children=children), TaskOutcome(found, crops, signals)
 
 
 def numbered(found: list[DetectedObject]) -> list[DetectedObject]:

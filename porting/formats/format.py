@@ -93,7 +93,8 @@ class Format(Protocol):
     `name` is what `OutputSpec.kind` stores: a short name for the formats in this folder, else `package.module:Class`.
     `shape`: how the output it reads is laid out, for error messages. Tensors have no batch axis and are named as the
     stages' graphs name them; `output.name` is the model's answer. What only some formats can do is a protocol of its
-    own below: callers ask `isinstance(format, LabelFormat)` and never look at the name.
+    own below: callers ask `isinstance(format, LabelFormat)` and never look at the name. A format whose objects follow
+    from its signals may have `read_signals(output, signals, picture)` as well, which is then called in place of `read`.
     """
 
     name: str

@@ -133,3 +133,12 @@ def test_specs_of_repositories_from_before_formats_are_read():
     old = {"kind": "detection", "labels": ["a"], "name": "out", "features": None, "score_min": 0.3, "overlap_max": 0.5}
     assert OutputSpec(**{**old, "labels": ("a",)}) == OutputSpec("detection", ("a",), "out")
     assert set(asdict(OutputSpec("detection", ("a",), "out"))) == set(old)
+
+
+@formats
+def test_what_is_read_from_signals_is_what_is_read(format):
+    if (reads := getattr(format, "read_signals", None)) is None:
+        pytest.skip("reads its tensors")
+    spec = spec_of(format)
+    for tensors in outputs(format):
+        assert reads(spec, format.signals(spec, tensors), VIEW) == format.read(spec, tensors, VIEW)
