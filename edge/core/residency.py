@@ -58,7 +58,7 @@ class Residency:
 
         Without `blobs` of its own a candidate frees nothing and stays.
         """
-        counts = {blob: self.blobs.get(blob, 0) for blob in wanted.blobs}
+        counts: dict[str, int] = {}
         missing = self.used_bytes + self.missing_bytes(wanted) - self.limit_bytes
         chosen: list[str] = []
         for digest in candidates:
